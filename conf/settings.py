@@ -1,0 +1,205 @@
+"""Every setting of castmine: frozen, checked, one class a job. Unknown keys are errors, and all errors are shown at once.
+
+Order of precedence: the defaults below, then `--conf FILE` (YAML; `preset: NAME` inside it starts from
+`conf/presets/NAME.yml`), then each `--set job.key=value`. A section's `hash()` decides what is redone after a change.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from conf.errors import UsageError
+
+
+class Section(BaseModel):
+    """Settings of one job."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def hash(self) -> str:
+        """16 hex digits of everything that changes this job's results."""
+        text = json.dumps(self.model_dump(mode="json", exclude=self.without_effect()), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    @classmethod
+    def without_effect(cls) -> set[str]:
+        """Fields marked `no_effect`: they change how fast a result comes, never the result."""
+        return {
+            name
+            for name, field in cls.model_fields.items()
+            if isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get("no_effect")
+        }
+
+
+def _speed(default: Any, description: str, **rules: Any) -> Any:
+    return Field(default, description=description, json_schema_extra={"no_effect": True}, **rules)
+
+
+class HarvestSettings(Section):
+    """Films to tracks and faces."""
+
+    models: str = Field("buffalo_sc", description="face models, a name of conf/models.yml (see `castmine models`)")
+    device: Literal["cpu", "cuda"] = Field("cpu", description="where the models run; cuda never falls back to cpu")
+    detect_fps: float = Field(12.0, gt=0, description="detections per second; the frames between are bridged")
+    detect_size: int = Field(
+        640, ge=160, le=2560, multiple_of=32, description="longer side of the detector's input, pixels"
+    )
+    min_score: float = Field(0.5, gt=0, lt=1, description="detector score at which a face may start a track")
+    low_score: float = Field(0.3, gt=0, lt=1, description="detector score at which a face may still continue one")
+    min_face_px: float = Field(16.0, ge=4, description="smaller side of a face box, displayed pixels")
+    max_gap_s: float = Field(0.75, ge=0, description="longest time a face may be missed inside its track, seconds")
+    min_track_faces: int = Field(3, ge=1, description="detections a track must have, else it is taken for noise")
+    embed_every_s: float = Field(0.5, gt=0, description="seconds between two embedded faces of a track")
+    shot_threshold: float = Field(3.0, gt=0, description="PySceneDetect's adaptive threshold for a cut")
+    min_shot_s: float = Field(0.4, gt=0, description="shortest shot, seconds")
+    thread_shots: int = Field(6, ge=0, description="how many shots back a camera set-up may return")
+    thread_distance: float = Field(
+        0.10, gt=0, lt=1, description="largest mean difference of two frames of one camera set-up, 0 to 1"
+    )
+    piece_s: float = Field(30.0, gt=1, description="seconds of film in one piece of work")
+    max_piece_s: float = Field(90.0, gt=1, description="longer shots are cut at key frames")
+    seam_s: float = Field(1.0, gt=0, description="overlap in which the tracks of a cut shot are joined, seconds")
+    thumbnail_px: int = Field(112, ge=32, le=512, description="side of a track's thumbnail, pixels")
+    batch: int = _speed(8, "frames or faces in one call of a model", ge=1)
+
+
+class MineSettings(Section):
+    """Tracks to constraints and training tracklets (methods card 1 and 2)."""
+
+    min_track_s: float = Field(1.0, ge=0, description="paper's rule: shortest track that may train, seconds")
+    min_shared_s: float = Field(0.25, ge=0, description="paper's rule: shortest co-occurrence that may train, seconds")
+    tracklets: int = Field(3, ge=2, le=16, description="M of Algorithm 1: tracklets per track, the anchor included")
+    duplicate_iou: float = Field(0.5, gt=0, le=1, description="two tracks whose boxes overlap more are one face twice")
+    must_link_cosine: float = Field(0.6, gt=0, lt=1, description="least cosine of two tracks in one shot thread")
+    must_link_iou: float = Field(0.2, ge=0, lt=1, description="least overlap of their places in the frame")
+
+
+class TrainSettings(Section):
+    """Mined tracklets to an adapter (methods cards 3 to 5)."""
+
+    method: Literal["mvcorr", "imptriplet"] = Field("mvcorr", description="the loss and its published settings")
+    preset: Literal["auto", "paper", "small"] = Field(
+        "auto", description="paper: as published; small: for hundreds of rows; auto: small below `small_rows` rows"
+    )
+    small_rows: int = Field(4096, ge=0, description="training rows below which `auto` takes the small preset")
+    min_rows: int = Field(64, ge=2, description="training rows below which training is skipped, with its reason")
+    held_out: float = Field(0.25, gt=0, lt=0.9, description="share of titles held out; of shots where titles are few")
+    max_epochs: int = Field(200, ge=1, description="upper bound; early stopping ends sooner")
+    seed: int = Field(7, description="order of rows and start of the weights")
+    launcher: Literal["local", "horovod"] = _speed("local", "where training runs")
+    processes: int = _speed(1, "Horovod processes", ge=1)
+
+
+class ClusterSettings(Section):
+    """Tracks to characters."""
+
+    characters: str | None = Field(
+        None, pattern=r"^\d+(-\d*)?$", description="N for exactly N, MIN-MAX or MIN- for bounds; found where not given"
+    )
+    adapter: str = Field("newest", description="adapter id, `newest` ready one of this embedder, or `none`")
+    min_quality: float = Field(0.25, ge=0, le=1, description="tracks below it are attached, never deciding")
+    attach_margin: float = Field(0.05, ge=0, description="least lead over the second character to attach a weak track")
+
+
+class EvaluateSettings(Section):
+    """Characters against a truth file."""
+
+    match_iou: float = Field(0.5, gt=0, le=1, description="least overlap of a true box and a track's box in one frame")
+
+
+class ReportSettings(Section):
+    """Contact sheets."""
+
+    faces_per_character: int = Field(10, ge=1, le=40, description="pictures in a character's row")
+    blur: bool = Field(False, description="blur every face, for pictures that leave the house")
+
+
+class Settings(Section):
+    """All sections."""
+
+    harvest: HarvestSettings = HarvestSettings()
+    mine: MineSettings = MineSettings()
+    train: TrainSettings = TrainSettings()
+    cluster: ClusterSettings = ClusterSettings()
+    evaluate: EvaluateSettings = EvaluateSettings()
+    report: ReportSettings = ReportSettings()
+    spark: dict[str, str] = Field({}, description="Spark configuration entries for sessions that castmine starts")
+
+
+def load(conf_file: str | Path | None = None, assignments: Sequence[str] = ()) -> Settings:
+    """Settings from defaults, a YAML file and `job.key=value` assignments.
+
+    Raises:
+        UsageError: every unknown key and wrong value of both, in one message.
+    """
+    values: dict[str, Any] = {}
+    problems: list[str] = []
+    if conf_file is not None:
+        values = _read(Path(conf_file))
+        if (preset := values.pop("preset", None)) is not None:
+            values = _merged(_preset(str(preset)), values)
+    for assignment in assignments:
+        key, equals, text = assignment.partition("=")
+        if not equals or key.count(".") < 1:
+            problems.append(f"--set {assignment}: expected job.key=value, such as harvest.device=cuda")
+            continue
+        job, _, name = key.partition(".")
+        values = _merged(values, {job: {name: text if job == "spark" else yaml.safe_load(text)}})
+    settings: Settings | None = None
+    try:
+        settings = Settings.model_validate(values)
+    except ValidationError as error:
+        problems += [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
+    if settings is not None:
+        problems += _rules_across_fields(settings)
+    if problems or settings is None:
+        where = f"{conf_file}: " if conf_file else ""
+        listed = "\n".join(f"  {problem}" for problem in problems)
+        raise UsageError(f"{where}{len(problems)} wrong setting(s)\n{listed}\nAll settings: castmine show settings")
+    return settings
+
+
+def _rules_across_fields(settings: Settings) -> list[str]:
+    harvest, problems = settings.harvest, []
+    if harvest.low_score > harvest.min_score:
+        problems.append("harvest.low_score: must not be above harvest.min_score")
+    if harvest.max_piece_s < harvest.piece_s:
+        problems.append("harvest.max_piece_s: must not be below harvest.piece_s")
+    if settings.train.launcher == "local" and settings.train.processes > 1:
+        problems.append("train.processes: more than one needs train.launcher=horovod")
+    return problems
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text()) or {}
+    except (OSError, yaml.YAMLError) as error:
+        raise UsageError(f"--conf {path}: cannot be read as YAML: {error}") from error
+    if not isinstance(values, dict):
+        raise UsageError(f"--conf {path}: expected sections such as 'harvest:', found a {type(values).__name__}")
+    return values
+
+
+def _preset(name: str) -> dict[str, Any]:
+    folder = resources.files("conf") / "presets"
+    file = folder / f"{name}.yml"
+    if not file.is_file():
+        known = sorted(entry.name.removesuffix(".yml") for entry in folder.iterdir() if entry.name.endswith(".yml"))
+        raise UsageError(f"preset: {name}: no such preset; there are {', '.join(known)}")
+    return yaml.safe_load(file.read_text()) or {}
+
+
+def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """`over` laid on `base`, section by section; neither is changed."""
+    return {
+        key: _merged(base[key], value) if isinstance(value, dict) and isinstance(base.get(key), dict) else value
+        for key, value in {**base, **over}.items()
+    }

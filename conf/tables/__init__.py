@@ -1,0 +1,89 @@
+"""The Delta tables of a lake: one module a table. Plain text, no pyspark.
+
+`all_tables()` lists them; `conf/views.py` has the SQL views over them. Units: pixels of the displayed frame (rotation
+applied, origin top left), seconds from the first frame, frames counted from 0 in presentation order, intervals
+half-open `[start, end)`. Embeddings are unit-length float32.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from typing import NamedTuple
+
+
+class Column(NamedTuple):
+    """One column: SQL type, the function that makes it (`module:name`), and what it means."""
+
+    name: str
+    type: str
+    made_by: str
+    meaning: str
+    volatile: bool = False  # a run id, a wall clock or a table version: differs between two equal runs
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Table(NamedTuple):
+    """One Delta table. `written_by` is the job; `by_title` says that it is partitioned by title_id."""
+
+    name: str
+    written_by: str
+    meaning: str
+    key: tuple[str, ...]
+    columns: tuple[Column, ...]
+    by_title: bool = True
+
+    @property
+    def names(self) -> list[str]:
+        return [column.name for column in self.columns]
+
+    @property
+    def schema(self) -> str:
+        """DDL text that Spark takes as a schema, in column order."""
+        return ", ".join(f"{column.name} {column.type}" for column in self.columns)
+
+    @property
+    def stable(self) -> list[str]:
+        """Columns that two equal runs fill with equal values."""
+        return [column.name for column in self.columns if not column.volatile]
+
+    def ddl(self, address: str) -> str:
+        """`CREATE TABLE IF NOT EXISTS` with a comment on the table and on every column."""
+        lines = ",\n  ".join(
+            f"{c.name} {c.type}{'' if c.name not in self.key else ' NOT NULL'} COMMENT {_quoted(_comment(c))}"
+            for c in self.columns
+        )
+        partition = "PARTITIONED BY (title_id)\n" if self.by_title else ""
+        return (
+            f"CREATE TABLE IF NOT EXISTS {address} (\n  {lines}\n) USING DELTA\n{partition}"
+            f"COMMENT {_quoted(f'{self.meaning} Written by jobs/{self.written_by}.py.')}\n"
+            "TBLPROPERTIES ('delta.enableDeletionVectors' = 'false')"
+        )
+
+
+def run_id(job: str) -> Column:
+    """The column that ties a title's rows to the run that wrote them."""
+    return Column(
+        "run_id", "STRING", "jobs.runs:begin", f"the {job} run that wrote the row; its `ok` row commits it", True
+    )
+
+
+def all_tables() -> list[Table]:
+    """Every table of a lake, by name."""
+    modules = sorted(module.name for module in pkgutil.iter_modules(__path__))
+    return [importlib.import_module(f"{__name__}.{name}").TABLE for name in modules]
+
+
+def table(name: str) -> Table:
+    """The table called `name`; KeyError when there is none."""
+    return {known.name: known for known in all_tables()}[name]
+
+
+def _comment(column: Column) -> str:
+    return f"{column.meaning} [{column.made_by}]"
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"

@@ -1,0 +1,28 @@
+"""cannot_links: Pairs of tracks seen in one frame, so two people. All of them; the paper's rule chooses only what trains."""
+
+from __future__ import annotations
+
+from conf.tables import Column, Table, run_id
+
+TABLE = Table(
+    name="cannot_links",
+    written_by="mine",
+    meaning="Pairs of tracks seen in one frame, so two people. All of them; the paper's rule chooses only what trains.",
+    key=(
+        "title_id",
+        "track_a",
+        "track_b",
+    ),
+    columns=(
+        Column("title_id", "STRING", "jobs.films:title_ids", "the film: from the manifest, else from the file's name"),
+        Column("track_a", "BIGINT", "udfs.kernels.links:cannot_links", "the smaller track_id of the two"),
+        Column("track_b", "BIGINT", "udfs.kernels.links:cannot_links", "the larger track_id of the two"),
+        Column("shared_frames", "INT", "udfs.kernels.links:cannot_links", "frames in which both are detected"),
+        Column(
+            "shared_s", "DOUBLE", "udfs.kernels.links:cannot_links", "shared_frames times the detection stride, seconds"
+        ),
+        Column("first_frame", "INT", "udfs.kernels.links:cannot_links", "first frame in which both are detected"),
+        Column("reason", "STRING", "udfs.kernels.links:cannot_links", "co_occurrence or edit"),
+        run_id("mine"),
+    ),
+)

@@ -1,0 +1,42 @@
+"""faces: One box of one track in one frame."""
+
+from __future__ import annotations
+
+from conf.tables import Column, Table, run_id
+
+TABLE = Table(
+    name="faces",
+    written_by="harvest",
+    meaning="One box of one track in one frame.",
+    key=(
+        "title_id",
+        "track_id",
+        "frame",
+    ),
+    columns=(
+        Column("title_id", "STRING", "jobs.films:title_ids", "the film: from the manifest, else from the file's name"),
+        Column(
+            "track_id",
+            "BIGINT",
+            "udfs.kernels.assemble:number_tracks",
+            "the track, numbered from 0 in order of appearance",
+        ),
+        Column("frame", "INT", "udfs.kernels.track:track_shot", "frame"),
+        Column("time_s", "DOUBLE", "udfs.kernels.video:probe", "presentation time of the frame, seconds"),
+        Column("detected", "BOOLEAN", "udfs.kernels.track:track_shot", "false: bridged between two detections"),
+        Column("x", "FLOAT", "udfs.kernels.track:track_shot", "left, pixels"),
+        Column("y", "FLOAT", "udfs.kernels.track:track_shot", "top, pixels"),
+        Column("w", "FLOAT", "udfs.kernels.track:track_shot", "width, pixels"),
+        Column("h", "FLOAT", "udfs.kernels.track:track_shot", "height, pixels"),
+        Column("score", "FLOAT", "udfs.kernels.faces:Faces.detect", "detector score 0 to 1, null where bridged"),
+        Column(
+            "landmarks",
+            "ARRAY<FLOAT>",
+            "udfs.kernels.faces:Faces.detect",
+            "eyes, nose, mouth corners: x y of each, pixels; null where bridged",
+        ),
+        Column("embedding", "ARRAY<FLOAT>", "udfs.kernels.faces:Faces.embed", "unit length; null where not sampled"),
+        Column("quality", "FLOAT", "udfs.kernels.quality:face_quality", "0 (useless) to 1, null where bridged"),
+        run_id("harvest"),
+    ),
+)

@@ -1,0 +1,39 @@
+"""hard_negatives: Algorithm 1: per track the tracklet of another person that is nearest to its anchor."""
+
+from __future__ import annotations
+
+from conf.tables import Column, Table, run_id
+
+TABLE = Table(
+    name="hard_negatives",
+    written_by="mine",
+    meaning="Algorithm 1: per track the tracklet of another person that is nearest to its anchor.",
+    key=(
+        "title_id",
+        "track_id",
+    ),
+    columns=(
+        Column("title_id", "STRING", "jobs.films:title_ids", "the film: from the manifest, else from the file's name"),
+        Column(
+            "track_id",
+            "BIGINT",
+            "udfs.kernels.assemble:number_tracks",
+            "the track, numbered from 0 in order of appearance",
+        ),
+        Column(
+            "negative_track_id",
+            "BIGINT",
+            "udfs.kernels.tracklets:mine_title",
+            "track of the nearest tracklet among its cannot-linked tracks",
+        ),
+        Column("negative_rank", "INT", "udfs.kernels.tracklets:mine_title", "rank of that tracklet"),
+        Column("embedding", "ARRAY<FLOAT>", "udfs.kernels.tracklets:mine_title", "that tracklet's embedding"),
+        Column(
+            "distance",
+            "FLOAT",
+            "udfs.kernels.tracklets:mine_title",
+            "Euclidean distance of unit vectors to the anchor, 0 to 2",
+        ),
+        run_id("mine"),
+    ),
+)

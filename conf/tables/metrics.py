@@ -1,0 +1,33 @@
+"""metrics: Scores against a truth file."""
+
+from __future__ import annotations
+
+from conf.tables import Column, Table, run_id
+
+TABLE = Table(
+    name="metrics",
+    written_by="evaluate",
+    meaning="Scores against a truth file.",
+    key=(
+        "run_id",
+        "title_id",
+        "protocol",
+        "method",
+        "adapter_id",
+        "metric",
+    ),
+    columns=(
+        Column("title_id", "STRING", "jobs.films:title_ids", "the film: from the manifest, else from the file's name"),
+        Column(
+            "protocol",
+            "STRING",
+            "jobs.evaluate:score_title",
+            "how it was scored: boxes or tracks, all tracks or labelled ones",
+        ),
+        Column("method", "STRING", "jobs.cluster:label_rows", "clustering method"),
+        Column("adapter_id", "STRING", "jobs.cluster:choose_adapter", "adapter of the embeddings, empty for raw ones"),
+        Column("metric", "STRING", "udfs.kernels.scoring:score", "name of the figure"),
+        Column("value", "DOUBLE", "udfs.kernels.scoring:score", "0 to 1, or a count"),
+        run_id("evaluate"),
+    ),
+)

@@ -1,0 +1,30 @@
+"""must_links: Pairs of tracks taken for one person: like faces at one place in shots of one camera set-up."""
+
+from __future__ import annotations
+
+from conf.tables import Column, Table, run_id
+
+TABLE = Table(
+    name="must_links",
+    written_by="mine",
+    meaning="Pairs of tracks taken for one person: like faces at one place in shots of one camera set-up.",
+    key=(
+        "title_id",
+        "track_a",
+        "track_b",
+    ),
+    columns=(
+        Column("title_id", "STRING", "jobs.films:title_ids", "the film: from the manifest, else from the file's name"),
+        Column("track_a", "BIGINT", "udfs.kernels.links:must_links", "the smaller track_id of the two"),
+        Column("track_b", "BIGINT", "udfs.kernels.links:must_links", "the larger track_id of the two"),
+        Column("score", "FLOAT", "udfs.kernels.links:must_links", "cosine of the two tracks"),
+        Column("reason", "STRING", "udfs.kernels.links:must_links", "shot_thread or edit"),
+        Column(
+            "contradicted",
+            "BOOLEAN",
+            "udfs.kernels.links:must_links",
+            "a chain of must-links joins a cannot-link: reported, not obeyed",
+        ),
+        run_id("mine"),
+    ),
+)

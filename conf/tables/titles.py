@@ -1,0 +1,53 @@
+"""titles: One row a film, failed ones too."""
+
+from __future__ import annotations
+
+from conf.tables import Column, Table, run_id
+
+TABLE = Table(
+    name="titles",
+    written_by="harvest",
+    meaning="One row a film, failed ones too.",
+    key=("title_id",),
+    columns=(
+        Column("title_id", "STRING", "jobs.films:title_ids", "the film: from the manifest, else from the file's name"),
+        Column("uri", "STRING", "jobs.films:find_films", "where the film was read"),
+        Column("content_hash", "STRING", "udfs.kernels.video:content_hash", "sha256 of the file's bytes"),
+        Column("size_bytes", "BIGINT", "jobs.films:find_films", "size of the file, bytes"),
+        Column(
+            "duration_s", "DOUBLE", "udfs.kernels.video:probe", "end of the last frame, seconds from the first frame"
+        ),
+        Column("fps", "DOUBLE", "udfs.kernels.video:probe", "mean frames per second"),
+        Column("n_frames", "INT", "udfs.kernels.video:probe", "frames in the packet index"),
+        Column("width", "INT", "udfs.kernels.video:probe", "displayed width, pixels: rotation and pixel shape applied"),
+        Column("height", "INT", "udfs.kernels.video:probe", "displayed height, pixels"),
+        Column(
+            "rotation",
+            "INT",
+            "udfs.kernels.video:probe",
+            "degrees counter-clockwise that the file asks a player to turn: 0 90 180 270",
+        ),
+        Column("codec", "STRING", "udfs.kernels.video:probe", "codec of the video stream"),
+        Column(
+            "display_name",
+            "STRING",
+            "jobs.films:find_films",
+            "title for people: from the manifest, else the file's name",
+        ),
+        Column("detector_sha256", "STRING", "udfs.assets:pack", "sha256 of the face detector"),
+        Column("embedder_sha256", "STRING", "udfs.assets:pack", "sha256 of the face embedder"),
+        Column("embedding_dim", "INT", "udfs.assets:pack", "numbers in one embedding"),
+        Column("detect_stride", "INT", "udfs.kernels.video:detect_stride", "every how many frames faces are detected"),
+        Column("status", "STRING", "jobs.harvest:title_rows", "ok or failed"),
+        Column(
+            "warning",
+            "STRING",
+            "udfs.kernels.assemble:film_warning",
+            "what is incomplete about the film, null when nothing",
+        ),
+        Column("error", "STRING", "jobs.harvest:title_rows", "why it failed, null when it did not"),
+        Column("settings_hash", "STRING", "conf.settings:Section.hash", "hash of the harvest settings"),
+        Column("harvested_at", "TIMESTAMP", "jobs.harvest:title_rows", "when the row was written, UTC", True),
+        run_id("harvest"),
+    ),
+)

@@ -1,0 +1,41 @@
+"""tracklets: Algorithm 1: mutually unlike groups of faces of one track."""
+
+from __future__ import annotations
+
+from conf.tables import Column, Table, run_id
+
+TABLE = Table(
+    name="tracklets",
+    written_by="mine",
+    meaning="Algorithm 1: mutually unlike groups of faces of one track.",
+    key=(
+        "title_id",
+        "track_id",
+        "rank",
+    ),
+    columns=(
+        Column("title_id", "STRING", "jobs.films:title_ids", "the film: from the manifest, else from the file's name"),
+        Column(
+            "track_id",
+            "BIGINT",
+            "udfs.kernels.assemble:number_tracks",
+            "the track, numbered from 0 in order of appearance",
+        ),
+        Column("rank", "INT", "udfs.kernels.tracklets:mine_title", "0 for the anchor, then in mining order"),
+        Column(
+            "role",
+            "STRING",
+            "udfs.kernels.tracklets:mine_title",
+            "anchor, hard_positive, or face (tracks too short to segment)",
+        ),
+        Column("frames", "ARRAY<INT>", "udfs.kernels.tracklets:mine_title", "frames of its faces, ascending"),
+        Column("embedding", "ARRAY<FLOAT>", "udfs.kernels.tracklets:mine_title", "unit mean of its faces"),
+        Column(
+            "distance",
+            "FLOAT",
+            "udfs.kernels.tracklets:mine_title",
+            "Euclidean distance of unit vectors to the anchor, 0 to 2",
+        ),
+        run_id("mine"),
+    ),
+)
