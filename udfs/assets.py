@@ -194,7 +194,7 @@ def _is_verified(path: Path, file: File) -> bool:
     """False where the file is missing; true where it has its sum. A note beside it saves hashing an unchanged file."""
     try:
         fingerprint = _fingerprint(path, file)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
     with contextlib.suppress(OSError, ValueError):
         if json.loads(_note(path).read_text()) == fingerprint:
