@@ -1,4 +1,4 @@
-"""Every setting of castmine: frozen, checked, one class a job. Unknown keys are errors, and all errors are shown at once.
+"""Every setting of castmine: frozen, checked, one class a job. Unknown keys are errors, all shown at once.
 
 Order of precedence: the defaults below, then `--conf FILE` (YAML; `preset: NAME` inside it starts from
 `conf/presets/NAME.yml`), then each `--set job.key=value`. A section's `hash()` decides what is redone after a change.
@@ -57,7 +57,7 @@ class HarvestSettings(Section):
     min_face_px: float = Field(16.0, ge=4, description="smaller side of a face box, displayed pixels")
     max_gap_s: float = Field(0.75, ge=0, description="longest time a face may be missed inside its track, seconds")
     min_track_faces: int = Field(3, ge=1, description="detections a track must have, else it is taken for noise")
-    embed_every_s: float = Field(0.5, gt=0, description="seconds between two embedded faces of a track")
+    embed_every_s: float = Field(0.25, gt=0, description="seconds between two embedded faces of a track")
     shot_threshold: float = Field(3.0, gt=0, description="PySceneDetect's adaptive threshold for a cut")
     min_shot_s: float = Field(0.4, gt=0, description="shortest shot, seconds")
     thread_shots: int = Field(6, ge=0, description="how many shots back a camera set-up may return")

@@ -1,4 +1,4 @@
-"""cannot_links: Pairs of tracks seen in one frame, so two people. All of them; the paper's rule chooses only what trains."""
+"""cannot_links: Pairs of tracks seen in one frame, so two people."""
 
 from __future__ import annotations
 

@@ -1,0 +1,123 @@
+"""The lake: where the tables are, how titles are replaced in them, and which rows count.
+
+A lake is a folder or object-store prefix (`--lake ./lake`), or a catalog and schema (`--lake main.castmine`). Only this
+module and `jobs/runs.py` read or write tables.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from conf import views
+from conf.errors import LakeError, UsageError
+from conf.tables import Table, all_tables, table
+
+RETRIES = 6  # another writer's commit at the same moment; each retry waits twice as long
+COMMITTED = ("ok", "failed")  # a failed title's row of `titles` counts: it says why
+
+
+class Lake:
+    """One lake, opened. `files` is the folder for what is no table: staged pieces, snapshots, adapters, reports."""
+
+    def __init__(self, spark: SparkSession, address: str, files: str | None = None):
+        self.spark = spark
+        self.is_catalog = _is_catalog(address)
+        if self.is_catalog and not files:
+            raise UsageError(
+                f"--lake {address} is a catalog: say where files go with --files (staged pieces, adapters, reports)"
+            )
+        self.root = address if self.is_catalog or "://" in address else str(Path(address).absolute())
+        self.files = Path(files or self.root).absolute()
+
+    def address(self, name: str) -> str:
+        """What a table is called in SQL."""
+        return f"{self.root}.{name}" if self.is_catalog else f"delta.`{self.root}/{name}`"
+
+    def create(self) -> None:
+        """Make every table that is missing, in one step before anything writes: two first writers would collide."""
+        if not self.is_catalog and "://" not in self.root:
+            self.files.mkdir(parents=True, exist_ok=True)
+        missing = [made for made in all_tables() if not self.exists(made.name)]
+        with ThreadPoolExecutor(4) as pool:  # each is one small commit; the waiting is the driver's
+            list(pool.map(lambda made: self.spark.sql(made.ddl(self.address(made.name))), missing))
+
+    def exists(self, name: str) -> bool:
+        """Whether the table is there."""
+        if self.is_catalog:
+            return self.spark.catalog.tableExists(f"{self.root}.{name}")
+        if "://" not in self.root:
+            return Path(self.root, name, "_delta_log").is_dir()
+        from delta.tables import DeltaTable
+
+        return bool(DeltaTable.isDeltaTable(self.spark, f"{self.root}/{name}"))
+
+    def must_exist(self) -> None:
+        """Raises LakeError where there is no lake."""
+        if not self.exists("runs"):
+            raise LakeError(f"{self.root}: no castmine lake here. Make one: castmine harvest FILMS --lake {self.root}")
+
+    def raw(self, name: str) -> DataFrame:
+        """All rows of a table, half-written titles too."""
+        return self.spark.table(self.address(name))
+
+    def rows(self, name: str, titles: Sequence[str] | None = None) -> DataFrame:
+        """The committed rows of a table, of `titles` only where given. Corpus-wide tables are returned whole."""
+        found = self.raw(name)
+        if titles is not None and "title_id" in found.columns:
+            found = found.where(F.col("title_id").isin(list(titles)))
+        if not table(name).by_title:
+            return found
+        runs = self.raw("runs").where(F.col("status").isin(*COMMITTED)).select("run_id", "title_id").distinct()
+        return found.join(F.broadcast(runs), ["run_id", "title_id"], "left_semi")
+
+    def replace(self, made: Table, rows: DataFrame, titles: Sequence[str]) -> None:
+        """Make the rows of `titles` exactly `rows`; other titles are untouched, and writing again changes nothing."""
+        ready = rows.select(*[F.col(c.name).cast(c.type) for c in made.columns])
+        target = self.address(made.name)
+        self._again_on_conflict(
+            lambda: ready.writeTo(target).overwrite(F.col("title_id").isin(list(titles)))  # literal titles: no conflict
+        )
+
+    def append(self, made: Table, rows: Sequence[dict[str, object]]) -> None:
+        """Add rows to an append-only table (`runs`, `adapters`, `edits`)."""
+        if rows:
+            data = [tuple(row.get(name) for name in made.names) for row in rows]
+            frame = self.spark.createDataFrame(data, made.schema).coalesce(1)
+            self._again_on_conflict(lambda: frame.writeTo(self.address(made.name)).append())
+
+    def version(self, name: str) -> int:
+        """The newest version of a table."""
+        return int(self.spark.sql(f"DESCRIBE HISTORY {self.address(name)} LIMIT 1").first()["version"])
+
+    def register_views(self) -> list[str]:
+        """Make the tables (committed rows) and the views over them readable by name in this session."""
+        for made in all_tables():
+            self.rows(made.name).createOrReplaceTempView(made.name)
+        for name, text in views.VIEWS.items():
+            self.spark.sql(text).createOrReplaceTempView(name)
+        return [*(made.name for made in all_tables()), *views.VIEWS]
+
+    def _again_on_conflict(self, write: Callable[[], None]) -> None:
+        for attempt in range(RETRIES):
+            try:
+                return write()
+            except Exception as error:
+                if not _is_conflict(error) or attempt == RETRIES - 1:
+                    raise
+                time.sleep(0.5 * 2**attempt)
+
+
+def _is_catalog(address: str) -> bool:
+    """`catalog.schema` with nothing of a path about it."""
+    return re.fullmatch(r"[A-Za-z_]\w*\.[A-Za-z_]\w*", address) is not None and not Path(address).exists()
+
+
+def _is_conflict(error: Exception) -> bool:
+    return "DELTA_CONCURRENT" in str(error) or "Concurrent" in type(error).__name__

@@ -1,0 +1,133 @@
+"""The run log: what was done to which title, with what, and so what need not be done again."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from pyspark.sql import functions as F
+from pyspark.sql.window import Window
+
+from conf.tables import runs as runs_table
+from jobs.lake import Lake
+
+Clock = Callable[[], datetime]
+
+
+def utc_now() -> datetime:
+    """The wall clock; the one place that reads it."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a job is to do for one title: `inputs` names the runs (by job) or the file stamp that it reads."""
+
+    title_id: str
+    inputs: Mapping[str, str]
+    content_hash: str | None = None
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a title ended."""
+
+    task: Task
+    rows: int = 0
+    error: str | None = None
+
+
+@dataclass
+class Run:
+    """One start of one job."""
+
+    lake: Lake
+    job: str
+    run_id: str
+    settings_hash: str
+    code_version: int
+    clock: Clock
+    started_at: datetime
+    failures: list[Done] = field(default_factory=list)
+
+    def to_do(self, tasks: Iterable[Task], force: bool = False) -> list[Task]:
+        """The tasks whose last run is not an `ok` one with the same inputs, settings and code."""
+        last = {} if force else latest(self.lake, self.job)
+        return [task for task in tasks if not self._is_done(task, last.get(task.title_id))]
+
+    def commit(self, done: Iterable[Done]) -> None:
+        """Append a row for each title: from here on its rows count."""
+        ended = self.clock()
+        done = list(done)
+        self.failures += [d for d in done if d.error]
+        self.lake.append(
+            runs_table.TABLE,
+            [
+                {
+                    "run_id": self.run_id,
+                    "title_id": d.task.title_id,
+                    "job": self.job,
+                    "status": "failed" if d.error else "ok",
+                    "error": d.error,
+                    "started_at": self.started_at,
+                    "ended_at": ended,
+                    "content_hash": d.task.content_hash,
+                    "settings_hash": self.settings_hash,
+                    "code_version": self.code_version,
+                    "input_versions": _as_json(d.task.inputs),
+                    "rows": d.rows,
+                    "seconds": (ended - self.started_at).total_seconds(),
+                }
+                for d in done
+            ],
+        )
+
+    def _is_done(self, task: Task, last: Mapping[str, object] | None) -> bool:
+        return (
+            last is not None
+            and last["status"] == "ok"
+            and last["input_versions"] == _as_json(task.inputs)
+            and last["settings_hash"] == self.settings_hash
+            and last["code_version"] == self.code_version
+            and (task.content_hash is None or last["content_hash"] == task.content_hash)
+        )
+
+
+def begin(
+    lake: Lake, job: str, settings_hash: str, code_version: int, clock: Clock = utc_now, run_id: str | None = None
+) -> Run:
+    """Start a run. Its id sorts by time and is new in every process, unless given."""
+    started = clock()
+    return Run(
+        lake,
+        job,
+        run_id or f"{started:%Y%m%dT%H%M%S}-{job}-{secrets.token_hex(4)}",
+        settings_hash,
+        code_version,
+        clock,
+        started,
+    )
+
+
+def latest(lake: Lake, job: str) -> dict[str, dict[str, object]]:
+    """The newest row of a job for every title."""
+    newest = Window.partitionBy("title_id").orderBy(F.col("ended_at").desc(), F.col("run_id").desc())
+    rows = lake.raw("runs").where(F.col("job") == job).withColumn("age", F.row_number().over(newest))
+    return {row["title_id"]: row.asDict() for row in rows.where("age = 1").collect()}
+
+
+def finished(lake: Lake, job: str, titles: Iterable[str] | None = None) -> dict[str, str]:
+    """title_id -> run_id of the titles whose newest run of `job` is `ok`; of `titles` only where given."""
+    wanted = None if titles is None else set(titles)
+    return {
+        title: str(row["run_id"])
+        for title, row in sorted(latest(lake, job).items())
+        if row["status"] == "ok" and (wanted is None or title in wanted)
+    }
+
+
+def _as_json(inputs: Mapping[str, str]) -> str:
+    return json.dumps(dict(inputs), sort_keys=True)

@@ -1,0 +1,244 @@
+"""One piece of a film: its frames in, the faces of its tracks out. The place where detection, tracking, quality and
+embedding meet; everything that looks at pixels is here, so that a film is decoded once for all of them.
+
+A piece owns the frames [start, end). Where it was cut inside a shot, it looks on to `seam_end`: the tracks of two
+pieces are one where they hold the very same detection there (`udfs.kernels.assemble`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import groupby, islice
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import pyarrow as pa
+
+from udfs.kernels import quality, track
+from udfs.kernels.faces import Faces, align
+from udfs.kernels.video import Frame
+
+JPEG_QUALITY = 85
+
+SCHEMA = pa.schema(
+    [
+        ("local_id", pa.int32()),  # the track inside this piece
+        ("shot_id", pa.int32()),
+        ("frame", pa.int32()),
+        ("detected", pa.bool_()),
+        ("x", pa.float32()),
+        ("y", pa.float32()),
+        ("w", pa.float32()),
+        ("h", pa.float32()),
+        ("score", pa.float32()),
+        ("landmarks", pa.list_(pa.float32())),
+        ("embedding", pa.list_(pa.float32())),
+        ("quality", pa.float32()),
+        *((name, pa.float32()) for name in quality.Looks._fields if name != "score"),
+        ("thumbnail", pa.binary()),  # of the track's best face in this piece, else null
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Rules:
+    """Settings of `conf.settings.HarvestSettings` in frames and pixels of one film."""
+
+    stride: int
+    low_score: float
+    min_score: float
+    min_face_px: float
+    max_gap: int
+    embed_every: float  # frames, as a film of even rate would have them
+    thumbnail_px: int
+    batch: int
+
+
+class Shot(NamedTuple):
+    """The part of a shot that a piece looks at: [start, end), of the shot that begins at frame `begins`."""
+
+    shot_id: int
+    begins: int
+    start: int
+    end: int
+    ends: bool  # whether the shot ends with this part
+
+
+class _Found(NamedTuple):
+    """Faces of one frame: see `Detections`; crops (n, 112, 112, 3) uint8."""
+
+    frame: int
+    boxes: np.ndarray
+    scores: np.ndarray
+    landmarks: np.ndarray
+    crops: np.ndarray
+
+
+class Cut(NamedTuple):
+    """A piece of work: it owns [start, end) and looks on to `seam_end` (= end where it ends with a shot)."""
+
+    start: int
+    end: int
+    seam_end: int
+
+
+def cut_pieces(
+    shot_start: np.ndarray, shot_end: np.ndarray, key_frames: np.ndarray, piece: int, longest: int, seam: int
+) -> list[Cut]:
+    """Cut a film into pieces of about `piece` frames, between shots; inside one only where it is longer than `longest`.
+
+    The cuts depend on the film and these numbers alone. A long shot is cut at key frames, so that no frame is decoded
+    twice but those of the seam; where key frames are rare, a part may be longer than `longest`.
+    """
+    cuts: list[Cut] = []
+    begin = 0
+    for start, end in zip(shot_start.tolist(), shot_end.tolist(), strict=True):
+        if end - start > longest:
+            if start > begin:
+                cuts.append(Cut(begin, start, start))
+            at = start
+            for key in key_frames[(key_frames > start) & (key_frames < end - piece // 2)].tolist():
+                if key - at >= piece:
+                    cuts.append(Cut(at, key, min(key + seam, end)))
+                    at = key
+            cuts.append(Cut(at, end, end))
+            begin = end
+        elif end - begin >= piece:
+            cuts.append(Cut(begin, end, end))
+            begin = end
+    if len(shot_end) and begin < shot_end[-1]:
+        cuts.append(Cut(begin, int(shot_end[-1]), int(shot_end[-1])))
+    return cuts
+
+
+def shots_in(cut: Cut, shot_start: np.ndarray, shot_end: np.ndarray) -> list[Shot]:
+    """The shots, or parts of one, that a piece looks at; the seam belongs to its last one."""
+    inside = np.flatnonzero((shot_start < cut.end) & (shot_end > cut.start))
+    return [
+        Shot(
+            int(i),
+            int(shot_start[i]),
+            max(int(shot_start[i]), cut.start),
+            min(int(shot_end[i]), cut.seam_end),
+            int(shot_end[i]) <= cut.seam_end,
+        )
+        for i in inside
+    ]
+
+
+def frames_to_detect(shot: Shot, stride: int) -> np.ndarray:
+    """Every `stride`-th frame from where the shot begins (not the piece: two pieces must agree), and its last one."""
+    first = shot.begins + -(-(shot.start - shot.begins) // stride) * stride
+    wanted = np.arange(first, shot.end, stride, dtype=np.int32)
+    return np.union1d(wanted, [shot.end - 1] if shot.ends else []).astype(np.int32)
+
+
+def piece_faces(frames: Iterable[Frame], shots: list[Shot], end: int, models: Faces, rules: Rules) -> pa.Table:
+    """Detect, track and embed the faces of one piece.
+
+    Args:
+        frames: those of `frames_to_detect` of all the shots that decode, in order.
+        shots: in order. end: one after the last frame the piece owns; rows beyond it only serve the seam.
+    Returns:
+        Rows of SCHEMA ordered by local_id and frame. Memory: one face crop (37 kB) per track and `embed_every`.
+    """
+    found = _found(frames, models, rules)
+    tables, next_id = [], 0
+    which = {int(frame): i for i, shot in enumerate(shots) for frame in frames_to_detect(shot, rules.stride)}
+    for index, group in groupby(found, key=lambda f: which[f.frame]):
+        rows = _shot_faces(group, shots[index].shot_id, next_id, end, models, rules)
+        next_id += len(set(rows.column("local_id").to_pylist()))
+        tables.append(rows)
+    return pa.concat_tables(tables) if tables else SCHEMA.empty_table()
+
+
+def _found(frames: Iterable[Frame], models: Faces, rules: Rules) -> Iterator[_Found]:
+    source = iter(frames)
+    while batch := list(islice(source, rules.batch)):
+        for frame, faces in zip(batch, models.detect([f.image for f in batch]), strict=True):
+            keep = (faces.scores >= rules.low_score) & (
+                faces.boxes[:, 2:].min(axis=1, initial=np.inf) >= rules.min_face_px
+            )
+            landmarks = faces.landmarks[keep]
+            yield _Found(frame.number, faces.boxes[keep], faces.scores[keep], landmarks, align(frame.image, landmarks))
+
+
+def _shot_faces(
+    found: Iterable[_Found], shot_id: int, first_id: int, end: int, models: Faces, rules: Rules
+) -> pa.Table:
+    tracker = track.ShotTracker(rules.min_score, rules.max_gap)
+    offsets, count = {}, 0
+    best: dict[tuple[int, int], tuple[float, int, np.ndarray]] = {}  # (track, window) -> quality, detection, crop
+    qualities, looks, landmarks = [], [], []
+    for faces in found:
+        offsets[faces.frame] = count
+        measured = quality.look(faces.crops, faces.boxes, faces.landmarks, faces.scores)
+        worth = quality.face_quality(measured)
+        ids = tracker.step(faces.frame, faces.boxes, faces.scores, track.appearance(faces.crops))
+        window = int(faces.frame / rules.embed_every)
+        for i in np.flatnonzero(ids >= 0) if faces.frame < end else ():
+            held = best.get((int(ids[i]), window))
+            if held is None or worth[i] > held[0]:
+                best[int(ids[i]), window] = (float(worth[i]), count + int(i), faces.crops[i])
+        qualities.append(worth)
+        looks.append(measured)
+        landmarks.append(faces.landmarks.reshape(-1, 10))
+        count += len(faces.boxes)
+    tracked = tracker.finish(offsets)
+    if not len(tracked.track):
+        return SCHEMA.empty_table()
+    detection, seen = tracked.detection, tracked.detection >= 0
+    ids, local = np.unique(tracked.track, return_inverse=True)
+    chosen = [best[key] for key in sorted(best)]
+    embeddings = _by_detection([d for _, d, _ in chosen], models.embed(_stacked(chosen)), count)
+    thumbnails = _thumbnails(best, rules.thumbnail_px, count)
+    points = np.concatenate(landmarks)
+    measured = quality.Looks(*(np.concatenate(values) for values in zip(*looks, strict=True)))
+    columns = {
+        "local_id": (first_id + local).astype(np.int32),
+        "shot_id": np.full(len(local), shot_id, np.int32),
+        "frame": tracked.frame,
+        "detected": seen,
+        **dict(zip("xywh", tracked.box.T, strict=True)),
+        "landmarks": pa.array(
+            [row if s else None for row, s in zip(points[detection].tolist(), seen, strict=True)],
+            pa.list_(pa.float32()),
+        ),
+        "embedding": pa.array([embeddings[d] if d >= 0 else None for d in detection], pa.list_(pa.float32())),
+        "quality": _where_seen(np.concatenate(qualities), detection),
+        **{name: _where_seen(values, detection) for name, values in measured._asdict().items()},
+        "thumbnail": pa.array([thumbnails[d] if d >= 0 else None for d in detection], pa.binary()),
+    }
+    return pa.table({name: columns[name] for name in SCHEMA.names}, schema=SCHEMA)
+
+
+def _where_seen(values: np.ndarray, detection: np.ndarray) -> pa.Array:
+    return pa.array(values[detection].astype(np.float32), pa.float32(), mask=detection < 0)
+
+
+def _stacked(chosen: list[tuple[float, int, np.ndarray]]) -> np.ndarray:
+    return np.array([crop for _, _, crop in chosen], np.uint8).reshape(-1, 112, 112, 3)
+
+
+def _by_detection(detections: list[int], values: np.ndarray, count: int) -> list[np.ndarray | None]:
+    held: list[np.ndarray | None] = [None] * count
+    for detection, value in zip(detections, values, strict=True):
+        held[detection] = value
+    return held
+
+
+def _thumbnails(
+    best: dict[tuple[int, int], tuple[float, int, np.ndarray]], side: int, count: int
+) -> list[bytes | None]:
+    """JPEG of the best face of each track; the earliest of equals."""
+    top: dict[int, tuple[float, int, np.ndarray]] = {}
+    for (track_id, _), candidate in sorted(best.items(), key=lambda item: item[0]):
+        if track_id not in top or candidate[0] > top[track_id][0]:
+            top[track_id] = candidate
+    held: list[bytes | None] = [None] * count
+    for _, detection, crop in top.values():
+        resized = crop if side == crop.shape[0] else cv2.resize(crop, (side, side), interpolation=cv2.INTER_AREA)
+        held[detection] = cv2.imencode(".jpg", resized, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1].tobytes()
+    return held

@@ -1,0 +1,121 @@
+"""How much a face can be trusted: size, sharpness, pose, light and detector score, all between 0 and 1."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+# Each pair is (worth nothing, worth everything); between them the worth grows in a straight line. They are round
+# numbers of the 112-pixel aligned crop, chosen by eye on the demo film's blurred, dark and small scenes.
+SIZE_PX = (16.0, 80.0)  # smaller side of the box in the film
+SHARPNESS = (1.5, 5.0)  # log of the Laplacian's variance
+LIGHT = (20.0, 70.0)  # mean grey level
+SCORE = (0.3, 0.75)
+
+LEAST = 0.05  # one bad side makes a face poor, not worthless
+
+PROFILE_YAW, FRONTAL_YAW = 0.55, 0.3
+SMALL_PX, BLURRED, DARK = 32.0, 3.0, 45.0
+
+
+class Looks(NamedTuple):
+    """What is measured of each face: (n,) float32 each.
+
+    size_px: smaller side of its box. sharpness: log variance of the Laplacian of the aligned crop. light: mean grey
+    level of the crop, 0 to 255. yaw: -1 (full left) to 1 (full right), 0 frontal; from landmarks. score: detector's.
+    plausible: 1 where the landmarks could be a face's, else 0.
+    """
+
+    size_px: np.ndarray
+    sharpness: np.ndarray
+    light: np.ndarray
+    yaw: np.ndarray
+    score: np.ndarray
+    plausible: np.ndarray
+
+
+def look(crops: np.ndarray, boxes: np.ndarray, landmarks: np.ndarray, scores: np.ndarray) -> Looks:
+    """Measure n faces.
+
+    Args:
+        crops: (n, 112, 112, 3) uint8 BGR, aligned. boxes: (n, 4) x y w h pixels. landmarks: (n, 5, 2) pixels:
+            eyes, nose, mouth corners, image left first. scores: (n,) 0 to 1.
+    """
+    gray = [cv2.cvtColor(crop, cv2.COLOR_BGR2GRAY)[16:96, 16:96] for crop in crops]  # the face without its surround
+    variance = [cv2.Laplacian(image, cv2.CV_32F).var() for image in gray]
+    return Looks(
+        np.minimum(boxes[:, 2], boxes[:, 3]).astype(np.float32),
+        np.log(np.maximum(np.array(variance, np.float32), 1e-3)),
+        np.array([image.mean() for image in gray], np.float32),
+        yaw(landmarks),
+        scores.astype(np.float32),
+        plausible(boxes, landmarks),
+    )
+
+
+def yaw(landmarks: np.ndarray) -> np.ndarray:
+    """(n, 5, 2) -> (n,) float32 in [-1, 1]: how far the nose lies from the middle of the eyes along their line."""
+    left, right, nose = landmarks[:, 0], landmarks[:, 1], landmarks[:, 2]
+    line = (right - left).astype(np.float64)
+    width2 = np.maximum((line**2).sum(axis=1), 1e-6)
+    along = ((nose - left) * line).sum(axis=1) / width2  # 0 at the left eye, 1 at the right one
+    return np.clip(2 * along - 1, -1, 1).astype(np.float32)
+
+
+def plausible(boxes: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+    """(n,) float32: 1 where eyes stand above mouth, apart, and all points lie in or near the box, else 0."""
+    x, y, w, h = boxes.T
+    near = (
+        (landmarks[:, :, 0] > (x - 0.2 * w)[:, None])
+        & (landmarks[:, :, 0] < (x + 1.2 * w)[:, None])
+        & (landmarks[:, :, 1] > (y - 0.2 * h)[:, None])
+        & (landmarks[:, :, 1] < (y + 1.2 * h)[:, None])
+    ).all(axis=1)
+    eyes, mouth = landmarks[:, :2].mean(axis=1), landmarks[:, 3:].mean(axis=1)
+    tall = np.linalg.norm(mouth - eyes, axis=1) > 0.15 * h
+    return (near & tall).astype(np.float32)
+
+
+def face_quality(looks: Looks) -> np.ndarray:
+    """(n,) float32 in [0, 1]: the geometric mean of the five worths, so that one bad side weighs"""
+    worths = np.stack(
+        [
+            _worth(looks.size_px, SIZE_PX),
+            _worth(looks.sharpness, SHARPNESS),
+            _worth(looks.light, LIGHT),
+            1 - 0.7 * np.abs(looks.yaw),
+            _worth(looks.score, SCORE),
+        ]
+    )
+    return (np.prod(worths, axis=0) ** (1 / len(worths)) * looks.plausible).astype(np.float32)
+
+
+def track_quality(quality: np.ndarray) -> float:
+    """Mean of the better half of a track's face qualities: a good look at a face is enough to know it. n >= 1."""
+    ranked = np.sort(quality)[::-1]
+    return float(ranked[: (len(ranked) + 1) // 2].mean())
+
+
+def track_flags(looks: Looks) -> list[str]:
+    """What makes a track hard, by the median of its faces; in the order of this list, empty for an easy one... n >= 1.
+
+    frontal / profile by yaw, blurred by sharpness, dark by light, small by size, not_a_face where most landmarks
+    cannot be a face's.
+    """
+    yaw_median = float(np.median(np.abs(looks.yaw)))
+    flags = {
+        "frontal": yaw_median < FRONTAL_YAW,
+        "profile": yaw_median > PROFILE_YAW,
+        "blurred": float(np.median(looks.sharpness)) < BLURRED,
+        "dark": float(np.median(looks.light)) < DARK,
+        "small": float(np.median(looks.size_px)) < SMALL_PX,
+        "not_a_face": float(looks.plausible.mean()) < 0.5,
+    }
+    return [flag for flag, holds in flags.items() if holds]
+
+
+def _worth(values: np.ndarray, span: tuple[float, float]) -> np.ndarray:
+    nothing, everything = span
+    return np.clip((values - nothing) / (everything - nothing), LEAST, 1)

@@ -1,0 +1,343 @@
+"""The one place where kernels become Spark UDFs. Everything runs in `mapInPandas` over rows of paths and ranges.
+
+A film's work is staged as files under `<staging>/<film_key>/`, named by what they hold, written under another name and
+then renamed: what exists is whole, and is not made again. Model sessions live once per Python worker.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from conf.errors import FilmError, GpuUnavailable
+from conf.ids import stable_id
+from conf.settings import HarvestSettings
+from udfs import assets
+from udfs.kernels import assemble, piece, shots, video
+from udfs.kernels.faces import Faces, open_faces
+
+SCAN_S = 60.0  # seconds of film in one scanned range
+
+PROBED = (
+    "title_id STRING, film_key STRING, content_hash STRING, codec STRING, width INT, height INT, rotation INT, "
+    "n_frames INT, fps DOUBLE, duration_s DOUBLE, warning STRING, error STRING"
+)
+STAGED = "title_id STRING, start INT, frames INT, error STRING"
+PLANNED = "title_id STRING, start INT, end INT, seam_end INT"
+
+_MODELS: dict[str, Faces] = {}  # lives in the Python worker; only _models() touches it
+
+
+# --- probe: one row a film -----------------------------------------------------------------------------------
+
+
+def probe_films(batches: Iterator[pd.DataFrame], staging: str, version: str) -> Iterator[pd.DataFrame]:
+    """title_id, uri, content_hash (null where not known yet) -> PROBED; stages each film's packet index."""
+    for row in _rows(batches):
+        try:
+            known = row.content_hash if isinstance(row.content_hash, str) else None
+            film = video.probe(row.uri)
+            content = known or video.content_hash(row.uri)
+            key = stable_id(content, version)
+            _stage(Path(staging, key, "index.parquet"), _index_table(film))
+            yield _frame(
+                PROBED,
+                row.title_id,
+                key,
+                content,
+                film.codec,
+                film.width,
+                film.height,
+                film.rotation,
+                film.n_frames,
+                film.fps,
+                film.duration_s,
+                film.warning,
+                None,
+            )
+        except FilmError as error:
+            yield _frame(PROBED, row.title_id, *[None] * 10, str(error))
+
+
+# --- scan and plan: shots, then pieces -----------------------------------------------------------------------
+
+
+def scan_films(batches: Iterator[pd.DataFrame], staging: str, settings: HarvestSettings) -> Iterator[pd.DataFrame]:
+    """title_id, uri, film_key, start, end -> STAGED; stages what the cut detector saw in each range."""
+    cv2.setNumThreads(1)
+    for row in _rows(batches):
+        file = Path(staging, row.film_key, f"scan-{row.start:08d}.parquet")
+        try:
+            if not file.exists():
+                film = _index(staging, row.film_key)
+                lead = max(0, row.start - round(shots.SCAN_LEAD_S * film.fps))
+                seen = video.frames(row.uri, film, lead, row.end, width=shots.SCAN_WIDTH)
+                _stage(
+                    file,
+                    _scan_table(shots.scan(seen, row.start, film.fps, settings.shot_threshold, settings.min_shot_s)),
+                )
+            yield _frame(STAGED, row.title_id, row.start, row.end - row.start, None)
+        except FilmError as error:
+            yield _frame(STAGED, row.title_id, row.start, 0, str(error))
+
+
+def plan_films(batches: Iterator[pd.DataFrame], staging: str, settings: HarvestSettings) -> Iterator[pd.DataFrame]:
+    """title_id, film_key -> PLANNED, one row a piece; stages each film's shots."""
+    for row in _rows(batches):
+        film, folder = _index(staging, row.film_key), Path(staging, row.film_key)
+        scans = [(int(file.stem[5:]), _scan(file)) for file in sorted(folder.glob("scan-*.parquet"))]
+        found = shots.join_shots(
+            scans,
+            film.n_frames,
+            max(1, round(settings.min_shot_s * film.fps)),
+            settings.thread_shots,
+            settings.thread_distance,
+        )
+        _stage(folder / "shots.parquet", pa.table(found._asdict()))
+        cuts = piece.cut_pieces(
+            found.start,
+            found.end,
+            film.key_frames,
+            round(settings.piece_s * film.fps),
+            round(settings.max_piece_s * film.fps),
+            _seam(film, settings),
+        )
+        yield pd.DataFrame([(row.title_id, *cut) for cut in cuts], columns=_names(PLANNED))
+
+
+def scan_ranges(n_frames: int, fps: float) -> list[tuple[int, int]]:
+    """The ranges in which a film is scanned: [start, end) of about a minute each."""
+    step = max(1, round(SCAN_S * fps))
+    return [(start, min(start + step, n_frames)) for start in range(0, n_frames, step)]
+
+
+# --- pieces: faces -------------------------------------------------------------------------------------------
+
+
+def harvest_pieces(batches: Iterator[pd.DataFrame], staging: str, settings: HarvestSettings) -> Iterator[pd.DataFrame]:
+    """title_id, uri, film_key, start, end, seam_end -> STAGED; stages the faces of each piece."""
+    cv2.setNumThreads(1)
+    for row in _rows(batches):
+        file = piece_file(staging, row.film_key, row.start)
+        try:
+            if not file.exists():
+                _stage(file, _piece_table(row, _index(staging, row.film_key), staging, settings))
+            yield _frame(STAGED, row.title_id, row.start, row.end - row.start, None)
+        except FilmError as error:
+            yield _frame(STAGED, row.title_id, row.start, 0, str(error))
+
+
+def piece_file(staging: str, film_key: str, start: int) -> Path:
+    """Where the faces of the piece that starts at frame `start` are staged."""
+    return Path(staging, film_key, f"piece-{start:08d}.parquet")
+
+
+def _piece_table(row: Any, film: video.Film, staging: str, settings: HarvestSettings) -> pa.Table:
+    cut = piece.Cut(row.start, row.end, row.seam_end)
+    found = pq.read_table(Path(staging, row.film_key, "shots.parquet"))
+    parts = piece.shots_in(cut, found["start"].to_numpy(), found["end"].to_numpy())
+    rules = _rules(film, settings)
+    wanted = np.unique(np.concatenate([piece.frames_to_detect(part, rules.stride) for part in parts]))
+    decoded = 0
+
+    def counted() -> Iterator[video.Frame]:
+        nonlocal decoded
+        for frame in video.frames(row.uri, film, cut.start, cut.seam_end, wanted):
+            decoded += 1
+            yield frame
+
+    table = piece.piece_faces(counted(), parts, cut.end, _models(settings), rules)
+    said = {"end": str(cut.end), "wanted": str(len(wanted)), "decoded": str(decoded)}
+    return table.replace_schema_metadata(said)
+
+
+def _rules(film: video.Film, settings: HarvestSettings) -> piece.Rules:
+    return piece.Rules(
+        stride=video.detect_stride(film.fps, settings.detect_fps),
+        low_score=settings.low_score,
+        min_score=settings.min_score,
+        min_face_px=settings.min_face_px,
+        max_gap=round(settings.max_gap_s * film.fps),
+        embed_every=max(1.0, settings.embed_every_s * film.fps),
+        thumbnail_px=settings.thumbnail_px,
+        batch=settings.batch,
+    )
+
+
+def _seam(film: video.Film, settings: HarvestSettings) -> int:
+    return max(1, round(settings.seam_s * film.fps))
+
+
+# --- a film's rows, title by title ---------------------------------------------------------------------------
+
+
+def film_rows(
+    batches: Iterator[pd.DataFrame], staging: str, settings: HarvestSettings, table: str, names: list[str], run_id: str
+) -> Iterator[pd.DataFrame]:
+    """title_id, film_key -> the film's rows of `table` (shots, tracks or faces), with the columns `names`."""
+    for row in _rows(batches):
+        film = _index(staging, row.film_key)
+        made: Iterator[pd.DataFrame]
+        if table == "shots":
+            made = iter([_shot_rows(film, Path(staging, row.film_key, "shots.parquet"))])
+        else:
+            faces = _film_faces(staging, row.film_key, film, settings)
+            made = faces if table == "faces" else assemble.summarise_tracks(faces, film.times)
+        for rows in made:
+            if len(rows):
+                yield rows.assign(title_id=row.title_id, run_id=run_id)[names]
+
+
+def film_counts(batches: Iterator[pd.DataFrame], staging: str) -> Iterator[pd.DataFrame]:
+    """title_id, film_key -> title_id, wanted, decoded: frames looked at, and those that decoded."""
+    for row in _rows(batches):
+        metadata = [pq.read_schema(file).metadata for file in _pieces(staging, row.film_key)]
+        wanted, decoded = (sum(int(said[name]) for said in metadata) for name in (b"wanted", b"decoded"))
+        yield pd.DataFrame([(row.title_id, wanted, decoded)], columns=["title_id", "wanted", "decoded"])
+
+
+def _film_faces(staging: str, film_key: str, film: video.Film, settings: HarvestSettings) -> Iterator[pd.DataFrame]:
+    files = _pieces(staging, film_key)
+    light = ["local_id", "shot_id", "frame", "detected", *assemble.BOX]
+    bounds = [(int(file.stem[6:]), int(pq.read_schema(file).metadata[b"end"])) for file in files]
+    reduced = [
+        assemble.piece_tracks(pq.read_table(file, columns=light).to_pandas(), *bound, _seam(film, settings))
+        for file, bound in zip(files, bounds, strict=True)
+    ]
+    numbers = assemble.number_tracks(reduced, settings.min_track_faces)
+    pieces = (pq.read_table(file).to_pandas() for file in files)
+    return assemble.track_faces(pieces, numbers, [end for _, end in bounds], film.times)
+
+
+def _pieces(staging: str, film_key: str) -> list[Path]:
+    return sorted(Path(staging, film_key).glob("piece-*.parquet"))
+
+
+def _shot_rows(film: video.Film, file: Path) -> pd.DataFrame:
+    found = pq.read_table(file).to_pandas()
+    return pd.DataFrame(
+        {
+            "shot_id": np.arange(len(found), dtype=np.int32),
+            "start_frame": found.start,
+            "end_frame": found.end,
+            "start_s": film.times[found.start],
+            "end_s": film.times[found.end],
+            "thread_id": found.thread,
+        }
+    )
+
+
+# --- models and staged files ---------------------------------------------------------------------------------
+
+
+def _models(settings: HarvestSettings) -> Faces:
+    key = f"{settings.models} {settings.device} {settings.detect_size} {settings.low_score}"
+    if key not in _MODELS:
+        _MODELS.clear()  # a reused worker holds one pair of models, not one per run
+        detector, embedder = assets.fetch_pack(settings.models, say=_silent)
+        _MODELS[key] = open_faces(
+            detector,
+            embedder,
+            assets.pack(settings.models).kind,
+            device=settings.device,
+            gpu_index=gpu_index() if settings.device == "cuda" else None,
+            detect_size=settings.detect_size,
+            min_score=settings.low_score,
+        )
+    return _MODELS[key]
+
+
+def _silent(_: str) -> None:
+    """Licences are shown by the driver, once, not by every worker."""
+
+
+def gpu_index() -> int:
+    """The GPU that Spark granted to this task.
+
+    Raises:
+        GpuUnavailable: none was granted.
+    """
+    from pyspark import TaskContext
+
+    context = TaskContext.get()
+    granted = context.resources().get("gpu") if context else None
+    if granted is None:
+        if context is not None and os.environ.get("CASTMINE_LOCAL_GPU"):
+            return int(os.environ["CASTMINE_LOCAL_GPU"])  # local mode grants no resources; the session says which GPU
+        raise GpuUnavailable(
+            "harvest.device is cuda, but Spark granted this task no GPU: set spark.executor.resource.gpu.amount, "
+            "spark.task.resource.gpu.amount and a discovery script, or --set harvest.device=cpu"
+        )
+    address, visible = granted.addresses[0], os.environ.get("CUDA_VISIBLE_DEVICES")
+    return visible.split(",").index(address) if visible else int(address)
+
+
+def _stage(file: Path, table: pa.Table) -> None:
+    """Write whole or not at all."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_name(f".{file.name}.{os.getpid()}.part")
+    pq.write_table(table, part, compression="zstd")
+    os.replace(part, file)
+
+
+def _index_table(film: video.Film) -> pa.Table:
+    key = np.zeros(film.n_frames, bool)
+    key[film.key_frames] = True
+    said = {name: str(getattr(film, name)) for name in ("codec", "width", "height", "rotation", "time_base")}
+    return pa.table({"pts": film.pts, "key": key}).replace_schema_metadata(said)
+
+
+@functools.lru_cache(maxsize=4)
+def _index(staging: str, film_key: str) -> video.Film:
+    table = pq.read_table(Path(staging, film_key, "index.parquet"))
+    said = {name.decode(): value.decode() for name, value in table.schema.metadata.items()}
+    return video.Film(
+        said["codec"], int(said["width"]), int(said["height"]), int(said["rotation"]), table["pts"].to_numpy(),
+        np.flatnonzero(table["key"].to_numpy()).astype(np.int32), Fraction(said["time_base"]), None,
+    )  # fmt: skip
+
+
+def _scan_table(scan: shots.Scan) -> pa.Table:
+    columns = {"frame": scan.frame, "opens": list(scan.opens), "closes": list(scan.closes)}
+    types = [("frame", pa.int32()), ("opens", pa.list_(pa.uint8())), ("closes", pa.list_(pa.uint8()))]
+    return pa.table(columns, schema=pa.schema(types)).replace_schema_metadata({"last": scan.last.tobytes()})
+
+
+def _scan(file: Path) -> shots.Scan:
+    table = pq.read_table(file)
+    last = np.frombuffer(table.schema.metadata[b"last"], np.uint8)
+    opens, closes = (
+        np.array(table[name].to_pylist(), np.uint8).reshape(len(table), len(last)) for name in ("opens", "closes")
+    )
+    return shots.Scan(table["frame"].to_numpy(), opens, closes, last)
+
+
+# --- rows ----------------------------------------------------------------------------------------------------
+
+
+def bound(function: Callable[..., Iterator[pd.DataFrame]], **fixed: Any) -> Callable[..., Iterator[pd.DataFrame]]:
+    """`function` with its settings, ready for `mapInPandas`; pickles as a name and the settings, nothing else."""
+    return functools.partial(function, **fixed)
+
+
+def _rows(batches: Iterator[pd.DataFrame]) -> Iterator[Any]:
+    for batch in batches:
+        yield from batch.itertuples(index=False)
+
+
+def _frame(schema: str, *values: Any) -> pd.DataFrame:
+    return pd.DataFrame([values], columns=_names(schema))
+
+
+def _names(schema: str) -> list[str]:
+    return [field.split()[0] for field in schema.split(", ")]
