@@ -1,0 +1,72 @@
+"""The one interface of all clusterers: embeddings and links in, a partition out."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Clustering(NamedTuple):
+    """A partition of T rows.
+
+    Attributes:
+        labels: (T,) int32, numbered in order of first appearance; -1 = noise, of methods that know noise.
+        k_found: the number of clusters, which can differ from the number asked for.
+        heights: (M,) float64, distances of the merges in the order they were made; empty for methods without merges.
+    """
+
+    labels: NDArray[np.int32]
+    k_found: int
+    heights: NDArray[np.float64]
+
+
+class Method(Protocol):
+    """A way to cluster the tracks of one title.
+
+    A method may ignore the must-links and the cut, but it obeys the bounds where it can, and no cluster it returns
+    holds a cannot-linked pair. The same rows in another order give the same partition, exact ties aside.
+    """
+
+    def __call__(
+        self,
+        embeddings: NDArray[np.floating],
+        cannot: NDArray[np.integer],
+        must: NDArray[np.integer],
+        *,
+        cut: float | None = None,
+        exact_k: int | None = None,
+        min_k: int | None = None,
+        max_k: int | None = None,
+    ) -> Clustering:
+        """Arguments as in `hac.average_linkage`."""
+        ...
+
+
+def cluster_bounds(tracks: int, exact_k: int | None, min_k: int | None, max_k: int | None) -> tuple[int, int]:
+    """The least and the greatest number of clusters that `tracks` rows may make, clamped to what they can make.
+
+    Returns:
+        (least, greatest), both `tracks` at most; (0, 0) for no tracks; (1, tracks) where nothing is asked for.
+
+    Raises:
+        ValueError: a bound below 1, min_k above max_k, or exact_k outside of them.
+    """
+    asked = {name: k for name, k in (("exact_k", exact_k), ("min_k", min_k), ("max_k", max_k)) if k is not None}
+    given = ", ".join(f"{name}={k}" for name, k in asked.items())
+    if min(asked.values(), default=1) < 1:
+        raise ValueError(f"{given}: the number of clusters is at least 1")
+    least = max((k for name, k in asked.items() if name != "max_k"), default=1)
+    greatest = min((k for name, k in asked.items() if name != "min_k"), default=max(tracks, least))
+    if least > greatest:
+        raise ValueError(f"{given}: no number of clusters is within these bounds")
+    return min(least, tracks), min(greatest, tracks)
+
+
+def in_order_of_appearance(labels: NDArray[np.integer]) -> NDArray[np.int32]:
+    """Rename (T,) labels to 0, 1, ... in the order in which they first appear; int32. T = 0 gives an empty array."""
+    _, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
+    rank = np.empty(len(first), np.int32)
+    rank[np.argsort(first)] = np.arange(len(first), dtype=np.int32)
+    return rank[inverse]

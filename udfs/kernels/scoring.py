@@ -1,0 +1,270 @@
+"""Scores of a clustering against the truth, and truth by boxes brought to tracks. Methods cards 6, 8 and 10.
+
+Everything is counted first and divided last, so the counts of titles add up to those of a corpus (where the same
+character number in two titles is two clusters, and the same name two people).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+from scipy.special import xlogy
+
+UNKNOWN = -1
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Sums over the table of T tracks, true labels k and clusters c, with n_kc tracks in a cell. They add.
+
+    Attributes:
+        tracks: T.
+        unknown: tracks without a character.
+        true_k, predicted_k: true labels, and clusters without those of unknown tracks.
+        cells, clusters, classes: sums of n ln n over n_kc, n_c and n_k.
+        cell_pairs, cluster_pairs, class_pairs: pairs of tracks in one cell, cluster, true label.
+        precision, recall: sums of n_kc^2 / n_c and of n_kc^2 / n_k.
+        majority: tracks of their cluster's majority label.
+        assigned: tracks that are right under the best one-to-one assignment of clusters to labels.
+    """
+
+    tracks: float = 0.0
+    unknown: float = 0.0
+    true_k: float = 0.0
+    predicted_k: float = 0.0
+    cells: float = 0.0
+    clusters: float = 0.0
+    classes: float = 0.0
+    cell_pairs: float = 0.0
+    cluster_pairs: float = 0.0
+    class_pairs: float = 0.0
+    precision: float = 0.0
+    recall: float = 0.0
+    majority: float = 0.0
+    assigned: float = 0.0
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
+
+
+def count(true: Sequence | NDArray, predicted: NDArray[np.integer]) -> Counts:
+    """Count one title.
+
+    An unknown track is a cluster of its own in the sums behind V, B-cubed and the Rand index, and wrong in `majority`
+    and `assigned`; it is none of `predicted_k`.
+
+    Args:
+        true: (T,) int or str labels.
+        predicted: (T,) int, the character; -1 = unknown or rejected.
+
+    Returns:
+        All zeros for T = 0. Cost: O(T) and a table of K_true x K_predicted, for the assignment O(K^3).
+
+    Raises:
+        ValueError: lengths that differ.
+    """
+    true, predicted = np.asarray(true), np.asarray(predicted)
+    if len(true) != len(predicted):
+        raise ValueError(f"{len(true)} true labels for {len(predicted)} tracks")
+    if not len(true):
+        return Counts()
+    _, label = np.unique(true, return_inverse=True)
+    known = predicted != UNKNOWN
+    names, cluster = np.unique(predicted[known], return_inverse=True)
+    table = np.zeros((label.max() + 1, len(names)))
+    np.add.at(table, (label[known], cluster), 1)
+
+    alone = len(true) - known.sum()  # each a cell and a cluster of one: n ln n = 0 and no pairs
+    of_label, of_cluster = np.bincount(label).astype(float), table.sum(axis=0)
+    rows, columns = linear_sum_assignment(table, maximize=True)
+    return Counts(
+        tracks=len(true),
+        unknown=float(alone),
+        true_k=len(of_label),
+        predicted_k=len(names),
+        cells=xlogy(table, table).sum(),
+        clusters=xlogy(of_cluster, of_cluster).sum(),
+        classes=xlogy(of_label, of_label).sum(),
+        cell_pairs=_pairs(table),
+        cluster_pairs=_pairs(of_cluster),
+        class_pairs=_pairs(of_label),
+        precision=(table**2 / of_cluster).sum() + alone,
+        recall=(table**2 / of_label[:, None]).sum() + (1 / of_label[label[~known]]).sum(),
+        majority=table.max(axis=0).sum(),
+        assigned=table[rows, columns].sum(),
+    )
+
+
+def figures(counts: Counts) -> dict[str, float]:
+    """The figures of a title or, from added counts, of a corpus.
+
+    Returns:
+        homogeneity, completeness, v_measure (the NMI of card 8), wcp (weighted cluster purity), bcubed_precision,
+        bcubed_recall, bcubed_f, adjusted_rand, accuracy (Hungarian), cluster_ratio (predicted / true number: the OCI
+        of card 6 and PCR of card 10), n_true, n_predicted, n_tracks, unknown_share. Shares are 0 to 1, adjusted_rand
+        is -0.5 to 1. A share of nothing is 1, as there is no error in it; unknown_share is then 0.
+    """
+    n = counts.tracks
+    total = float(xlogy(n, n))
+    homogeneity = max(0.0, 1 - _share(counts.clusters - counts.cells, total - counts.classes, nothing=0))
+    completeness = max(0.0, 1 - _share(counts.classes - counts.cells, total - counts.clusters, nothing=0))
+    precision, recall = _share(counts.precision, n), _share(counts.recall, n)
+    by_chance = _share(counts.class_pairs * counts.cluster_pairs, n * (n - 1) / 2, nothing=0)
+    at_best = (counts.class_pairs + counts.cluster_pairs) / 2
+    return {
+        "homogeneity": homogeneity,
+        "completeness": completeness,
+        "v_measure": _harmonic(homogeneity, completeness),
+        "wcp": _share(counts.majority, n),
+        "bcubed_precision": precision,
+        "bcubed_recall": recall,
+        "bcubed_f": _harmonic(precision, recall),
+        "adjusted_rand": _share(counts.cell_pairs - by_chance, at_best - by_chance),
+        "accuracy": _share(counts.assigned, n),
+        "cluster_ratio": _share(counts.predicted_k, counts.true_k),
+        "n_true": counts.true_k,
+        "n_predicted": counts.predicted_k,
+        "n_tracks": n,
+        "unknown_share": _share(counts.unknown, n, nothing=0),
+    }
+
+
+def score(true: Sequence | NDArray, predicted: NDArray[np.integer]) -> dict[str, float]:
+    """Both sets of figures of one title: over all tracks and, with `known_` before the name, without the unknown ones.
+
+    The known set alone flatters a clustering that gives up often (with no known track at all it is 1 throughout), so
+    `unknown_share` stands beside it always.
+
+    Arguments and errors as in `count`, names as in `figures`.
+    """
+    true, predicted = np.asarray(true), np.asarray(predicted)
+    every = count(true, predicted)
+    known = predicted != UNKNOWN
+    return figures(every) | known_figures(count(true[known], predicted[known]))
+
+
+def known_figures(counts: Counts) -> dict[str, float]:
+    """`figures` of counts over the tracks with a character, each name with `known_` before it."""
+    return {f"known_{name}": value for name, value in figures(counts).items() if name != "unknown_share"}
+
+
+@dataclass(frozen=True)
+class MatchedTracks:
+    """What true boxes say about T tracks.
+
+    Attributes:
+        track_ids: (T,) ascending.
+        labels: (T,) object, the label of most of a track's matched faces; None where none is matched.
+        matched_faces: (T,) int64, the faces of a track that match a true box.
+        purity: (T,) float32, the share of the matched faces that have the track's label; NaN where none is matched.
+            A track below 1 mixes people.
+        true_boxes, matched_boxes: counts over the whole title.
+    """
+
+    track_ids: NDArray[np.int64]
+    labels: NDArray[np.object_]
+    matched_faces: NDArray[np.int64]
+    purity: NDArray[np.float32]
+    true_boxes: int
+    matched_boxes: int
+
+    @property
+    def detection_recall(self) -> float:
+        """The share of the true boxes that some face matches; 1 where there is no true box."""
+        return _share(self.matched_boxes, self.true_boxes)
+
+
+def match_boxes(
+    true_frame: NDArray[np.integer],
+    true_box: NDArray[np.floating],
+    true_label: Sequence | NDArray,
+    track_id: NDArray[np.integer],
+    frame: NDArray[np.integer],
+    box: NDArray[np.floating],
+    match_iou: float = 0.5,
+) -> MatchedTracks:
+    """Match true boxes to faces, one to one in each frame, and give each track its majority label.
+
+    In a frame the pairs are chosen whose summed intersection over union is largest, each of at least `match_iou`. A
+    track with equally many faces of two labels gets the smaller label.
+
+    Args:
+        true_frame, true_box, true_label: (M,), (M, 4) x, y, w, h in pixels, (M,) int or str.
+        track_id, frame, box: (N,), (N,), (N, 4) of the tracks' faces.
+        match_iou: above 0, up to 1.
+
+    Returns:
+        Every track of `track_id` once. M = 0 or N = 0 match nothing. Cost O((M + N) log N) and the pairs that share
+        a frame; the assignment is solved only for frames in which a box has a choice.
+    """
+    label_names, label_code = np.unique(np.asarray(true_label), return_inverse=True)
+    tracks, track_code = np.unique(np.asarray(track_id, np.int64), return_inverse=True)
+    truth, face, overlap = _overlapping(true_frame, true_box, frame, box, match_iou)
+    chosen = _one_to_one(np.asarray(true_frame)[truth], truth, face, overlap)
+
+    votes = np.zeros((len(tracks), max(len(label_names), 1)), np.int64)
+    np.add.at(votes, (track_code[face[chosen]], label_code[truth[chosen]]), 1)
+    matched = votes.sum(axis=1)
+    labels = np.full(len(tracks), None, dtype=object)
+    seen = matched > 0
+    labels[seen] = label_names[votes[seen].argmax(axis=1)].tolist() if seen.any() else []
+    purity = np.full(len(tracks), np.nan, np.float32)
+    np.divide(votes.max(axis=1), matched, out=purity, where=seen, casting="unsafe")
+    return MatchedTracks(tracks, labels, matched, purity, len(label_code), int(chosen.sum()))
+
+
+def _overlapping(
+    true_frame: NDArray[np.integer],
+    true_box: NDArray[np.floating],
+    frame: NDArray[np.integer],
+    box: NDArray[np.floating],
+    match_iou: float,
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """All pairs of a true box and a face of one frame that overlap enough: their rows and their overlap."""
+    order = np.argsort(frame, kind="stable")
+    start, end = (np.searchsorted(frame[order], true_frame, side=side) for side in ("left", "right"))
+    truth = np.repeat(np.arange(len(true_frame)), end - start)
+    place = np.arange(len(truth)) - np.repeat(np.cumsum(end - start) - (end - start), end - start)
+    face = order[np.repeat(start, end - start) + place]
+    a, b = true_box[truth].astype(np.float64), box[face].astype(np.float64)
+    shared = np.clip(np.minimum(a[:, :2] + a[:, 2:], b[:, :2] + b[:, 2:]) - np.maximum(a[:, :2], b[:, :2]), 0, None)
+    inside = shared.prod(axis=1)
+    union = a[:, 2:].prod(axis=1) + b[:, 2:].prod(axis=1) - inside
+    overlap = np.divide(inside, union, out=np.zeros(len(truth)), where=union > 0)
+    enough = overlap >= match_iou
+    return truth[enough], face[enough], overlap[enough]
+
+
+def _one_to_one(
+    frame: NDArray[np.integer], truth: NDArray[np.int64], face: NDArray[np.int64], overlap: NDArray[np.float64]
+) -> NDArray[np.bool_]:
+    """Which of the candidate pairs are chosen, so that no box is in two."""
+    _, truth_at, truth_uses = np.unique(truth, return_inverse=True, return_counts=True)
+    _, face_at, face_uses = np.unique(face, return_inverse=True, return_counts=True)
+    crowded = np.flatnonzero((truth_uses[truth_at] > 1) | (face_uses[face_at] > 1))
+    crowded = crowded[np.argsort(frame[crowded], kind="stable")]
+    chosen = np.ones(len(truth), bool)
+    for pairs in np.split(crowded, np.flatnonzero(np.diff(frame[crowded])) + 1):
+        (truths, row), (faces, column) = (np.unique(boxes[pairs], return_inverse=True) for boxes in (truth, face))
+        weight, pair = np.zeros((len(truths), len(faces))), np.full((len(truths), len(faces)), -1)
+        weight[row, column], pair[row, column] = overlap[pairs], pairs
+        best = pair[linear_sum_assignment(weight, maximize=True)]
+        chosen[pairs] = np.isin(pairs, best)
+    return chosen
+
+
+def _pairs(n: NDArray[np.floating]) -> float:
+    return float((n * (n - 1) / 2).sum())
+
+
+def _share(part: float, whole: float, nothing: float = 1) -> float:
+    """part / whole; `nothing` where both are 0, up to the rounding of the sums."""
+    return float(part / whole) if abs(whole) > 1e-9 else float(nothing)
+
+
+def _harmonic(a: float, b: float) -> float:
+    return 2 * a * b / (a + b) if a + b else 0.0
