@@ -76,36 +76,38 @@ def cannot_links(track_id: np.ndarray, frame: np.ndarray, box: np.ndarray, *, du
     if np.any((np.diff(frame) == 0) & (np.diff(track_id) == 0)):
         raise ValueError("a track has two detections in one frame; faces are unique by (track_id, frame)")
 
-    left, right = _rows_in_one_frame(frame)
     ids, number = np.unique(track_id, return_inverse=True)
-    pair = number[left] * len(ids) + number[right]
-    order = np.lexsort((frame[left], pair))
-    pair, first = np.unique(pair[order], return_index=True)
-    overlap = iou(box[left], box[right])[order]
-    seen_twice = np.fmax.reduceat(overlap, first) > duplicate_iou if len(first) else np.zeros(0, bool)
-    shared = np.diff(np.append(first, len(order)))
+    pairs, frames, overlaps = [np.zeros(0, np.int64)], [np.zeros(0, np.int32)], [np.zeros(0)]
+    for left, right in _rows_in_one_frame(frame):
+        pairs.append(number[left] * len(ids) + number[right])
+        frames.append(frame[left].astype(np.int32))
+        overlaps.append(paired_iou(box[left], box[right]))
+    pair = np.concatenate(pairs)
+    order = np.argsort(pair, kind="stable")
+    pair = pair[order]
+    starts = np.flatnonzero(np.diff(pair, prepend=-1))
+    first, second = np.divmod(pair[starts], max(len(ids), 1))
+    seen = PairsSeen(
+        ids[first].astype(np.int64),
+        ids[second].astype(np.int64),
+        np.diff(starts, append=len(pair)).astype(np.int32),
+        np.minimum.reduceat(np.concatenate(frames)[order], starts),
+    )
+    twice = np.fmax.reduceat(np.concatenate(overlaps)[order], starts) > duplicate_iou
+    return CannotLinks(**vars(_where(seen, ~twice)), duplicates=_where(seen, twice))
 
-    def chosen(rows: np.ndarray) -> PairsSeen:
-        return PairsSeen(
-            ids[pair[rows] // len(ids)].astype(np.int64),
-            ids[pair[rows] % len(ids)].astype(np.int64),
-            shared[rows].astype(np.int32),
-            frame[left[order[first[rows]]]].astype(np.int32),
-        )
 
-    return CannotLinks(**vars(chosen(np.flatnonzero(~seen_twice))), duplicates=chosen(np.flatnonzero(seen_twice)))
+def _where(pairs: PairsSeen, mask: np.ndarray) -> PairsSeen:
+    return PairsSeen(*(column[mask] for column in vars(pairs).values()))
 
 
-def _rows_in_one_frame(frame: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """All pairs of rows left < right with equal frame; `frame` is sorted. Joins the rows at distance 1, 2, ..."""
-    lefts, rights = [np.zeros(0, np.intp)], [np.zeros(0, np.intp)]
+def _rows_in_one_frame(frame: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """All pairs of rows left < right with equal frame, those at distance 1 first; `frame` is sorted."""
     for distance in range(1, len(frame)):
         left = np.flatnonzero(frame[:-distance] == frame[distance:])
-        if not len(left):  # frames are sorted: no frame holds more than `distance` rows
-            break
-        lefts.append(left)
-        rights.append(left + distance)
-    return np.concatenate(lefts), np.concatenate(rights)
+        if not len(left):  # so no frame holds more than `distance` rows
+            return
+        yield left, left + distance
 
 
 def training_rule(
@@ -205,7 +207,7 @@ def must_links(
         cosine.append(alike[mutual, best[mutual]])
     a, b, score = np.concatenate(earlier), np.concatenate(later), np.concatenate(cosine)
 
-    kept = (score >= min_cosine) & (iou(end_box[a], start_box[b]) >= min_iou)
+    kept = (score >= min_cosine) & (paired_iou(end_box[a], start_box[b]) >= min_iou)
     ends = np.sort(np.stack([track_id[a[kept]], track_id[b[kept]]]).astype(np.int64), axis=0)
     order = np.lexsort((ends[1], ends[0]))
     track_a, track_b = ends[:, order]
@@ -267,7 +269,7 @@ def _between(links: np.ndarray, node_a: np.ndarray, node_b: np.ndarray, a: int, 
         links = links[leads_on]
 
 
-def iou(box_a: np.ndarray, box_b: np.ndarray) -> np.ndarray:
+def paired_iou(box_a: np.ndarray, box_b: np.ndarray) -> np.ndarray:
     """Intersection over union, row by row.
 
     Args:

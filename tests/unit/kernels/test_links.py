@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from udfs.kernels.links import PairsSeen, cannot_links, contradicted, iou, must_links, training_rule
+from udfs.kernels.links import PairsSeen, cannot_links, contradicted, must_links, paired_iou, training_rule
 
 FAR_APART = 1000.0  # pixels between the boxes of two tracks that are not meant to overlap
 
@@ -183,6 +183,10 @@ class TestTrainingRule:
         assert rule({1: faces, 2: faces}, {(1, 2): shared - 1}, detections_per_s)[1:] == ([], [])
         assert rule({1: faces - 1, 2: faces}, {(1, 2): shared}, detections_per_s) == ([2], [], [])
 
+    def test_a_rounding_error_of_the_product_costs_no_face(self):
+        assert 1.1 * 50.0 > 55
+        assert rule({1: 55}, {}, 50.0, min_track_s=1.1)[0] == [1]
+
     def test_a_23_face_track_yields_no_link_and_keeps_no_partner_alive(self):
         faces = {1: 23, 2: 100, 3: 100, 4: 100}
         found = rule(faces, {(1, 2): 23, (1, 3): 23, (1, 4): 23, (3, 4): 6}, 24.0)
@@ -283,9 +287,10 @@ class TestMustLinks:
         assert returns(tracks, min_cosine=0.69)[0][2] == pytest.approx(0.7, abs=1e-6)
 
     def test_the_place_is_compared_from_end_to_start(self):
-        walks = [(1, 0, 0, (LEFT, RIGHT), ANN), (2, 1, 0, (RIGHT, LEFT), ANN)]
-        assert [row[:2] for row in returns(walks)] == [(1, 2)]
-        assert returns([walks[0], (2, 1, 0, (LEFT, RIGHT), ANN)]) == []
+        walk, stay, turn = (LEFT, RIGHT), (RIGHT, RIGHT), (LEFT, LEFT)
+        assert [row[:2] for row in returns([(1, 0, 0, walk, ANN), (2, 1, 0, stay, ANN)])] == [(1, 2)]
+        assert returns([(1, 0, 0, walk, ANN), (2, 1, 0, turn, ANN)]) == []
+        assert returns([(1, 0, 0, walk, ANN), (2, 1, 0, walk, ANN)]) == []
 
     def test_the_overlap_reaches_its_bound(self):
         half = (100.0, 100.0, 80.0, 40.0)
@@ -305,6 +310,14 @@ class TestMustLinks:
             (3, 1, 0, LEFT, ANN),
         ]
         assert [row[:2] for row in returns(tracks)] == [(2, 3)]
+
+    @pytest.mark.parametrize("seed", range(20))
+    def test_a_rounding_error_of_the_cosine_breaks_no_tie(self, seed):
+        random = np.random.default_rng(seed)
+        one, other = random.integers(1, 1000, (2, 8)).astype(np.float32)  # whole numbers: multiples agree exactly
+        for factor in (1, 3, 5, 7, 11):
+            tracks = [(1, 0, 0, LEFT, one), (2, 1, 0, LEFT, 9 * other), (3, 1, 0, LEFT, factor * other)]
+            assert [row[:2] for row in returns(tracks, min_cosine=0.1)] == [(1, 2)]
 
     @pytest.mark.parametrize("gap", [[(2, 1, 0, RIGHT, BOB)], [(2, 1, 0, RIGHT, BOB), (3, 1, 0, LEFT, NOBODY)]])
     def test_only_consecutive_returns_are_compared(self, gap):
@@ -438,11 +451,11 @@ class TestContradicted:
         assert bool(found) == bool(paths)
 
 
-class TestIou:
+class TestPairedIou:
     def test_by_hand(self):
         a = [[0, 0, 10, 10], [0, 0, 10, 10], [0, 0, 10, 10], [5, 5, 0, 0], [0, 0, 4, 4]]
         b = [[0, 0, 10, 10], [5, 0, 10, 10], [10, 0, 10, 10], [5, 5, 0, 0], [np.nan, 0, 4, 4]]
-        np.testing.assert_allclose(iou(np.array(a), np.array(b)), [1, 1 / 3, 0, 0, np.nan])
+        np.testing.assert_allclose(paired_iou(np.array(a), np.array(b)), [1, 1 / 3, 0, 0, np.nan])
 
     def test_no_boxes(self):
-        assert iou(np.zeros((0, 4)), np.zeros((0, 4))).shape == (0,)
+        assert paired_iou(np.zeros((0, 4)), np.zeros((0, 4))).shape == (0,)

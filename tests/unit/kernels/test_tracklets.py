@@ -71,10 +71,16 @@ class TestSegment:
 
     @settings(max_examples=100, deadline=None)
     @given(
-        st.lists(st.sampled_from([(1, 0), (2, 0), (0, 1), (1, 1), (-1, 0), (3, 4), (-1, 1)]), min_size=2, max_size=14)
+        st.lists(
+            st.tuples(st.sampled_from([(1, 0), (2, 1), (0, 1), (1, 1), (-1, 0), (3, 5), (-1, 1)]), st.integers(1, 9)),
+            min_size=2,
+            max_size=14,
+        )
     )
     def test_equals_the_pseudo_code_where_almost_everything_ties(self, points):
-        rows, frames = np.array(points, np.float32), np.arange(len(points), dtype=np.int32)
+        # whole numbers times whole numbers: the directions agree exactly, the unit rows only up to rounding errors
+        rows = np.array([np.multiply(direction, length) for direction, length in points], np.float32)
+        frames = np.arange(len(points), dtype=np.int32)
         for M in (2, 3):
             found, expected = segment(rows, frames, M), slow_segment_where_faces_cancel(rows, frames, M)
             assert (found and sets(found)) == expected
@@ -141,6 +147,16 @@ class TestSegment:
         rows[[1290, 700, 20]] = [-np.ones(40), np.ones(40), np.ones(40)]  # 20 and 700 tie as the other end
         rows /= np.linalg.norm(rows, axis=1, keepdims=True)
         assert _farthest_pair(rows) == (20, 1290)
+
+    def test_of_pairs_tied_across_blocks_the_first_is_taken(self):
+        rows = np.tile([[0.6, 0.8], [-0.6, -0.8]], (650, 1))
+        assert _farthest_pair(rows) == (0, 1)
+
+    @pytest.mark.parametrize("seed", range(20))
+    def test_a_rounding_error_breaks_no_tie_of_pairs(self, seed):
+        pair = np.random.default_rng(seed).integers(-1000, 1000, (2, 8))
+        rows = np.concatenate([pair, 3 * pair, 7 * pair, 11 * pair]).astype(np.float64)
+        assert _farthest_pair(rows / np.linalg.norm(rows, axis=1, keepdims=True)) == (0, 1)
 
     def test_measured_from_the_anchor_face_and_not_from_its_tracklet(self):
         # Degrees on a circle: the anchor face at 0 has 30 beside it, so its tracklet is at 15. Opposite the face lies
