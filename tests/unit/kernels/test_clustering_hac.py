@@ -179,11 +179,15 @@ def test_a_misplaced_track_does_not_keep_a_character_in_two():
     assert average_linkage_twice(x, apart, NONE, cut=0.5).labels.tolist() == [0] * 24 + [1]
 
 
-def test_what_was_merged_by_must_link_is_compared_anew():
-    # rows 0 and 3 are linked although they are far apart; the pair then lies nearer to 2 than 1 does
-    x = unit(np.array([[1, 0, 0], [0, 1, 0.4], [0.1, 0, 1], [0, 0, 1]], dtype=float))
-    found = average_linkage(x, NONE, np.array([[0, 3]]), exact_k=2)
-    assert partition(found.labels) == naive(x, NONE, np.array([[0, 3]]), 0.0, 2, 2)
+def test_what_must_links_brought_together_is_compared_anew():
+    # rows 0-1 and 2-3 are linked; 1 and 3 are one point, all else is at right angles but for 4 and 5: the two pairs
+    # lie 0.75 apart, nearer than 4 and 5, though neither 0 nor 2 had anything so near
+    x = np.zeros((6, 6), np.float32)
+    x[[0, 1, 2, 3, 4], [0, 1, 2, 1, 3]] = 1
+    x[5, 3:5] = 0.1, np.sqrt(1 - 0.1**2)
+    found = average_linkage(x, NONE, np.array([[0, 1], [2, 3]]), exact_k=3)
+    assert found.labels.tolist() == [0, 0, 0, 0, 1, 2]
+    assert found.heights == pytest.approx([0.75])
 
 
 @both
@@ -195,9 +199,10 @@ def test_duplicates_merge_at_no_distance(method):
 
 @given(st.integers(0, 10_000))
 def test_ties_go_to_the_first_rows(seed):
-    x = np.random.default_rng(seed).choice([-1.0, 1.0], size=(9, 4)).astype(np.float32) / 2  # distances 0, 0.5, ... 2
+    rng = np.random.default_rng(seed)
+    x = rng.choice([-0.5, 0.5], size=(9, 4))  # distances 0, 0.5, ... 2,
+    x = x @ np.linalg.qr(rng.normal(size=(4, 4)))[0]  # and turned, so that they are equal only up to rounding
     apart = random_links(seed, 9, 6)
-    apart = apart[(apart[:, 0] != apart[:, 1])]
     for k in (2, 4):
         found = average_linkage(x, apart, NONE, exact_k=k)
         assert partition(found.labels) == naive(x, apart, NONE, 0.0, k, k)

@@ -59,7 +59,7 @@ def find_cut(
     pairs = np.unique(np.sort(np.asarray(cannot, np.int64).reshape(-1, 2), axis=1), axis=0)
     distance = 1.0 - x @ x.T
     negatives = distance[pairs[:, 0], pairs[:, 1]]
-    every = distance[np.triu_indices(len(x), k=1)]
+    every = distance[np.tri(len(x), k=-1, dtype=bool)]
     np.fill_diagonal(distance, np.inf)
     distance[pairs[:, 0], pairs[:, 1]] = distance[pairs[:, 1], pairs[:, 0]] = np.inf
     nearest = distance.min(axis=1, initial=np.inf)
