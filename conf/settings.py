@@ -74,8 +74,6 @@ class HarvestSettings(Section):
 class MineSettings(Section):
     """Tracks to constraints and training tracklets (methods card 1 and 2)."""
 
-    min_track_s: float = Field(1.0, ge=0, description="paper's rule: shortest track that may train, seconds")
-    min_shared_s: float = Field(0.25, ge=0, description="paper's rule: shortest co-occurrence that may train, seconds")
     tracklets: int = Field(3, ge=2, le=16, description="M of Algorithm 1: tracklets per track, the anchor included")
     duplicate_iou: float = Field(0.5, gt=0, le=1, description="two tracks whose boxes overlap more are one face twice")
     must_link_cosine: float = Field(0.6, gt=0, lt=1, description="least cosine of two tracks in one shot thread")
@@ -90,6 +88,9 @@ class TrainSettings(Section):
         "auto", description="paper: as published; small: for hundreds of rows; auto: small below `small_rows` rows"
     )
     small_rows: int = Field(4096, ge=0, description="training rows below which `auto` takes the small preset")
+    min_track_s: float = Field(1.0, ge=0, description="shortest track that trains, seconds")
+    min_shared_s: float = Field(0.25, ge=0, description="shortest co-occurrence whose hard negative trains, seconds")
+    co_occurring: bool = Field(False, description="train only on tracks seen with another one, as published")
     min_rows: int = Field(64, ge=2, description="training rows below which training is skipped, with its reason")
     held_out: float = Field(0.25, gt=0, lt=0.9, description="share of titles held out; of shots where titles are few")
     max_epochs: int = Field(200, ge=1, description="upper bound; early stopping ends sooner")

@@ -22,7 +22,7 @@ from conf.settings import Settings
 from jobs import runs
 from jobs.lake import Lake
 from jobs.progress import Progress
-from jobs.session import borrowed_or_started
+from jobs.session import borrowed_or_started, spark_log
 
 DONE, CANNOT_GO_ON, WRONG_USE, SOME_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -125,6 +125,9 @@ def run(main: Callable[[], int]) -> None:
     except CastmineError as error:
         print(f"castmine: {error}", file=sys.stderr)
         code = error.exit_code
+    except Exception:
+        print(f"castmine: unexpected; what Spark said is in {spark_log()}", file=sys.stderr)
+        raise
     except KeyboardInterrupt:
         print("\ncastmine: stopped. What is committed stays; the same command goes on from there.", file=sys.stderr)
         code = INTERRUPTED

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from pyspark.sql import functions as F
 from pyspark.sql.window import Window
 
+from conf.errors import UsageError
 from conf.tables import runs as runs_table
 from jobs.lake import Lake
 
@@ -119,14 +120,42 @@ def latest(lake: Lake, job: str) -> dict[str, dict[str, object]]:
     return {row["title_id"]: row.asDict() for row in rows.where("age = 1").collect()}
 
 
-def finished(lake: Lake, job: str, titles: Iterable[str] | None = None) -> dict[str, str]:
-    """title_id -> run_id of the titles whose newest run of `job` is `ok`; of `titles` only where given."""
-    wanted = None if titles is None else set(titles)
-    return {
+def harvested(lake: Lake, titles: Sequence[str] | None = None) -> dict[str, str]:
+    """title_id -> run_id of the titles that are harvested or imported, of `titles` only where given.
+
+    Raises:
+        UsageError: a title was asked for that is not there.
+    """
+    return _finished(lake, ("harvest", "import"), titles, "harvested")
+
+
+def mined(lake: Lake, titles: Sequence[str] | None = None) -> dict[str, str]:
+    """title_id -> run_id of the titles whose newest harvest is mined. Raises like `harvested`."""
+    current = harvested(lake)
+    fresh = {
         title: str(row["run_id"])
-        for title, row in sorted(latest(lake, job).items())
-        if row["status"] == "ok" and (wanted is None or title in wanted)
+        for title, row in latest(lake, "mine").items()
+        if row["status"] == "ok" and row["input_versions"] == _as_json({"harvest": current.get(title, "")})
     }
+    return _chosen(fresh, titles, "mined (run castmine mine)")
+
+
+def _finished(lake: Lake, made_by: Sequence[str], titles: Sequence[str] | None, what: str) -> dict[str, str]:
+    rows: dict[str, dict[str, object]] = {}
+    for job in made_by:
+        for title, row in latest(lake, job).items():
+            if title not in rows or (row["ended_at"], row["run_id"]) > (rows[title]["ended_at"], rows[title]["run_id"]):
+                rows[title] = row
+    return _chosen({t: str(row["run_id"]) for t, row in rows.items() if row["status"] == "ok"}, titles, what)
+
+
+def _chosen(found: dict[str, str], titles: Sequence[str] | None, what: str) -> dict[str, str]:
+    if titles is None:
+        return dict(sorted(found.items()))
+    if missing := [title for title in titles if title not in found]:
+        there = ", ".join(sorted(found)[:20]) or "none"
+        raise UsageError(f"--titles {' '.join(missing)}: not {what}; there are: {there}")
+    return {title: found[title] for title in sorted(titles)}
 
 
 def _as_json(inputs: Mapping[str, str]) -> str:

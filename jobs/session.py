@@ -78,10 +78,31 @@ def start(job: str, master: str | None, more: Mapping[str, str]) -> SparkSession
             builder = builder.config(key, value)
     for key, value in more.items():
         builder = builder.config(key, value)
-    session = builder.getOrCreate()
+    with _stderr_to(spark_log()):
+        session = builder.getOrCreate()
     if not _on_databricks():
         session.sparkContext.setLogLevel("ERROR")
     return session
+
+
+def spark_log() -> Path:
+    """Where the JVM that castmine starts writes what it has to say; a terminal shows castmine's own words only."""
+    return cache_dir() / "spark.log"
+
+
+@contextmanager
+def _stderr_to(file: Path) -> Iterator[None]:
+    """Processes started inside write their standard error to `file`."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    sys.stderr.flush()
+    kept, log = os.dup(2), os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    try:
+        os.dup2(log, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(log)
 
 
 def _own_launch(master: str) -> dict[str, str]:
@@ -90,13 +111,17 @@ def _own_launch(master: str) -> dict[str, str]:
     jars = [str(jar) for jar in delta_jars()]
     log4j = resources.files("conf") / "log4j2.properties"
     java = f"-Dlog4j2.configurationFile={log4j} -Dlog4j.configurationFile={log4j}"
-    common = {"spark.master": master, "spark.driver.extraJavaOptions": java, "spark.driver.memory": _driver_memory()}
+    common = {"spark.master": master, "spark.driver.memory": _driver_memory(), "spark.driver.extraJavaOptions": java}
     if not master.startswith("local"):
         return {**common, "spark.jars": ",".join(jars)}
     os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     cores = str(_cores(master))
     threads = {"spark.sql.shuffle.partitions": cores, "spark.default.parallelism": cores}
-    return {**common, **LOCAL, **threads, "spark.driver.extraClassPath": os.pathsep.join(jars)}
+    java = (
+        f"{java} -XX:TieredStopAtLevel=1 -XX:+UseSerialGC"  # the work is in Python: start fast, leave the cores to it
+    )
+    paths = {"spark.driver.extraClassPath": os.pathsep.join(jars), "spark.driver.extraJavaOptions": java}
+    return {**common, **LOCAL, **threads, **paths}
 
 
 def check_java() -> None:

@@ -23,7 +23,7 @@ from conf.errors import FilmError, GpuUnavailable
 from conf.ids import stable_id
 from conf.settings import HarvestSettings
 from udfs import assets
-from udfs.kernels import assemble, piece, shots, video
+from udfs.kernels import assemble, casting, mining, piece, shots, video
 from udfs.kernels.faces import Faces, open_faces
 
 SCAN_S = 60.0  # seconds of film in one scanned range
@@ -235,6 +235,67 @@ def _shot_rows(film: video.Film, file: Path) -> pd.DataFrame:
             "thread_id": found.thread,
         }
     )
+
+
+# --- mining and clustering: a title's small tables from its faces or tracks --------------------------------------
+
+
+def mine_title(
+    key: tuple[str],
+    faces: pd.DataFrame,
+    tracks: pd.DataFrame,
+    *,
+    staging: str,
+    rules: dict[str, Any],
+    run_id: str,
+) -> pd.DataFrame:
+    """A title's detected faces and its tracks -> STAGED_TABLES; stages the rows of the four mined tables."""
+    return _stage_tables(key[0], mining.mined_tables(faces, tracks, **rules), staging, run_id)
+
+
+def cast_title(
+    key: tuple[str],
+    tracks: pd.DataFrame,
+    links: pd.DataFrame,
+    *,
+    staging: str,
+    rules: dict[str, Any],
+    run_id: str,
+    adapt: Callable[[np.ndarray], np.ndarray] | None,
+    adapter_id: str | None,
+) -> pd.DataFrame:
+    """A title's tracks and links -> STAGED_TABLES; stages the rows of track_labels and characters.
+
+    `adapt` maps (n, D) raw embeddings to (n, D') unit rows; raw ones are clustered where it is None.
+    """
+    tracks = tracks.sort_values("track_id", kind="stable").reset_index(drop=True)
+    there = tracks.embedding.notna().to_numpy()
+    known = mining.stacked(tracks.embedding[there])
+    known = adapt(known) if adapt is not None and len(known) else known
+    embeddings = np.full((len(tracks), known.shape[1]), np.nan, np.float32)
+    embeddings[there] = known
+    links = links.sort_values(["track_a", "track_b"], kind="stable")
+    pairs = links[["track_a", "track_b"]].to_numpy(np.int64)
+    cannot = (links.kind == "cannot").to_numpy(bool)
+    made = casting.cast_tables(tracks, embeddings, pairs[cannot], pairs[~cannot], **rules)
+    made["track_labels"]["adapter_id"] = adapter_id
+    return _stage_tables(key[0], made, staging, run_id)
+
+
+STAGED_TABLES = "title_id STRING, table STRING, rows BIGINT"
+
+
+def table_file(staging: str, run_id: str, name: str, title_id: str) -> Path:
+    """Where a run stages its rows of table `name` of a title."""
+    return Path(staging, run_id, name, f"{title_id}.parquet")
+
+
+def _stage_tables(title_id: str, made: dict[str, pd.DataFrame], staging: str, run_id: str) -> pd.DataFrame:
+    for name, rows in made.items():
+        whole = rows.assign(title_id=title_id, run_id=run_id)
+        _stage(table_file(staging, run_id, name, title_id), pa.Table.from_pandas(whole, preserve_index=False))
+    counts = [(title_id, name, len(rows)) for name, rows in made.items()]
+    return pd.DataFrame(counts, columns=_names(STAGED_TABLES))
 
 
 # --- models and staged files ---------------------------------------------------------------------------------

@@ -1,0 +1,146 @@
+"""cluster: tracks -> characters, track_labels.
+
+Groups each title's tracks into characters under its cannot-links and must-links. The number of characters is found
+where it is not given; tracks without enough evidence stay `unknown`.
+
+  castmine cluster --lake ./lake
+  castmine cluster --lake ./lake --characters 12      or 8-15, or 5-
+  castmine cluster --lake ./lake --adapter none       raw embeddings; default: the newest ready adapter of this embedder
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from conf.errors import UsageError
+from conf.settings import ClusterSettings
+from jobs import cli, runs, staged
+from jobs.registry import Registered, adapter_for
+from training.adapters import Adapter, apply
+from udfs import spark_udfs
+from udfs.kernels.casting import METHOD
+
+CODE_VERSION = 1  # raise it when the labels of unchanged tracks change
+TABLES = ("track_labels", "characters")
+
+
+def main(
+    argv: Sequence[str] | None = None,
+    *,
+    spark: SparkSession | None = None,
+    clock: runs.Clock = runs.utc_now,
+    run_id: str | None = None,
+) -> int:
+    """`castmine cluster`."""
+    parser = cli.parser(__doc__ or "", "cluster")
+    parser.add_argument("--method", choices=[METHOD], default=METHOD, help=f"clustering method (default: {METHOD})")
+    parser.add_argument("--characters", metavar="N|MIN-MAX", help="how many; found where not given")
+    parser.add_argument("--adapter", metavar="ID|none", help="adapter id, or none (default: the newest ready one)")
+    args = parser.parse_args(argv)
+    for name in ("characters", "adapter"):
+        if getattr(args, name) is not None:
+            args.set.append(f"cluster.{name}='{getattr(args, name)}'")
+    with cli.opened(args, "cluster", spark, clock, run_id) as job:
+        settings = job.settings.cluster
+        bounds = character_bounds(settings.characters)
+        run = job.begin("cluster", settings.hash(), CODE_VERSION)
+        mined = runs.mined(job.lake, args.titles)
+        embedders = {row["title_id"]: row["embedder_sha256"] for row in job.lake.rows("titles", list(mined)).collect()}
+        chosen = {sha: adapter_for(job.lake, settings.adapter, sha) for sha in sorted(set(embedders.values()))}
+        tasks = run.to_do(
+            (
+                runs.Task(title, {"mine": made, "adapter": _id(chosen[embedders[title]])})
+                for title, made in mined.items()
+            ),
+            args.force,
+        )
+        counts = {"track_labels": 0, "characters": 0}
+        for sha, adapter in chosen.items():
+            part = [task for task in tasks if embedders[task.title_id] == sha]
+            if part:
+                made = _cast(job, [task.title_id for task in part], settings, bounds, adapter, run.run_id)
+                written = staged.write_titles(job, run, part, made, TABLES, "clustering")
+                counts = {name: counts[name] + written[name] for name in counts}
+        job.progress.say(
+            f"cluster: {len(tasks)} titles clustered, {len(mined) - len(tasks)} unchanged: {counts['track_labels']:,} "
+            f"tracks, {counts['characters']:,} characters ({_said(chosen)})"
+        )
+        summary = {"job": "cluster", "titles": [task.title_id for task in tasks], "rows": counts}
+        return job.finish(run, summary, f"castmine report --lake {args.lake}")
+
+
+def character_bounds(text: str | None) -> tuple[int | None, int | None, int | None]:
+    """`N`, `MIN-MAX` or `MIN-` as (exact, least, most); nothing where nothing was said.
+
+    Raises:
+        UsageError: bounds that clash.
+    """
+    if text is None:
+        return None, None, None
+    first, dash, second = text.partition("-")
+    if not dash:
+        return int(first), None, None
+    least, most = int(first), int(second) if second else None
+    if most is not None and most < least:
+        raise UsageError(f"--characters {text}: the least is more than the most")
+    return None, least, most
+
+
+def _cast(
+    job: cli.Job,
+    titles: list[str],
+    settings: ClusterSettings,
+    bounds: tuple[int | None, int | None, int | None],
+    adapter: Registered | None,
+    run_id: str,
+) -> DataFrame:
+    exact, least, most = bounds
+    rules = {
+        "min_quality": settings.min_quality,
+        "attach_margin": settings.attach_margin,
+        "exact_k": exact,
+        "min_k": least,
+        "max_k": most,
+    }
+    function = functools.partial(
+        spark_udfs.cast_title,
+        staging=str(job.lake.files / "_staging"),
+        rules=rules,
+        run_id=run_id,
+        adapt=_adapt(adapter),
+        adapter_id=adapter.adapter_id if adapter else None,
+    )
+    tracks = job.lake.rows("tracks", titles).select(
+        "title_id", "track_id", "start_s", "end_s", "n_faces", "quality", "flags", "embedding"
+    )
+    cannot = job.lake.rows("cannot_links", titles).withColumn("kind", F.lit("cannot"))
+    must = job.lake.rows("must_links", titles).where("NOT contradicted").withColumn("kind", F.lit("must"))
+    columns = ("title_id", "track_a", "track_b", "kind")
+    links = cannot.select(*columns).unionByName(must.select(*columns))
+    grouped = tracks.groupBy("title_id").cogroup(links.groupBy("title_id"))
+    return grouped.applyInPandas(function, spark_udfs.STAGED_TABLES)
+
+
+def _adapt(adapter: Registered | None) -> Callable[[np.ndarray], np.ndarray] | None:
+    """What a task needs to map embeddings: the adapter itself, a few MB; tasks read no file of the lake."""
+    if adapter is None:
+        return None
+    return functools.partial(apply, Adapter.load(adapter.file), embedder_sha256=adapter.base_embedder_sha256)
+
+
+def _id(adapter: Registered | None) -> str:
+    return adapter.adapter_id if adapter else "none"
+
+
+def _said(chosen: dict[str, Registered | None]) -> str:
+    names = sorted({f"adapter {a.adapter_id}" if a else "raw embeddings" for a in chosen.values()})
+    return ", ".join(names) or "no titles"
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,56 @@
+"""The registry of adapters: which there are, and which one a title's embeddings go through."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pyspark.sql import functions as F
+
+from conf.errors import ModelError, UsageError
+from jobs.lake import Lake
+
+
+@dataclass(frozen=True)
+class Registered:
+    """A usable adapter: its file has the registered sum."""
+
+    adapter_id: str
+    base_embedder_sha256: str
+    file: Path
+
+
+def adapter_for(lake: Lake, wanted: str, embedder_sha256: str) -> Registered | None:
+    """The adapter for embeddings of one embedder.
+
+    Args:
+        wanted: an adapter id (or the beginning of one), `newest` ready one, or `none`.
+    Returns:
+        None for raw embeddings: where `none` is wanted, or no adapter of this embedder is ready.
+    Raises:
+        UsageError: no such adapter. ModelError: it is not usable, or was made for another embedder.
+    """
+    if wanted == "none":
+        return None
+    adapters = lake.raw("adapters")
+    if wanted == "newest":
+        ready = adapters.where((F.col("status") == "ready") & (F.col("base_embedder_sha256") == embedder_sha256))
+        row = ready.orderBy(F.col("created_at").desc(), "adapter_id").first()
+        return None if row is None else _registered(lake, row)
+    rows = adapters.where(F.col("adapter_id").startswith(wanted)).collect()
+    if len(rows) != 1:
+        known = ", ".join(sorted(row["adapter_id"] for row in adapters.select("adapter_id").collect())) or "none"
+        raise UsageError(f"--adapter {wanted}: {len(rows)} adapters of that id; there are: {known}")
+    if rows[0]["base_embedder_sha256"] != embedder_sha256:
+        raise ModelError(
+            f"adapter {wanted} was made for embedder {rows[0]['base_embedder_sha256'][:12]}, these titles have "
+            f"{embedder_sha256[:12]}: train one on them, or use --adapter none"
+        )
+    if rows[0]["status"] == "skipped":
+        raise ModelError(f"adapter {wanted} was not trained: {rows[0]['reason']}")
+    return _registered(lake, rows[0])
+
+
+def _registered(lake: Lake, row: object) -> Registered:
+    file = lake.files / row["uri"]  # type: ignore[index]
+    return Registered(row["adapter_id"], row["base_embedder_sha256"], file)  # type: ignore[index]

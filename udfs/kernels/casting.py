@@ -1,0 +1,88 @@
+"""The cast of one title: which character each track shows, and what is known of each character."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from udfs.kernels.clustering.characters import Characters, find_characters
+
+METHOD = "average_linkage_twice"
+
+
+def cast_tables(
+    tracks: pd.DataFrame,
+    embeddings: np.ndarray,
+    cannot: np.ndarray,
+    must: np.ndarray,
+    *,
+    min_quality: float,
+    attach_margin: float,
+    exact_k: int | None,
+    min_k: int | None,
+    max_k: int | None,
+) -> dict[str, pd.DataFrame]:
+    """The rows of track_labels and characters of one title, without title_id, run_id and adapter_id.
+
+    Args:
+        tracks: track_id ascending, start_s, end_s, n_faces, quality (NaN where not known), flags.
+        embeddings: (T, D) float32 unit rows in that order, NaN where a track has none.
+        cannot, must: (P, 2) and (Q, 2) track_ids. The others: see `find_characters`.
+    """
+    ids = tracks.track_id.to_numpy(np.int64)
+    found = find_characters(
+        embeddings,
+        tracks.n_faces.to_numpy(np.int64),
+        np.searchsorted(ids, cannot),
+        np.searchsorted(ids, must),
+        quality=tracks.quality.to_numpy(np.float32),
+        rejected=np.array(["not_a_face" in (flags if flags is not None else ()) for flags in tracks.flags], bool),
+        min_quality=min_quality,
+        attach_margin=attach_margin,
+        exact_k=exact_k,
+        min_k=min_k,
+        max_k=max_k,
+    )
+    known = found.labels >= 0
+    labels = pd.DataFrame(
+        {
+            "track_id": ids,
+            "character_id": pd.array(np.where(known, found.labels, 0), dtype="Int32"),
+            "confidence": np.where(known, found.confidence, np.nan),
+            "second_character_id": pd.array(np.maximum(found.second_labels, 0), dtype="Int32"),
+            "margin": found.margin,
+            "status": found.status,
+            "method": METHOD,
+        }
+    )
+    labels.loc[~known, "character_id"] = pd.NA
+    labels.loc[found.second_labels < 0, "second_character_id"] = pd.NA
+    return {"track_labels": labels, "characters": _characters(tracks, ids, found)}
+
+
+def _characters(tracks: pd.DataFrame, ids: np.ndarray, found: Characters) -> pd.DataFrame:
+    rows = []
+    for character, exemplar in enumerate(found.exemplars):
+        mine = tracks[found.labels == character]
+        rows.append(
+            {
+                "character_id": character,
+                "name": None,
+                "n_tracks": len(mine),
+                "n_faces": int(mine.n_faces.sum()),
+                "screen_time_s": covered(mine.start_s.to_numpy(), mine.end_s.to_numpy()),
+                "first_s": float(mine.start_s.min()),
+                "last_s": float(mine.end_s.max()),
+                "exemplar_track_id": int(ids[exemplar]),
+                "person_id": None,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def covered(start: np.ndarray, end: np.ndarray) -> float:
+    """Length of the union of the intervals [start, end), in their unit; 0 for none."""
+    order = np.argsort(start, kind="stable")
+    start, end = start[order], end[order]
+    reached = np.concatenate([[-np.inf], np.maximum.accumulate(end)[:-1]]) if len(end) else end
+    return float(np.clip(end - np.maximum(start, reached), 0, None).sum())
