@@ -73,12 +73,22 @@ def test_what_it_rests_on_is_told():
 def test_the_cut_by_paper_and_pencil():
     # 4 tracks at right angles, one cannot-link twice: all pairs 1.0, the pair 1.0, the nearest 1.0, within 0.2
     cut = find_cut(np.eye(4, dtype=np.float32), np.array([[0, 1], [1, 0]]), np.array([0.2, np.nan, 0.2, 0.2]))
-    far = (4 * 1.0 + 10 * 0.9) / 14
-    far = (1 * 1.0 + 10 * far) / 11
+    far = (4 * 1.0 + 1 * 1.0 + 10 * 0.9) / 15
     near = (4 * 1.0 + 10 * 0.6) / 14
     assert (cut.far, cut.near) == pytest.approx((far, near), abs=1e-6)
     assert cut.distance == pytest.approx(0.6 * far + 0.4 * near, abs=1e-6)
     assert cut.separation == 1.0
+
+
+def test_cannot_links_and_all_pairs_weigh_alike():
+    # two bundles of three tracks at right angles, whose only known pairs, all nine, are 0.5 apart
+    x = np.repeat(np.eye(2, 3), 3, axis=0)
+    x[3:, 0], x[3:, 1] = 0.5, math.sqrt(0.75)
+    cannot = np.array([(a, b) for a in range(3) for b in range(3, 6)])
+    cut = find_cut(x, cannot)
+    assert cut.far == pytest.approx((6 * 0.5 + 6 * 0.5 + 10 * 0.9) / 22, abs=1e-6)
+    calm = find_cut(x, cannot[:2])
+    assert calm.far == pytest.approx((6 * 0.5 + 2 * 0.5 + 10 * 0.9) / 18, abs=1e-6)
 
 
 def test_titles_with_almost_no_tracks_have_the_default():

@@ -12,7 +12,7 @@ from udfs.kernels.clustering.cut import Cut, find_cut
 from udfs.kernels.clustering.hac import average_linkage_twice
 from udfs.kernels.clustering.partition import Method
 
-_STEEPNESS = 6.0
+_STEEPNESS = 6.0  # about what fits the share of right tracks on labelled titles, in several embeddings
 
 
 class Characters(NamedTuple):

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-_FAR, _NEAR, _WEIGHT = 0.9, 0.6, 10
+_FAR, _NEAR = (0.9, 10), (0.6, 10)
 
 
 class Cut(NamedTuple):
@@ -38,14 +38,15 @@ def find_cut(
 ) -> Cut:
     """The cut of a title: 60 % of the way from where loose pairs of one person lie to where two people lie.
 
-    *Far* is the median distance of the cannot-linked pairs. As they are few in some films, it is weighed against the
-    60 % quantile of all pairs, most of which are two people, as if that were 10 more pairs.
+    *Far* is the mean of two estimates: the median distance of the cannot-linked pairs, which are sure but often of the
+    same few characters, and the 60 % quantile of all pairs, most of which are two people. The first is weighted by its
+    number of pairs, up to T, the second by T.
     *Near* is the 90 % quantile of the within-track distances or that of the distances from each track to its nearest
     one, whichever is larger: a track in one piece says little about the same face in another scene.
     Titles of few tracks are drawn to far 0.9 and near 0.6, what raw face embeddings show, as if by 10 more tracks.
 
-    Both ends are measured in the embedding at hand, so the cut follows when an adapter stretches it. The two
-    quantiles and the 60 % were chosen on three labelled titles in five embeddings; nearby values do as well.
+    Both ends are measured in the embedding at hand, so the cut follows when an adapter stretches it. The quantiles and
+    the 60 % of the way were chosen by us on labelled titles in five embeddings; nearby values do as well.
 
     Args:
         embeddings: (T, D) finite unit rows.
@@ -66,10 +67,10 @@ def find_cut(
     nearest = nearest[np.isfinite(nearest)]
     positives = np.zeros(0) if within is None else within[np.isfinite(within)].astype(np.float64)
 
-    far = _drawn(_quantile(every, 0.6), len(x) if len(every) else 0, _FAR)
-    far = _drawn(_quantile(negatives, 0.5), len(negatives), far)
+    of_all, of_known = (_quantile(every, 0.6), len(x)), (_quantile(negatives, 0.5), min(len(negatives), len(x)))
+    far = _weighed(of_all, of_known, _FAR) if len(every) else _FAR[0]
     loosest = max(_quantile(nearest, 0.9), _quantile(positives, 0.9))
-    near = min(far, _drawn(loosest, max(len(nearest), len(positives)), _NEAR))
+    near = min(far, _weighed((loosest, max(len(nearest), len(positives))), _NEAR))
     # six digits, as the last ones depend on the threads of the matrix product
     distance_cut, far, near = (round(value, 6) for value in (near + 0.6 * (far - near), far, near))
     return Cut(distance_cut, far, near, len(negatives), len(positives), _chance_smaller(positives, negatives))
@@ -102,9 +103,9 @@ def _quantile(values: NDArray[np.float64], share: float) -> float:
     return float(np.quantile(values, share)) if len(values) else 0.0
 
 
-def _drawn(value: float, weight: int, towards: float) -> float:
-    """`value`, measured on `weight` things, drawn to a second value that counts as ten."""
-    return (weight * value + _WEIGHT * towards) / (weight + _WEIGHT)
+def _weighed(*measured: tuple[float, int]) -> float:
+    """The mean of (value, weight) pairs."""
+    return sum(value * weight for value, weight in measured) / sum(weight for _, weight in measured)
 
 
 def _chance_smaller(positives: NDArray[np.float64], negatives: NDArray[np.float64]) -> float:
