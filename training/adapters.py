@@ -1,0 +1,106 @@
+"""Adapters: what training leaves behind, as one safetensors file that says what it was made from and for."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import nn
+
+from conf.errors import ModelError
+from training.networks import Network, build
+
+
+class Card(BaseModel):
+    """What an adapter's file says about it, as strings of JSON."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    method: str
+    settings: dict[str, Any]
+    network: Network
+    in_dim: int
+    out_dim: int
+    base_embedder_sha256: str
+    snapshot_fingerprint: str
+    source_versions: dict[str, int | str]
+
+
+class Adapter:
+    """The trained network (of MvCorr: branch 0) with its card.
+
+    Args:
+        layers: as `training.networks.build` makes them for the card's network and width.
+    """
+
+    def __init__(self, card: Card, layers: nn.Module) -> None:
+        self.card, self.layers = card, layers.eval()
+
+    def to_bytes(self) -> bytes:
+        """The file's content: the same adapter gives the same bytes."""
+        # one key, because safetensors writes several in the order of a randomly seeded hash map
+        return save(dict(self.layers.state_dict()), metadata={"castmine": self.card.model_dump_json()})
+
+    def sha256(self) -> str:
+        """Of the file's content, 64 hex digits."""
+        return hashlib.sha256(self.to_bytes()).hexdigest()
+
+    def save(self, path: str | Path) -> None:
+        """Write the file, whole or not at all."""
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.partial")
+        temporary.write_bytes(self.to_bytes())
+        os.replace(temporary, path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Adapter:
+        """Read a file that `save` wrote; nothing in it is executed.
+
+        Raises:
+            ModelError: missing, damaged, not an adapter, or weights that do not fit its own card.
+        """
+        try:
+            with safe_open(path, framework="pt") as file:
+                card = Card.model_validate_json((file.metadata() or {}).get("castmine", ""))
+                weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a dict
+            with torch.device("meta"):  # shapes alone: no random start that would be thrown away
+                layers = build(card.network, card.in_dim)
+            layers.load_state_dict(weights, assign=True)
+        except (OSError, SafetensorError, ValidationError, RuntimeError) as error:
+            raise ModelError(f"{path}: not a castmine adapter, or damaged: {error}") from error
+        return cls(card, layers)
+
+
+def apply(adapter: Adapter, embeddings: np.ndarray, embedder_sha256: str) -> np.ndarray:
+    """Embeddings in the adapted space.
+
+    Args:
+        embeddings: (N, in_dim) float32, unit rows of the adapter's own embedder; N may be 0.
+        embedder_sha256: the model that made them.
+    Returns:
+        (N, out_dim) float32, unit rows (a row that the network maps to zero stays zero). Computed in float64, so that
+        a row's result does not depend on which rows it came with.
+    Raises:
+        ModelError: another embedder or another width than the adapter was trained for.
+    """
+    card = adapter.card
+    if embedder_sha256 != card.base_embedder_sha256:
+        raise ModelError(
+            f"this adapter was trained on embeddings of model {card.base_embedder_sha256[:12]}, these are of "
+            f"{embedder_sha256[:12]}: train again, or cluster with --adapter none"
+        )
+    if embeddings.ndim != 2 or embeddings.shape[1] != card.in_dim:
+        raise ModelError(f"this adapter takes (N, {card.in_dim}) embeddings, got an array of shape {embeddings.shape}")
+    with torch.no_grad():
+        out = copy.deepcopy(adapter.layers).double()(torch.from_numpy(embeddings.astype(np.float64))).numpy()
+    length = np.linalg.norm(out, axis=1, keepdims=True)
+    return np.divide(out, length, out=np.zeros_like(out), where=length > 0).astype(np.float32)

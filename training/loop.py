@@ -1,0 +1,226 @@
+"""The training loop: one optimiser, stopping rule and judgement for every method, reader and number of processes."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import torch
+
+from conf.errors import CastmineError
+from training.adapters import Adapter, Card, apply
+from training.collective import Alone, Collective
+from training.methods import METHODS, Method
+from training.networks import start_linear
+from training.presets import Plan
+from training.readers import Reader, Rows
+from training.readers.petastorm import PetastormReader
+from training.snapshot import Snapshot
+from training.verification import Verification, verify
+
+EVALUATION_ROWS = 4096  # rows of the development set embedded at a time
+AS_GOOD_AS_PERFECT = 0.999  # a few pairs of thousands; no reason to turn down an adapter
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One line of the curve; `train_loss` is the mean over the epoch's steps."""
+
+    epoch: int
+    train_loss: float
+    dev_loss: float
+
+
+Progress = Callable[[Epoch], None]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What training made. The same on every process."""
+
+    adapter: Adapter
+    status: Literal["ready", "not_better"]
+    metrics: dict[str, float]
+    note: str
+    best_epoch: int
+    curve: list[Epoch] = field(repr=False)
+
+
+class EarlyStopping:
+    """Stop when the loss has not fallen `min_delta` below its best for `patience` epochs in a row (card 5)."""
+
+    def __init__(self, patience: int, min_delta: float) -> None:
+        self.patience, self.min_delta = patience, min_delta
+        self.best, self.waited = float("inf"), 0
+
+    def __call__(self, loss: float) -> bool:
+        """Take the loss of one more epoch; whether to stop after it."""
+        if loss < self.best - self.min_delta:
+            self.best, self.waited = loss, 0
+        else:
+            self.waited += 1
+        return self.waited >= self.patience
+
+
+def train(
+    snapshot: Snapshot, plan: Plan, collective: Collective | None = None, progress: Progress | None = None
+) -> Trained:
+    """Train an adapter: bitwise the same for the same snapshot and plan, the same curve for any number of processes.
+
+    The development loss is that of the whole held-out part; the weights of its lowest value are kept.
+
+    Args:
+        collective: this process's group; None for one process alone.
+        progress: called after every epoch, on every process.
+    Raises:
+        LakeError: the snapshot cannot be read.
+        CastmineError: the loss is no longer a finite number.
+    """
+    collective = collective or Alone()
+    with _reproducible(plan.seed):
+        reader = PetastormReader(
+            snapshot, plan.batch, plan.seed, plan.method == "imptriplet", collective.rank, collective.size
+        )
+        method = METHODS[plan.method](plan, snapshot.dim, snapshot.n_tracklets, collective)
+        _start(method, plan, reader, collective)
+        torch.manual_seed(plan.seed + 1 + collective.rank)  # dropout draws of their own for every process
+        curve, best_epoch = _fit(method, plan, reader, collective, progress)
+    adapter = Adapter(_card(snapshot, plan), method.networks[0])
+    return _judged(adapter, reader.development(), curve, best_epoch)
+
+
+@contextmanager
+def _reproducible(seed: int) -> Iterator[None]:
+    """One thread and a seeded random state of our own; the caller's are put back."""
+    threads = torch.get_num_threads()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        torch.set_num_threads(1)  # sums are split by threads, and rounding with them
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)
+
+
+def _start(method: Method, plan: Plan, reader: Reader, collective: Collective) -> None:
+    """Linear networks start from the first batch's principal axes; then every process starts from rank 0's weights."""
+    if plan.network.linear:
+        views = collective.gather(next(reader.epoch(0)).views, "start.views")
+        for network in method.networks:
+            start_linear(network, views.flatten(0, 1))
+    with torch.no_grad():
+        for name, tensor in method.state_dict().items():
+            tensor.copy_(collective.broadcast(tensor, f"start.{name}"))
+
+
+def _fit(
+    method: Method, plan: Plan, reader: Reader, collective: Collective, progress: Progress | None
+) -> tuple[list[Epoch], int]:
+    """Train until the development loss stops falling and leave the weights of its lowest value in `method`."""
+    optimiser = torch.optim.SGD(method.parameters(), lr=plan.learning_rate, momentum=plan.momentum)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: 1 / (1 + plan.decay * step))
+    stop = EarlyStopping(plan.patience, plan.min_delta)
+    curve: list[Epoch] = []
+    lowest, best_epoch, best = float("inf"), -1, method.state_dict()
+    for number in range(plan.max_epochs):
+        steps = [_step(method, rows, optimiser, schedule, collective) for rows in reader.epoch(number)]
+        epoch = Epoch(number, float(np.mean(steps)), _development_loss(method, reader.development(), collective))
+        if not np.isfinite([epoch.train_loss, epoch.dev_loss]).all():
+            raise CastmineError(f"training diverged: the loss of epoch {number} is not a finite number")
+        curve.append(epoch)
+        if progress is not None:
+            progress(epoch)
+        if epoch.dev_loss < lowest:
+            lowest, best_epoch, best = epoch.dev_loss, number, copy.deepcopy(method.state_dict())
+        if stop(epoch.dev_loss):
+            break
+    method.load_state_dict(best)
+    return curve, best_epoch
+
+
+def _step(
+    method: Method,
+    rows: Rows,
+    optimiser: torch.optim.Optimizer,
+    schedule: torch.optim.lr_scheduler.LRScheduler,
+    collective: Collective,
+) -> float:
+    """One step on one global batch, of which `rows` is this process's part; returns the global loss."""
+    method.train()
+    optimiser.zero_grad()
+    loss = backward(method, rows, collective)
+    optimiser.step()
+    schedule.step()
+    return loss
+
+
+def backward(method: Method, rows: Rows, collective: Collective) -> float:
+    """Leave the gradient of the global batch's loss in the parameters, on every process; returns that loss."""
+    loss = method.loss(collective.gather(method.embed(rows), "outputs"))
+    loss.backward()
+    gradients = [parameter.grad for parameter in method.parameters() if parameter.grad is not None]
+    added = collective.sum(torch.cat([gradient.flatten() for gradient in gradients]), "gradients")
+    for gradient, total in zip(gradients, added.split([gradient.numel() for gradient in gradients]), strict=True):
+        gradient.copy_(total.view_as(gradient))
+    return loss.item()
+
+
+@torch.no_grad()
+def _development_loss(method: Method, rows: Rows, collective: Collective) -> float:
+    """Loss of the whole held-out part; rank 0's, so that all processes stop at the same epoch."""
+    method.eval()
+    starts = range(0, len(rows), EVALUATION_ROWS)
+    outputs = torch.cat([method.embed(rows[start : start + EVALUATION_ROWS]) for start in starts])
+    return collective.broadcast(method.loss(outputs).reshape(1), "development").item()
+
+
+def _card(snapshot: Snapshot, plan: Plan) -> Card:
+    return Card(
+        method=plan.method,
+        settings=plan.model_dump(mode="json"),
+        network=plan.network,
+        in_dim=snapshot.dim,
+        out_dim=plan.network.out_dim,
+        base_embedder_sha256=snapshot.base_embedder_sha256,
+        snapshot_fingerprint=snapshot.fingerprint,
+        source_versions=snapshot.source_versions,
+    )
+
+
+def _judged(adapter: Adapter, held_out: Rows, curve: list[Epoch], best_epoch: int) -> Trained:
+    """Compare the adapter with the raw embeddings on the held-out rows."""
+    sha256 = adapter.card.base_embedder_sha256
+    views, negative = held_out.views.numpy(), held_out.negative.numpy()
+    n, m, d = views.shape
+    raw = verify(_unit(views), _unit(negative), held_out.has_negative.numpy(), held_out.title.numpy())
+    adapted = verify(
+        apply(adapter, views.reshape(-1, d), sha256).reshape(n, m, -1),
+        apply(adapter, negative, sha256),
+        held_out.has_negative.numpy(),
+        held_out.title.numpy(),
+    )
+    metrics = {"rows": float(n), "hard_negatives": float(raw.negatives), "auc_raw": raw.auc, "auc": adapted.auc}
+    if raw.close_auc is not None and adapted.close_auc is not None:
+        metrics |= {"close_auc_raw": raw.close_auc, "close_auc": adapted.close_auc}
+    status, note = _verdict(raw, adapted)
+    return Trained(adapter, status, metrics, note, best_epoch, curve)
+
+
+def _verdict(raw: Verification, adapted: Verification) -> tuple[Literal["ready", "not_better"], str]:
+    """`ready` when held-out tracks hold together better and no closer to strangers; the reason in a sentence."""
+    against = "hard negatives" if raw.negatives else "other tracks (no held-out track has a hard negative)"
+    change = f"held-out AUC against {against} {raw.auc:.4f} -> {adapted.auc:.4f}"
+    if adapted.auc <= raw.auc:
+        return "not_better", change
+    if raw.close_auc is None or adapted.close_auc is None:
+        return "ready", change
+    change += f", of the closest pairs {raw.close_auc:.4f} -> {adapted.close_auc:.4f}"
+    return ("ready" if adapted.close_auc >= min(raw.close_auc, AS_GOOD_AS_PERFECT) else "not_better"), change
+
+
+def _unit(x: np.ndarray) -> np.ndarray:
+    return x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-12)

@@ -1,0 +1,123 @@
+"""The networks of card 5 (C1, C2, C3), the small one, and batch normalisation over all processes.
+
+Every layer is dense -> batch norm -> ReLU, also the last; dropout follows the inner ones. The paper's text has batch
+norm after the ReLU, the code that made the released models before it: `norm_first` says which.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from training.collective import Alone, Collective
+
+
+class Network(BaseModel):
+    """Shape of one branch; the input width comes from the embedder."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    widths: tuple[int, ...] = Field(min_length=1, description="outputs of each dense layer")
+    linear: bool = Field(False, description="dense layers alone: no bias, batch norm, ReLU or dropout")
+    dropout: float = Field(0.2, ge=0, lt=1, description="share of inner outputs dropped while training")
+    norm_first: bool = Field(True, description="batch norm before the ReLU")
+
+    @property
+    def out_dim(self) -> int:
+        return self.widths[-1]
+
+
+C1 = Network(name="C1", widths=(512, 256))
+C2 = Network(name="C2", widths=(1024, 512))
+C3 = Network(name="C3", widths=(1024, 512, 256))
+
+
+def small(out_dim: int) -> Network:
+    """One dense layer and nothing else, for hundreds of rows.
+
+    C1 has 400,000 weights a branch: on 500 rows it learns the rows by heart, and at one step an epoch its batch norm
+    never settles. A linear map keeps what the embedder knows, has one direction per output to learn, and can start
+    from the principal axes of the data, which is the raw embedding with the least loss (see `start_from`).
+    """
+    return Network(name="small", widths=(out_dim,), linear=True, dropout=0.0)
+
+
+class SyncedBatchNorm(nn.Module):
+    """Batch norm whose mean and variance are those of the global batch (Horovod's own works on GPUs only).
+
+    Running statistics keep 0.99 of themselves per step; eps 1e-3 (card 5). (n, D) in and out; n may differ per process.
+    """
+
+    mean: Tensor
+    variance: Tensor
+
+    def __init__(self, width: int, collective: Collective, name: str, keep: float = 0.99, eps: float = 1e-3) -> None:
+        super().__init__()
+        self.collective, self.name, self.keep, self.eps = collective, name, keep, eps
+        self.scale = nn.Parameter(torch.ones(width))
+        self.shift = nn.Parameter(torch.zeros(width))
+        self.register_buffer("mean", torch.zeros(width))
+        self.register_buffer("variance", torch.ones(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return self._scaled(x, self.mean, self.variance)
+        count = self.collective.sum(x.new_tensor([float(len(x))]), f"{self.name}.count")
+        mean = self.collective.sum(x.sum(dim=0), f"{self.name}.mean") / count
+        # the mean first, then the squares around it: E[x^2] - E[x]^2 loses all digits where the mean is large
+        variance = self.collective.sum((x - mean).square().sum(dim=0), f"{self.name}.variance") / count
+        with torch.no_grad():
+            self.mean.lerp_(mean, 1 - self.keep)
+            self.variance.lerp_(variance, 1 - self.keep)
+        return self._scaled(x, mean, variance)
+
+    def _scaled(self, x: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
+        return (x - mean) * torch.rsqrt(variance + self.eps) * self.scale + self.shift
+
+
+def build(network: Network, in_dim: int, collective: Collective | None = None, name: str = "") -> nn.Sequential:
+    """The network's layers with a Glorot-uniform start from torch's random state.
+
+    Args:
+        in_dim: width of the base embedder.
+        name: tells the batch norms of several branches apart in collective calls.
+    """
+    collective = collective or Alone()
+    layers = nn.Sequential()
+    widths = (in_dim, *network.widths)
+    for depth, (inputs, outputs) in enumerate(pairwise(widths)):
+        dense = nn.Linear(inputs, outputs, bias=not network.linear)
+        nn.init.xavier_uniform_(dense.weight)
+        layers.append(dense)
+        if network.linear:
+            continue
+        nn.init.zeros_(dense.bias)
+        norm = SyncedBatchNorm(outputs, collective, f"{name}.{depth}")
+        layers.extend([norm, nn.ReLU()] if network.norm_first else [nn.ReLU(), norm])
+        if depth < len(network.widths) - 1:
+            layers.append(nn.Dropout(network.dropout))
+    return layers
+
+
+def start_linear(network: nn.Module, rows: Tensor) -> None:
+    """Let a linear network begin as the raw embedding: the identity, or its principal axes where outputs are fewer.
+
+    Args:
+        network: one dense layer, `small(...)`.
+        rows: (N, D) embeddings.
+    """
+    (dense,) = (layer for layer in network.modules() if isinstance(layer, nn.Linear))
+    outputs, inputs = dense.weight.shape
+    if outputs == inputs:
+        axes = torch.eye(inputs)
+    else:
+        centred = rows.double() - rows.double().mean(dim=0)
+        axes = torch.linalg.eigh(centred.T @ centred).eigenvectors.flip(1)[:, :outputs].T
+        largest = axes.gather(1, axes.abs().argmax(dim=1, keepdim=True))
+        axes = axes * largest.sign()  # an axis and its opposite are equally right; take one
+    with torch.no_grad():
+        dense.weight.copy_(axes)

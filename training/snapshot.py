@@ -1,0 +1,137 @@
+"""The pinned training snapshot on disk: flat, rectangular Parquet without nulls, and what it was made from.
+
+    snapshot.json     what is in it, and the table versions it was read at
+    train/*.parquet   rows that move the weights
+    dev/*.parquet     rows that stop the training and judge the adapter
+
+One row is one track: `views` holds its M tracklet embeddings one after the other (anchor, then hard positives in rank
+order), `negative` its hard negative (zeros where there is none).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from conf.errors import LakeError
+
+Part = Literal["train", "dev"]
+
+SCHEMA = pa.schema(
+    [
+        pa.field("title_id", pa.string(), nullable=False),
+        pa.field("track_id", pa.int64(), nullable=False),
+        pa.field("row", pa.int64(), nullable=False),  # position in key order, from 0 in each part
+        pa.field("views", pa.list_(pa.float32()), nullable=False),  # M * D numbers
+        pa.field("negative", pa.list_(pa.float32()), nullable=False),  # D numbers
+        pa.field("has_negative", pa.bool_(), nullable=False),
+    ]
+)
+
+
+class Snapshot(BaseModel):
+    """What `snapshot.json` says, and where it lies."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    folder: Path = Field(exclude=True)
+    fingerprint: str = Field(min_length=1, description="hash of the content")
+    n_tracklets: int = Field(ge=2, description="M: views per row, the anchor included")
+    dim: int = Field(ge=1, description="D: width of the base embedder")
+    base_embedder_sha256: str = Field(min_length=1)
+    rows_train: int = Field(ge=0)
+    rows_dev: int = Field(ge=0)
+    split: Literal["titles", "shots"] = Field(
+        description="what was held out: whole titles, or shots where those are few"
+    )
+    titles_train: tuple[str, ...]
+    titles_dev: tuple[str, ...]
+    source_versions: dict[str, int | str] = Field(description="version of each table that was read")
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Snapshot:
+        """Read a snapshot's manifest and check it against the footers of its files.
+
+        Raises:
+            LakeError: missing or damaged, another number of rows than the manifest says, or a title in both parts.
+        """
+        folder = Path(folder).resolve()
+        snapshot = cls._from_manifest(folder)
+        both = set(snapshot.titles_train) & set(snapshot.titles_dev)
+        if snapshot.split == "titles" and both:
+            raise LakeError(f"{folder}: split by titles, but {', '.join(sorted(both))} is in both parts")
+        snapshot._check("train", snapshot.rows_train)
+        snapshot._check("dev", snapshot.rows_dev)
+        return snapshot
+
+    @classmethod
+    def _from_manifest(cls, folder: Path) -> Snapshot:
+        try:
+            return cls.model_validate({**json.loads((folder / "snapshot.json").read_text()), "folder": folder})
+        except ValidationError as error:
+            problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+            raise LakeError(f"{folder}/snapshot.json: {problems}. Run castmine train again.") from error
+        except (OSError, ValueError, TypeError) as error:
+            raise LakeError(f"{folder}: no readable snapshot.json ({error}). Run castmine train again.") from error
+
+    def _check(self, part: Part, expected: int) -> None:
+        found = 0
+        for file in self.files(part):
+            try:
+                footer = pq.ParquetFile(file)
+            except (OSError, pa.ArrowException) as error:
+                raise LakeError(f"{file}: cannot be read as Parquet. Run castmine train again.") from error
+            if footer.schema_arrow.names != SCHEMA.names:
+                raise LakeError(f"{file}: columns {footer.schema_arrow.names}, expected {SCHEMA.names}")
+            found += footer.metadata.num_rows
+        if found != expected:
+            raise LakeError(
+                f"{self.folder / part}: {found} rows, snapshot.json says {expected}. Run castmine train again."
+            )
+
+    def save(self) -> None:
+        """Write `snapshot.json`: the last file of a snapshot, whole or not at all."""
+        temporary = self.folder / ".snapshot.json.partial"
+        temporary.write_text(self.model_dump_json(indent=1) + "\n")
+        os.replace(temporary, self.folder / "snapshot.json")
+
+    def files(self, part: Part) -> list[Path]:
+        """The part's Parquet files in name order; empty when it has none."""
+        return sorted((self.folder / part).glob("*.parquet"))
+
+    def triplets(self, part: Part) -> int:
+        """Rows of a part that have a hard negative; reads that one column."""
+        return sum(pc.sum(pq.read_table(file, columns=["has_negative"])[0]).as_py() or 0 for file in self.files(part))
+
+
+def write_rows(path: str | Path, rows: pa.Table, rows_per_group: int) -> None:
+    """Write one Parquet file of a snapshot, whole or not at all; an existing file is replaced.
+
+    Args:
+        rows: the columns of `SCHEMA`, no nulls; no rows are fine.
+        rows_per_group: rows in every row group but the last, which is what a Petastorm reader loads at a time.
+    Raises:
+        LakeError: a missing column, a null, or lists of unequal length.
+    """
+    path = Path(path)
+    try:
+        table = rows.select(SCHEMA.names).cast(SCHEMA)
+    except (KeyError, pa.ArrowException) as error:
+        raise LakeError(f"{path}: rows do not fit a training snapshot: {error}") from error
+    for name in SCHEMA.names:
+        column: Any = table[name]
+        if column.null_count or (pa.types.is_list(column.type) and pc.list_flatten(column).null_count):
+            raise LakeError(f"{path}: column {name} holds nulls")
+        if pa.types.is_list(column.type) and len(pc.unique(pc.list_value_length(column))) > 1:
+            raise LakeError(f"{path}: column {name} holds lists of unequal length")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.partial")
+    pq.write_table(table, temporary, row_group_size=rows_per_group, compression="zstd")
+    os.replace(temporary, path)

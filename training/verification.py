@@ -1,0 +1,65 @@
+"""Does an embedding tell people apart? Judged on held-out rows by pairs whose answer mining gave for free."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.metrics import roc_auc_score
+
+CLOSE = 0.05  # share of all pairs of one title that count as close: those a clustering would merge first
+
+
+@dataclass(frozen=True)
+class Verification:
+    """Areas under the ROC curve of cosines, 0.5 for guessing, 1 for a perfect order.
+
+    Attributes:
+        auc: (anchor, hard positive) of one track above (anchor, hard negative).
+        close_auc: the closest 5 % of pairs of tracks above (anchor, hard negative). Two tracks are a pair of a title
+            that clustering merges early; a space in which every track is alone with its own light and blur has a high
+            `auc` and a low `close_auc`. None without hard negatives or pairs.
+        negatives: hard negatives that were used; 0 means that pairs of other tracks stood in for them in `auc`.
+    """
+
+    auc: float
+    close_auc: float | None
+    negatives: int
+
+
+def verify(views: np.ndarray, negative: np.ndarray, has_negative: np.ndarray, title: np.ndarray) -> Verification:
+    """Judge one embedding space.
+
+    Args:
+        views: (N, M, D) unit rows, the anchor first; N >= 2.
+        negative: (N, D) unit rows, used where `has_negative` (N,) says so.
+        title: (N,) integers, equal for rows of one title; pairs of tracks are formed inside titles.
+    Returns:
+        Without any hard negative, `auc` compares with the pairs of different tracks, some of which may be one person.
+    Raises:
+        ValueError: neither a negative nor a pair of tracks in any title.
+    """
+    anchor = views[:, 0]
+    positive = np.einsum("nd,nmd->nm", anchor, views[:, 1:]).ravel()
+    different = np.einsum("nd,nd->n", anchor, negative)[has_negative]
+    pairs = _pairs(anchor, title)
+    if len(different) == 0:
+        return Verification(_auc(positive, pairs), None, 0)
+    close = np.sort(pairs)[-int(np.ceil(CLOSE * len(pairs))) :] if len(pairs) else None
+    return Verification(_auc(positive, different), None if close is None else _auc(close, different), len(different))
+
+
+def _pairs(anchor: np.ndarray, title: np.ndarray) -> np.ndarray:
+    """Cosines of all pairs of rows of one title, titles one after the other."""
+    found = [np.zeros(0, anchor.dtype)]
+    for one in np.unique(title):
+        rows = anchor[title == one]
+        found.append((rows @ rows.T)[np.triu_indices(len(rows), 1)])
+    return np.concatenate(found)
+
+
+def _auc(higher: np.ndarray, lower: np.ndarray) -> float:
+    if len(lower) == 0:
+        raise ValueError("no pairs of different tracks to compare with")
+    truth = np.repeat([1, 0], [len(higher), len(lower)])
+    return float(roc_auc_score(truth, np.concatenate([higher, lower])))
