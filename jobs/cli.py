@@ -42,7 +42,7 @@ COMMANDS = {
     "models": ("jobs.models", "face models: licences, where they come from, which are here"),
     "show": ("jobs.show", "settings with their defaults, tables with their columns"),
     "doctor": ("jobs.doctor", "whether this machine has what castmine needs"),
-    "demo": ("jobs.demo", "two films, every stage, the score against the truth"),
+    "demo": ("jobs.demo.run", "two films, every stage, the score against the truth"),
 }
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from jobs import cli, runs, staged
@@ -60,7 +60,7 @@ def main(
         return job.finish(run, summary, f"castmine train --lake {args.lake}, or castmine cluster --lake {args.lake}")
 
 
-def _tracks(job: cli.Job, titles: list[str]):  # type: ignore[no-untyped-def]
+def _tracks(job: cli.Job, titles: list[str]) -> DataFrame:
     """title_id, track_id, shot_id, embedding of each track, its shot's thread and the time of one detection."""
     shots = job.lake.rows("shots", titles).select("title_id", "shot_id", "thread_id")
     per_detection = (F.col("detect_stride") / F.col("fps")).alias("seconds_per_detection")

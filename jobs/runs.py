@@ -140,6 +140,16 @@ def mined(lake: Lake, titles: Sequence[str] | None = None) -> dict[str, str]:
     return _chosen(fresh, titles, "mined (run castmine mine)")
 
 
+def clustered(lake: Lake, titles: Sequence[str] | None = None) -> dict[str, str]:
+    """title_id -> run_id of the titles that are clustered. Raises like `harvested`."""
+    return _finished(lake, ("cluster",), titles, "clustered (run castmine cluster)")
+
+
+def evaluated(lake: Lake) -> dict[str, str]:
+    """title_id -> run_id of the newest evaluation."""
+    return _finished(lake, ("evaluate",), None, "evaluated")
+
+
 def _finished(lake: Lake, made_by: Sequence[str], titles: Sequence[str] | None, what: str) -> dict[str, str]:
     rows: dict[str, dict[str, object]] = {}
     for job in made_by:

@@ -1,4 +1,4 @@
-"""Jobs that make several small tables of a title in one pass: computed once per title, staged, then written by table."""
+"""Several small tables of a title made in one pass: computed once per title, staged, then written table by table."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ from conf.errors import FilmError, GpuUnavailable
 from conf.ids import stable_id
 from conf.settings import HarvestSettings
 from udfs import assets
-from udfs.kernels import assemble, casting, mining, piece, shots, video
+from udfs.kernels import assemble, casting, evaluation, links, mining, piece, sheet, shots, video
 from udfs.kernels.faces import Faces, open_faces
 
 SCAN_S = 60.0  # seconds of film in one scanned range
@@ -256,7 +256,7 @@ def mine_title(
 def cast_title(
     key: tuple[str],
     tracks: pd.DataFrame,
-    links: pd.DataFrame,
+    pairs: pd.DataFrame,
     *,
     staging: str,
     rules: dict[str, Any],
@@ -274,10 +274,10 @@ def cast_title(
     known = adapt(known) if adapt is not None and len(known) else known
     embeddings = np.full((len(tracks), known.shape[1]), np.nan, np.float32)
     embeddings[there] = known
-    links = links.sort_values(["track_a", "track_b"], kind="stable")
-    pairs = links[["track_a", "track_b"]].to_numpy(np.int64)
-    cannot = (links.kind == "cannot").to_numpy(bool)
-    made = casting.cast_tables(tracks, embeddings, pairs[cannot], pairs[~cannot], **rules)
+    pairs = pairs.sort_values(["track_a", "track_b"], kind="stable")
+    linked = pairs[["track_a", "track_b"]].to_numpy(np.int64)
+    cannot = (pairs.kind == "cannot").to_numpy(bool)
+    made = casting.cast_tables(tracks, embeddings, linked[cannot], linked[~cannot], **rules)
     made["track_labels"]["adapter_id"] = adapter_id
     return _stage_tables(key[0], made, staging, run_id)
 
@@ -296,6 +296,116 @@ def _stage_tables(title_id: str, made: dict[str, pd.DataFrame], staging: str, ru
         _stage(table_file(staging, run_id, name, title_id), pa.Table.from_pandas(whole, preserve_index=False))
     counts = [(title_id, name, len(rows)) for name, rows in made.items()]
     return pd.DataFrame(counts, columns=_names(STAGED_TABLES))
+
+
+# --- training snapshots -------------------------------------------------------------------------------------------
+
+TRAINABLE = "title_id STRING, track_id BIGINT, shot_id INT, partners ARRAY<BIGINT>"
+
+
+def trainable_tracks(
+    key: tuple[str],
+    tracks: pd.DataFrame,
+    found: pd.DataFrame,
+    *,
+    min_track_s: float,
+    min_shared_s: float,
+    co_occurring: bool,
+) -> pd.DataFrame:
+    """A title's tracks and cannot-links -> TRAINABLE: tracks that may train, with the partners whose links may."""
+    rate = float(tracks.detections_per_s.iloc[0]) if len(tracks) else float("nan")
+    rule = links.training_rule(
+        tracks.track_id.to_numpy(np.int64),
+        tracks.n_faces.to_numpy(np.int64),
+        found.track_a.to_numpy(np.int64),
+        found.track_b.to_numpy(np.int64),
+        found.shared_frames.to_numpy(np.int64),
+        detections_per_s=rate if np.isfinite(rate) else UNKNOWN_RATE,
+        min_track_s=min_track_s,
+        min_shared_s=min_shared_s,
+    )
+    passing = found[rule.links]
+    both = pd.concat([passing, passing.rename(columns={"track_a": "track_b", "track_b": "track_a"})])
+    partners = both.sort_values(["track_a", "track_b"]).groupby("track_a").track_b.apply(list)
+    chosen = tracks[rule.tracks if co_occurring else rule.long_enough]
+    held = [partners.get(track_id, []) for track_id in chosen.track_id]
+    return chosen[["title_id", "track_id", "shot_id"]].assign(partners=held)
+
+
+UNKNOWN_RATE = 24.0  # detections per second of imported tracks that came without: as if every film frame were one
+
+
+def write_files(
+    key: tuple[str, int], rows: pd.DataFrame, *, folder: str, write: Callable[[Path, pa.Table], None]
+) -> pd.DataFrame:
+    """The rows of one file of a training snapshot -> how many; `write` puts them down whole."""
+    part, number = key
+    ordered = rows.sort_values("row").drop(columns=["part", "file"])
+    write(Path(folder, part, f"part-{number:05d}.parquet"), pa.Table.from_pandas(ordered, preserve_index=False))
+    return pd.DataFrame({"rows": [len(rows)]})
+
+
+# --- evaluation and reports ---------------------------------------------------------------------------------------
+
+SCORED = "title_id STRING, protocol STRING, metric STRING, value DOUBLE"
+
+
+def score_title(key: tuple[str], ours: pd.DataFrame, truth: pd.DataFrame, *, match_iou: float) -> pd.DataFrame:
+    """A title's labels (with boxes where the truth has them) and its truth -> SCORED."""
+    if "track_id" in truth:
+        protocol, figures = "tracks", evaluation.figures_by_tracks(ours, truth)
+    else:
+        protocol, figures = "boxes", evaluation.figures_by_boxes(ours, truth, match_iou)
+    rows = [(key[0], protocol, name, float(value)) for name, value in sorted(figures.items())]
+    return pd.DataFrame(rows, columns=_names(SCORED))
+
+
+def draw_title(
+    key: tuple[str], tracks: pd.DataFrame, characters: pd.DataFrame, *, folder: str, columns: int, blur: bool
+) -> pd.DataFrame:
+    """A title's labelled tracks and its characters -> its contact sheet, and how many rows it has."""
+    rows = [_character_row(row, tracks, columns) for row in characters.sort_values("character_id").itertuples()]
+    unknown = tracks[tracks.character_id.isna()].sort_values("start_s")
+    if len(unknown):
+        faces = _spread(unknown, columns)
+        rows.append(sheet.Row("unknown", [f"{len(unknown)} tracks without", "enough evidence"], faces))
+    name = str(tracks.display_name.iloc[0]) if len(tracks) else key[0]
+    n_known = len(tracks) - len(unknown)
+    subtitle = f"{len(characters)} characters in {n_known} tracks, {len(unknown)} tracks unknown"
+    _write_whole(sheet_file(folder, key[0]), sheet.draw_sheet(name, subtitle, rows, columns, blur))
+    return pd.DataFrame([(key[0], len(rows))], columns=["title_id", "rows"])
+
+
+def sheet_file(folder: str, title_id: str) -> Path:
+    """Where a title's contact sheet lies."""
+    return Path(folder, f"{title_id}.png")
+
+
+def _character_row(character: Any, tracks: pd.DataFrame, columns: int) -> sheet.Row:
+    mine = tracks[tracks.character_id == character.character_id].sort_values("start_s")
+    exemplar = mine[mine.track_id == character.exemplar_track_id]
+    others = _spread(mine.drop(exemplar.index), columns - 1)
+    minutes, seconds = divmod(int(character.first_s), 60)
+    said = [
+        f"{character.screen_time_s:.1f} s on screen",
+        f"{character.n_tracks} track{'s' if character.n_tracks != 1 else ''}",
+        f"first seen {minutes}:{seconds:02d}",
+    ]
+    title = character.name or f"character {character.character_id}"
+    return sheet.Row(title, said, [*exemplar.thumbnail, *others])
+
+
+def _spread(tracks: pd.DataFrame, wanted: int) -> list[bytes | None]:
+    """Thumbnails of `wanted` tracks spread evenly over the film."""
+    chosen = np.unique(np.linspace(0, len(tracks) - 1, min(wanted, len(tracks))).round().astype(int))
+    return list(tracks.thumbnail.iloc[chosen]) if len(tracks) else []
+
+
+def _write_whole(file: Path, content: bytes) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_name(f".{file.name}.{os.getpid()}.part")
+    part.write_bytes(content)
+    os.replace(part, file)
 
 
 # --- models and staged files ---------------------------------------------------------------------------------

@@ -13,12 +13,12 @@ TABLE = Table(
         Column("adapter_id", "STRING", "jobs.train:adapter_id", "hash of snapshot, settings and code"),
         Column("method", "STRING", "conf.settings:TrainSettings", "mvcorr or imptriplet"),
         Column("settings", "STRING", "jobs.train:register", "settings it was trained with, JSON"),
-        Column("snapshot_fingerprint", "STRING", "jobs.train:fingerprint", "hash of the training rows"),
+        Column("snapshot_fingerprint", "STRING", "jobs.snapshot:fingerprint", "hash of the training rows"),
         Column(
             "source_versions", "STRING", "jobs.train:source_versions", "Delta versions of the tables read, JSON", True
         ),
         Column(
-            "base_embedder_sha256", "STRING", "udfs.assets:pack", "sha256 of the embedder whose embeddings it takes"
+            "base_embedder_sha256", "STRING", "jobs.snapshot:select", "sha256 of the embedder whose embeddings it takes"
         ),
         Column("in_dim", "INT", "jobs.train:register", "numbers in an embedding before"),
         Column("out_dim", "INT", "jobs.train:register", "numbers in an embedding after"),
@@ -33,7 +33,7 @@ TABLE = Table(
         ),
         Column("reason", "STRING", "jobs.train:register", "why it is not ready, null when it is"),
         Column("uri", "STRING", "jobs.train:register", "safetensors file, relative to the lake's files"),
-        Column("sha256", "STRING", "jobs.train:register", "sha256 of that file"),
+        Column("sha256", "STRING", "jobs.train:register", "sha256 of that file, which names its source versions", True),
         Column("parent", "STRING", "jobs.train:register", "adapter it was trained on top of, null when none"),
         Column("created_at", "TIMESTAMP", "jobs.train:register", "when it was registered, UTC", True),
     ),

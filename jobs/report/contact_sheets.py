@@ -1,0 +1,71 @@
+"""report: a contact sheet per title -> PNG pictures in the lake's reports/ folder.
+
+One row a character, the most seen first, with faces of different tracks spread over the film; unknown tracks last.
+
+  castmine report --lake ./lake
+  castmine report --lake ./lake --set report.blur=true       faces blurred, for pictures that leave the house
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+
+from pyspark.sql import SparkSession
+
+from jobs import cli, runs
+from udfs import spark_udfs
+
+CODE_VERSION = 1
+
+
+def main(
+    argv: Sequence[str] | None = None,
+    *,
+    spark: SparkSession | None = None,
+    clock: runs.Clock = runs.utc_now,
+    run_id: str | None = None,
+) -> int:
+    """`castmine report`."""
+    args = cli.parser(__doc__ or "", "report").parse_args(argv)
+    with cli.opened(args, "report", spark, clock, run_id) as job:
+        settings = job.settings.report
+        run = job.begin("report", settings.hash(), CODE_VERSION)
+        clustered = runs.clustered(job.lake, args.titles)
+        tasks = run.to_do((runs.Task(title, {"cluster": made}) for title, made in clustered.items()), args.force)
+        tasks += [
+            runs.Task(title, {"cluster": made})
+            for title, made in clustered.items()
+            if title not in {task.title_id for task in tasks}
+            and not spark_udfs.sheet_file(_folder(job), title).exists()
+        ]
+        if tasks:
+            titles = [task.title_id for task in tasks]
+            function = functools.partial(
+                spark_udfs.draw_title,
+                folder=_folder(job),
+                columns=settings.faces_per_character,
+                blur=settings.blur,
+            )
+            labels = job.lake.rows("track_labels", titles).select("title_id", "track_id", "character_id", "status")
+            tracks = job.lake.rows("tracks", titles).select("title_id", "track_id", "start_s", "quality", "thumbnail")
+            names = job.lake.rows("titles", titles).select("title_id", "display_name", "duration_s")
+            left = tracks.join(labels, ["title_id", "track_id"]).join(names, "title_id").groupBy("title_id")
+            characters = job.lake.rows("characters", titles).groupBy("title_id")
+            with job.progress.step("drawing contact sheets", len(tasks), "titles"):
+                drawn = left.cogroup(characters).applyInPandas(function, "title_id STRING, rows INT").collect()
+            rows = {row["title_id"]: row["rows"] for row in drawn}
+            run.commit(runs.Done(task, rows.get(task.title_id, 0)) for task in tasks)
+        for title in sorted(clustered):
+            if (file := spark_udfs.sheet_file(_folder(job), title)).exists():
+                job.progress.say(f"  {file}")
+        job.progress.say(f"report: {len(tasks)} contact sheets drawn, {len(clustered) - len(tasks)} unchanged")
+        return job.finish(run, {"job": "report", "folder": _folder(job), "titles": sorted(clustered)})
+
+
+def _folder(job: cli.Job) -> str:
+    return str(job.lake.files / "reports")
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,62 @@
+"""run: everything, film to characters: harvest, mine, train, cluster, report.
+
+  castmine run FILMS --lake ./lake
+
+Only the jobs in order, each over the same titles and in one session; what is done already is not done again.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from pyspark.sql import SparkSession
+
+from conf import settings as conf_settings
+from jobs import cli, cluster, films, harvest, mine, runs, train
+from jobs.report import contact_sheets
+from jobs.session import borrowed_or_started
+
+STEPS = (("mine", mine.main), ("train", train.main), ("cluster", cluster.main), ("report", contact_sheets.main))
+
+
+def main(
+    argv: Sequence[str] | None = None,
+    *,
+    spark: SparkSession | None = None,
+    clock: runs.Clock = runs.utc_now,
+    run_id: str | None = None,
+) -> int:
+    """`castmine run`."""
+    parser = cli.parser(__doc__ or "", "run")
+    parser.add_argument("films", nargs="+", metavar="FILMS", help="files, folders, globs, or a manifest")
+    args = parser.parse_args(argv)
+    settings = conf_settings.load(args.conf, args.set)
+    films.find_films(args.films)  # wrong arguments are said before a session is paid for
+    with borrowed_or_started(spark, "run", args.master, settings.spark) as session:
+        common = shared_arguments(args)
+        worst = harvest.main([*args.films, *common], spark=session, clock=clock, run_id=_step_id(run_id, "harvest"))
+        for name, step in STEPS:
+            worst = max(worst, step(common, spark=session, clock=clock, run_id=_step_id(run_id, name)))
+    return worst
+
+
+def _step_id(run_id: str | None, step: str) -> str | None:
+    """Every job has a run of its own: one job's commit mark must not count for another's rows."""
+    return f"{run_id}-{step}" if run_id else None
+
+
+def shared_arguments(args: argparse.Namespace) -> list[str]:
+    """The options of all commands, as they were given."""
+    words = ["--lake", args.lake]
+    for name in ("files", "conf"):
+        words += [f"--{name}", getattr(args, name)] if getattr(args, name) else []
+    for assignment in args.set:
+        words += ["--set", assignment]
+    for name in ("force", "quiet", "json"):
+        words += [f"--{name}"] if getattr(args, name) else []
+    return [*words, "--titles", *args.titles] if args.titles else words
+
+
+if __name__ == "__main__":
+    cli.run(main)
