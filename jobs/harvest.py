@@ -163,7 +163,7 @@ class _Harvest:
             warnings = self._warnings(good, keys)
             for name in ("shots", "tracks", "faces"):
                 made = table(name)
-                fixed = {"staging": self.staging, "settings": self.settings, "table": name, "names": made.names}
+                fixed = {"staging": self.staging, "settings": self.settings, "name": name}
                 rows = self._each(keys, spark_udfs.film_rows, made.schema, run_id=self.run_log.run_id, **fixed)
                 lake.replace(made, rows, titles)
             title_frame = self.job.spark.createDataFrame(

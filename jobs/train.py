@@ -15,6 +15,7 @@ from datetime import datetime
 from typing import Any
 
 from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
 
 from conf.errors import TooLittleData
 from conf.ids import stable_id
@@ -48,7 +49,7 @@ def main(
             job.progress.say("train: nothing to do; the adapter of these tracks and settings is registered")
             return job.finish(run, {"job": "train", "adapter_id": None, "status": "unchanged"})
         row = _trained(job, list(mined), settings)
-        known = job.lake.raw("adapters").where(job.lake.raw("adapters").adapter_id == row["adapter_id"]).count()
+        known = job.lake.raw("adapters").where(F.col("adapter_id") == row["adapter_id"]).count()
         if not known:
             job.lake.append(table("adapters"), [row])
         run.commit([runs.Done(task, 1)])

@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from conf.errors import FilmError, GpuUnavailable
 from conf.ids import stable_id
 from conf.settings import HarvestSettings
+from conf.tables import table
 from udfs import assets
 from udfs.kernels import assemble, casting, evaluation, links, mining, piece, sheet, shots, video
 from udfs.kernels.faces import Faces, open_faces
@@ -182,20 +183,20 @@ def _seam(film: video.Film, settings: HarvestSettings) -> int:
 
 
 def film_rows(
-    batches: Iterator[pd.DataFrame], staging: str, settings: HarvestSettings, table: str, names: list[str], run_id: str
+    batches: Iterator[pd.DataFrame], staging: str, settings: HarvestSettings, name: str, run_id: str
 ) -> Iterator[pd.DataFrame]:
-    """title_id, film_key -> the film's rows of `table` (shots, tracks or faces), with the columns `names`."""
+    """title_id, film_key -> the film's rows of the table `name`: shots, tracks or faces."""
     for row in _rows(batches):
         film = _index(staging, row.film_key)
         made: Iterator[pd.DataFrame]
-        if table == "shots":
+        if name == "shots":
             made = iter([_shot_rows(film, Path(staging, row.film_key, "shots.parquet"))])
         else:
             faces = _film_faces(staging, row.film_key, film, settings)
-            made = faces if table == "faces" else assemble.summarise_tracks(faces, film.times)
+            made = faces if name == "faces" else assemble.summarise_tracks(faces, film.times)
         for rows in made:
             if len(rows):
-                yield rows.assign(title_id=row.title_id, run_id=run_id)[names]
+                yield rows.assign(title_id=row.title_id, run_id=run_id)[table(name).names]
 
 
 def film_counts(batches: Iterator[pd.DataFrame], staging: str) -> Iterator[pd.DataFrame]:
@@ -292,8 +293,10 @@ def table_file(staging: str, run_id: str, name: str, title_id: str) -> Path:
 
 def _stage_tables(title_id: str, made: dict[str, pd.DataFrame], staging: str, run_id: str) -> pd.DataFrame:
     for name, rows in made.items():
-        whole = rows.assign(title_id=title_id, run_id=run_id)
-        _stage(table_file(staging, run_id, name, title_id), pa.Table.from_pandas(whole, preserve_index=False))
+        schema = table(name).arrow
+        whole = rows.assign(title_id=title_id, run_id=run_id).reindex(columns=schema.names)
+        file = table_file(staging, run_id, name, title_id)
+        _stage(file, pa.Table.from_pandas(whole, schema=schema, preserve_index=False))
     counts = [(title_id, name, len(rows)) for name, rows in made.items()]
     return pd.DataFrame(counts, columns=_names(STAGED_TABLES))
 

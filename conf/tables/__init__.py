@@ -11,6 +11,22 @@ import importlib
 import pkgutil
 from typing import NamedTuple
 
+import pyarrow as pa
+
+ARROW = {
+    "STRING": pa.string(),
+    "BIGINT": pa.int64(),
+    "INT": pa.int32(),
+    "DOUBLE": pa.float64(),
+    "FLOAT": pa.float32(),
+    "BOOLEAN": pa.bool_(),
+    "BINARY": pa.binary(),
+    "TIMESTAMP": pa.timestamp("us", tz="UTC"),
+    "ARRAY<FLOAT>": pa.list_(pa.float32()),
+    "ARRAY<INT>": pa.list_(pa.int32()),
+    "ARRAY<STRING>": pa.list_(pa.string()),
+}
+
 
 class Column(NamedTuple):
     """One column: SQL type, the function that makes it (`module:name`), and what it means."""
@@ -43,6 +59,11 @@ class Table(NamedTuple):
     def schema(self) -> str:
         """DDL text that Spark takes as a schema, in column order."""
         return ", ".join(f"{column.name} {column.type}" for column in self.columns)
+
+    @property
+    def arrow(self) -> pa.Schema:
+        """The same schema for Arrow, in column order."""
+        return pa.schema([(column.name, ARROW[column.type.removesuffix(" NOT NULL")]) for column in self.columns])
 
     @property
     def stable(self) -> list[str]:

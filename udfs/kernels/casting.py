@@ -36,7 +36,7 @@ def cast_tables(
         np.searchsorted(ids, cannot),
         np.searchsorted(ids, must),
         quality=tracks.quality.to_numpy(np.float32),
-        rejected=np.array(["not_a_face" in (flags if flags is not None else ()) for flags in tracks.flags], bool),
+        rejected=np.array(["not_a_face" in (flags if flags is not None else ()) for flags in tracks["flags"]], bool),
         min_quality=min_quality,
         attach_margin=attach_margin,
         exact_k=exact_k,
