@@ -123,7 +123,7 @@ def write_rows(path: str | Path, rows: pa.Table, rows_per_group: int) -> None:
     path = Path(path)
     try:
         table = rows.select(SCHEMA.names).cast(SCHEMA)
-    except (KeyError, pa.ArrowException) as error:
+    except (KeyError, ValueError, pa.ArrowException) as error:
         raise LakeError(f"{path}: rows do not fit a training snapshot: {error}") from error
     for name in SCHEMA.names:
         column: Any = table[name]

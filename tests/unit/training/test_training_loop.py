@@ -1,0 +1,158 @@
+"""Stopping, best weights, reproducibility and the verdict, on synthetic people in changing light."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+
+from conf.errors import CastmineError
+from conf.settings import TrainSettings
+from training.collective import Alone
+from training.loop import EarlyStopping, Epoch, backward, train
+from training.methods import METHODS
+from training.networks import Network
+from training.presets import Plan, plan
+from training.readers.petastorm import PetastormReader, read
+from training.snapshot import Snapshot
+
+DEEP = Network(name="deep", widths=(32, 16))
+
+
+def planned(snapshot: Snapshot, **settings: Any) -> Plan:
+    return plan(TrainSettings.model_validate(settings), snapshot)
+
+
+def deep(snapshot: Snapshot, method: str, **changes: Any) -> Plan:
+    """Layers with batch norm and dropout, as C1 has them, at a size for tests."""
+    values = {"network": DEEP, "batch": 64, "learning_rate": 0.05, "max_epochs": 4, **changes}
+    return planned(snapshot, method=method).model_copy(update=values)
+
+
+def epochs_until_stop(losses: list[float]) -> int:
+    stop = EarlyStopping(patience=5, min_delta=1e-3)
+    return next((epoch for epoch, loss in enumerate(losses) if stop(loss)), -1)
+
+
+def test_a_loss_that_falls_too_slowly_stops_after_five_epochs() -> None:
+    assert epochs_until_stop([1 - 0.0001 * epoch for epoch in range(50)]) == 5
+
+
+def test_a_loss_that_falls_below_its_best_within_five_epochs_goes_on() -> None:
+    assert epochs_until_stop([1 - 0.0003 * epoch for epoch in range(50)]) == -1
+
+
+def test_the_best_counts_not_the_epoch_before() -> None:
+    zigzag = [0.5] + [0.6 - 0.01 * epoch for epoch in range(9)]  # always falling, never below 0.5
+    assert epochs_until_stop(zigzag) == 5
+    assert epochs_until_stop([float("nan")] * 9) == 4
+
+
+@pytest.mark.parametrize("method", ["mvcorr", "imptriplet"])
+@pytest.mark.parametrize("make", [planned, deep], ids=["small", "deep"])
+def test_the_same_seed_gives_bitwise_the_same_adapter(
+    snapshot: Snapshot, method: str, make: Callable[..., Plan]
+) -> None:
+    chosen = make(snapshot, method=method).model_copy(update={"max_epochs": 4})
+    torch.manual_seed(1)
+    first = train(snapshot, chosen)
+    torch.manual_seed(2)
+    second = train(snapshot, chosen)
+    assert first.adapter.to_bytes() == second.adapter.to_bytes()
+    assert first.curve == second.curve
+    if make is deep:
+        other = train(snapshot, chosen.model_copy(update={"seed": 8}))
+        assert other.adapter.to_bytes() != first.adapter.to_bytes()
+
+
+def test_training_leaves_the_caller_s_torch_as_it_was(snapshot: Snapshot) -> None:
+    before, threads = torch.get_rng_state(), torch.get_num_threads()
+    train(snapshot, deep(snapshot, "mvcorr", max_epochs=1))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.get_num_threads() == threads
+
+
+def test_the_weights_of_the_lowest_development_loss_are_kept(snapshot: Snapshot) -> None:
+    chosen = deep(snapshot, "imptriplet", learning_rate=0.2, max_epochs=30)
+    made = train(snapshot, chosen)
+    losses = [epoch.dev_loss for epoch in made.curve]
+    assert made.best_epoch == int(np.argmin(losses)) < len(losses) - 1
+    method = METHODS["imptriplet"](chosen, snapshot.dim, 3, Alone())
+    method.networks[0].load_state_dict(made.adapter.layers.state_dict())
+    method.eval()
+    held_out = read(snapshot, "dev")
+    with torch.no_grad():
+        again = method.loss(method.embed(held_out[held_out.has_negative])).item()
+    assert again == pytest.approx(min(losses), rel=1e-6)
+
+
+def test_progress_hears_of_every_epoch(snapshot: Snapshot) -> None:
+    heard: list[Epoch] = []
+    made = train(snapshot, deep(snapshot, "mvcorr", max_epochs=3), progress=heard.append)
+    assert heard == made.curve
+    assert [epoch.epoch for epoch in heard] == [0, 1, 2]
+
+
+def test_branches_of_mvcorr_part_after_one_step(snapshot: Snapshot) -> None:
+    chosen = planned(snapshot, method="mvcorr")
+    method = METHODS["mvcorr"](chosen, snapshot.dim, 3, Alone())
+    with torch.no_grad():
+        for network in method.networks[1:]:
+            network.load_state_dict(method.networks[0].state_dict())
+    reader = PetastormReader(snapshot, 64, 7, triplets=False)
+    backward(method, next(reader.epoch(0)), Alone())
+    torch.optim.SGD(method.parameters(), lr=0.1).step()
+    weights = [network[0].weight for network in method.networks]
+    assert len(weights) == 3
+    assert not torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[1], weights[2])
+
+
+def test_imptriplet_has_one_network(snapshot: Snapshot) -> None:
+    method = METHODS["imptriplet"](deep(snapshot, "imptriplet"), snapshot.dim, 3, Alone())
+    assert len(method.networks) == 1
+    held_out = read(snapshot, "dev")[:10]
+    method.eval()
+    embedded = method.embed(held_out)
+    assert embedded.shape == (10, 3, 16)
+    torch.testing.assert_close(embedded[:, 2], method.networks[0](held_out.negative))
+
+
+def test_an_adapter_that_forgets_the_light_is_ready(snapshot: Snapshot) -> None:
+    made = train(snapshot, planned(snapshot, method="imptriplet"))
+    assert made.status == "ready"
+    assert made.metrics["auc"] > made.metrics["auc_raw"] + 0.02
+    assert made.metrics["close_auc"] >= min(made.metrics["close_auc_raw"], 0.999)
+    assert made.metrics["hard_negatives"] == made.metrics["rows"] == 75
+    assert made.curve[made.best_epoch].dev_loss < made.curve[0].dev_loss
+    assert "held-out AUC against hard negatives" in made.note
+    assert (made.adapter.card.snapshot_fingerprint, made.adapter.card.out_dim) == ("f" * 16, 24)
+    assert made.adapter.card.source_versions == {"tracklets": 3, "hard_negatives": 5}
+
+
+def test_an_adapter_that_learnt_nothing_is_not_better(snapshot: Snapshot) -> None:
+    frozen = planned(snapshot, method="imptriplet").model_copy(update={"learning_rate": 1e-12, "max_epochs": 1})
+    made = train(snapshot, frozen)  # the identity: a tie
+    assert made.metrics["auc"] == pytest.approx(made.metrics["auc_raw"], abs=1e-6)
+    assert made.status == "not_better"
+
+
+def test_held_out_tracks_without_negatives_are_judged_against_each_other(
+    tmp_path: Path, corpus: Callable[..., pa.Table], written: Callable[..., Snapshot]
+) -> None:
+    lonely = written(tmp_path, corpus(1, 120), corpus(2, 40, negatives=False))
+    made = train(lonely, planned(lonely, method="mvcorr", max_epochs=2))
+    assert made.metrics["hard_negatives"] == 0
+    assert "close_auc" not in made.metrics
+    assert "other tracks (no held-out track has a hard negative)" in made.note
+
+
+def test_a_loss_that_is_not_finite_is_an_error(snapshot: Snapshot) -> None:
+    wild = deep(snapshot, "imptriplet", learning_rate=1e30, max_epochs=20)
+    with pytest.raises(CastmineError, match="diverged"):
+        train(snapshot, wild)

@@ -1,0 +1,99 @@
+"""C1, C2 and C3 as on card 5, batch norm, and the small network's start."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from training.networks import C1, C2, C3, Network, SyncedBatchNorm, build, small, start_linear
+
+
+def count(network: nn.Module, kind: type) -> int:
+    return sum(p.numel() for layer in network.modules() if isinstance(layer, kind) for p in layer.parameters())
+
+
+@pytest.mark.parametrize(
+    ("network", "dense", "norm"), [(C1, 393_984, 1_536), (C2, 1_050_112, 3_072), (C3, 1_181_440, 3_584)]
+)
+def test_parameter_counts(network: Network, dense: int, norm: int) -> None:
+    layers = build(network, 512)
+    assert count(layers, nn.Linear) == dense
+    assert count(layers, SyncedBatchNorm) == norm
+    assert sum(p.numel() for p in layers.parameters()) == dense + norm
+
+
+def test_layers_stand_in_the_order_of_the_released_models() -> None:
+    kinds = [type(layer) for layer in build(C3, 512)]
+    inner = [nn.Linear, SyncedBatchNorm, nn.ReLU, nn.Dropout]
+    assert kinds == inner + inner + inner[:3]
+    other = build(C1.model_copy(update={"norm_first": False}), 512)
+    assert [type(layer) for layer in other][:3] == [nn.Linear, nn.ReLU, SyncedBatchNorm]
+
+
+def test_input_width_is_the_embedder_s() -> None:
+    assert build(C1, 128)(torch.zeros(3, 128)).shape == (3, 256)
+
+
+def test_weights_start_glorot_uniform_and_biases_at_zero() -> None:
+    torch.manual_seed(0)
+    dense = build(C1, 512)[0]
+    bound = (6 / (512 + 512)) ** 0.5
+    assert dense.weight.abs().max() <= bound
+    assert dense.weight.std().item() == pytest.approx(bound / 3**0.5, rel=0.01)
+    assert not dense.bias.any()
+
+
+def test_in_evaluation_a_row_does_not_depend_on_its_batch() -> None:
+    torch.manual_seed(0)
+    layers = build(C2, 64)
+    layers(torch.randn(50, 64))  # running statistics that are not those of the start
+    layers.eval()
+    x = torch.randn(9, 64)
+    together = layers(x)
+    for row in range(9):
+        torch.testing.assert_close(layers(x[row : row + 1])[0], together[row], atol=1e-6, rtol=1e-5)
+    layers.train()
+    assert not torch.allclose(layers(x[:5])[0], together[0], atol=1e-3)
+
+
+def test_batch_norm_is_torch_s_with_a_biased_running_variance() -> None:
+    from training.collective import Alone
+
+    torch.manual_seed(0)
+    ours, theirs = SyncedBatchNorm(7, Alone(), "x"), nn.BatchNorm1d(7, eps=1e-3, momentum=0.01)
+    x, y = (torch.randn(40, 7) * 3 + 100).requires_grad_(), torch.randn(40, 7)
+    z = x.detach().clone().requires_grad_()
+    torch.testing.assert_close(ours(x), theirs(z), atol=1e-4, rtol=1e-4)
+    ((ours(x) - y) ** 2).sum().backward()
+    ((theirs(z) - y) ** 2).sum().backward()
+    torch.testing.assert_close(x.grad, z.grad, atol=1e-3, rtol=1e-3)
+    keep = 0.99**2
+    torch.testing.assert_close(ours.mean, (1 - keep) * x.mean(dim=0).detach())
+    torch.testing.assert_close(ours.variance, keep + (1 - keep) * x.var(dim=0, correction=0).detach())
+
+
+def test_a_square_small_network_starts_as_the_identity() -> None:
+    network, x = build(small(16), 16), torch.randn(5, 16)
+    start_linear(network, x)
+    assert torch.equal(network(x), x)
+
+
+def test_a_narrow_small_network_starts_from_the_principal_axes() -> None:
+    x = torch.randn(200, 12, generator=torch.Generator().manual_seed(0)) * torch.arange(12, 0, -1) + 5
+    network = build(small(4), 12)
+    start_linear(network, x)
+    weight = network[0].weight.detach().numpy()
+    np.testing.assert_allclose(weight @ weight.T, np.eye(4), atol=1e-5)
+    _, values, axes = np.linalg.svd(x.numpy() - x.numpy().mean(axis=0), full_matrices=False)
+    np.testing.assert_allclose(np.abs(np.sum(weight * axes[:4], axis=1)), 1, atol=1e-4)
+    np.testing.assert_allclose(np.std(x.numpy() @ weight.T, axis=0) * 200**0.5, values[:4], rtol=1e-4)
+    assert (np.take_along_axis(weight, np.abs(weight).argmax(axis=1)[:, None], axis=1) > 0).all()
+
+
+def test_the_start_takes_the_random_state_of_the_caller_alone() -> None:
+    torch.manual_seed(5)
+    first = build(C1, 32)[0].weight
+    torch.manual_seed(5)
+    assert torch.equal(first, build(C1, 32)[0].weight)
