@@ -23,7 +23,7 @@ from jobs import cli, runs, staged
 from jobs.registry import Registered, adapter_for
 from training.adapters import Adapter, apply
 from udfs import spark_udfs
-from udfs.kernels.casting import METHOD
+from udfs.kernels.clustering import METHODS
 
 CODE_VERSION = 1  # raise it when the labels of unchanged tracks change
 TABLES = ("track_labels", "characters")
@@ -38,11 +38,11 @@ def main(
 ) -> int:
     """`castmine cluster`."""
     parser = cli.parser(__doc__ or "", "cluster")
-    parser.add_argument("--method", choices=[METHOD], default=METHOD, help=f"clustering method (default: {METHOD})")
+    parser.add_argument("--method", metavar="NAME", help=f"one of {', '.join(METHODS)} (default: hac)")
     parser.add_argument("--characters", metavar="N|MIN-MAX", help="how many; found where not given")
     parser.add_argument("--adapter", metavar="ID|none", help="adapter id, or none (default: the newest ready one)")
     args = parser.parse_args(argv)
-    for name in ("characters", "adapter"):
+    for name in ("method", "characters", "adapter"):
         if getattr(args, name) is not None:
             args.set.append(f"cluster.{name}='{getattr(args, name)}'")
     with cli.opened(args, "cluster", spark, clock, run_id) as job:
@@ -100,7 +100,11 @@ def _cast(
     run_id: str,
 ) -> DataFrame:
     exact, least, most = bounds
+    if settings.method not in METHODS:
+        raise UsageError(f"cluster.method: no method {settings.method!r}; there are {', '.join(METHODS)}")
+    adapt = _adapt(adapter)
     rules = {
+        "method": settings.method,
         "min_quality": settings.min_quality,
         "attach_margin": settings.attach_margin,
         "exact_k": exact,
@@ -112,12 +116,16 @@ def _cast(
         staging=str(job.lake.files / "_staging"),
         rules=rules,
         run_id=run_id,
-        adapt=_adapt(adapter),
+        adapt=adapt,
         adapter_id=adapter.adapter_id if adapter else None,
     )
     tracks = job.lake.rows("tracks", titles).select(
         "title_id", "track_id", "start_s", "end_s", "n_faces", "quality", "flags", "embedding"
     )
+    faces = job.lake.rows("faces", titles).where("embedding IS NOT NULL")
+    halves = faces.select("title_id", "track_id", "frame", "embedding").groupBy("title_id")
+    within = halves.applyInPandas(functools.partial(spark_udfs.within_tracks, adapt=adapt), spark_udfs.WITHIN)
+    tracks = tracks.join(within, ["title_id", "track_id"], "left")
     cannot = job.lake.rows("cannot_links", titles).withColumn("kind", F.lit("cannot"))
     must = job.lake.rows("must_links", titles).where("NOT contradicted").withColumn("kind", F.lit("must"))
     columns = ("title_id", "track_a", "track_b", "kind")

@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from pyspark.sql import SparkSession
@@ -20,7 +21,6 @@ from conf.tables import table
 from jobs import cli, runs
 from jobs.films import MANIFESTS
 from udfs import spark_udfs
-from udfs.kernels.casting import METHOD
 
 CODE_VERSION = 1
 SHOWN = ("v_measure", "wcp", "bcubed_f", "n_predicted", "n_true", "unknown_share")
@@ -42,12 +42,12 @@ def main(
         run = job.begin("evaluate", job.settings.evaluate.hash(), CODE_VERSION)
         clustered = runs.clustered(job.lake, sorted(set(truth.title_id)))
         rows = _scores(job, truth, sorted(clustered))
-        adapters = job.lake.rows("track_labels", sorted(clustered)).select("title_id", "adapter_id").distinct()
-        adapter = {row["title_id"]: row["adapter_id"] or "" for row in adapters.collect()}
-        values = [
-            {**row, "method": METHOD, "adapter_id": adapter.get(row["title_id"], ""), "run_id": run.run_id}
-            for row in rows
-        ]
+        labels = job.lake.rows("track_labels", sorted(clustered)).select("title_id", "method", "adapter_id").distinct()
+        made_by = {
+            row["title_id"]: {"method": row["method"], "adapter_id": row["adapter_id"] or ""}
+            for row in labels.collect()
+        }
+        values = [{**row, **made_by.get(str(row["title_id"]), {}), "run_id": run.run_id} for row in rows]
         job.lake.append(table("metrics"), values)
         run.commit(
             runs.Done(runs.Task(title, {"cluster": made}), sum(row["title_id"] == title for row in rows))
@@ -86,7 +86,7 @@ def said(figures: dict[str, float]) -> str:
     return f"{shares}; {figures['n_predicted']:.0f} characters found, {figures['n_true']:.0f} true"
 
 
-def _scores(job: cli.Job, truth: pd.DataFrame, titles: list[str]) -> list[dict[str, object]]:
+def _scores(job: cli.Job, truth: pd.DataFrame, titles: list[str]) -> list[dict[str, Any]]:
     by_tracks = "track_id" in truth
     labels = job.lake.rows("track_labels", titles).select("title_id", "track_id", "character_id")
     boxes = job.lake.rows("faces", titles).select("title_id", "track_id", "frame", "x", "y", "w", "h")

@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.window import Window
 
@@ -47,6 +47,14 @@ def write(lake: Lake, titles: Sequence[str], settings: TrainSettings) -> Snapsho
     """
     versions: dict[str, int | str] = {name: lake.version(name) for name in SOURCES}
     selection = select(lake, titles, settings)
+    selection.rows.persist()  # read three times: hashed, counted and written
+    try:
+        return _written(lake, selection, versions)
+    finally:
+        selection.rows.unpersist()
+
+
+def _written(lake: Lake, selection: Selection, versions: dict[str, int | str]) -> Snapshot:
     counts = _counts(selection.rows)
     found = fingerprint(selection, counts)
     folder = lake.files / "_snapshots" / found
@@ -137,7 +145,7 @@ def _trainable(lake: Lake, titles: Sequence[str], settings: TrainSettings, films
     return tracks.groupBy("title_id").cogroup(links.groupBy("title_id")).applyInPandas(function, spark_udfs.TRAINABLE)
 
 
-def _held_out(titles: Sequence[str], settings: TrainSettings) -> tuple[str, F.Column]:  # type: ignore[name-defined]
+def _held_out(titles: Sequence[str], settings: TrainSettings) -> tuple[str, Column]:
     """Whole titles where there are enough, else shots; which ones depends on their names alone, never on tracks."""
     if len(titles) >= TITLES_TO_SPLIT:
         wanted = max(1, math.floor(settings.held_out * len(titles) + 0.5))

@@ -76,8 +76,8 @@ def _trained(job: cli.Job, titles: list[str], settings: TrainSettings) -> dict[s
         with job.progress.step("writing the training snapshot"):
             found = snapshot.write(job.lake, titles, settings)
         chosen = plan(settings, found)
-    except TooLittleData as reason:
-        return register(job.lake, titles, settings, found, {"status": "skipped", "reason": str(reason)}, job.clock())
+    except TooLittleData as error:
+        return register(job.lake, titles, settings, found, {"status": "skipped", "reason": str(error)}, job.clock())
     name = adapter_id(found.fingerprint, settings)
     uri = f"_adapters/{name}.safetensors"
     job.progress.say(

@@ -25,6 +25,7 @@ from conf.settings import HarvestSettings
 from conf.tables import table
 from udfs import assets
 from udfs.kernels import assemble, casting, evaluation, links, mining, piece, sheet, shots, video
+from udfs.kernels.clustering.cut import within_track_distances
 from udfs.kernels.faces import Faces, open_faces
 
 SCAN_S = 60.0  # seconds of film in one scanned range
@@ -281,6 +282,20 @@ def cast_title(
     made = casting.cast_tables(tracks, embeddings, linked[cannot], linked[~cannot], **rules)
     made["track_labels"]["adapter_id"] = adapter_id
     return _stage_tables(key[0], made, staging, run_id)
+
+
+WITHIN = "title_id STRING, track_id BIGINT, within FLOAT"
+
+
+def within_tracks(
+    key: tuple[str], faces: pd.DataFrame, *, adapt: Callable[[np.ndarray], np.ndarray] | None
+) -> pd.DataFrame:
+    """A title's embedded faces (track_id, frame, embedding) -> WITHIN: how far apart the halves of each track are."""
+    faces = faces.sort_values(["track_id", "frame"])
+    tracks, row = np.unique(faces.track_id.to_numpy(np.int64), return_inverse=True)
+    embeddings = mining.stacked(faces.embedding)
+    apart = within_track_distances(adapt(embeddings) if adapt else embeddings, row, len(tracks))
+    return pd.DataFrame({"title_id": key[0], "track_id": tracks, "within": apart})
 
 
 STAGED_TABLES = "title_id STRING, table STRING, rows BIGINT"

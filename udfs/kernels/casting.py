@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from udfs.kernels.clustering import METHODS
 from udfs.kernels.clustering.characters import Characters, find_characters
-
-METHOD = "average_linkage_twice"
 
 
 def cast_tables(
@@ -16,6 +15,7 @@ def cast_tables(
     cannot: np.ndarray,
     must: np.ndarray,
     *,
+    method: str,
     min_quality: float,
     attach_margin: float,
     exact_k: int | None,
@@ -25,9 +25,11 @@ def cast_tables(
     """The rows of track_labels and characters of one title, without title_id, run_id and adapter_id.
 
     Args:
-        tracks: track_id ascending, start_s, end_s, n_faces, quality (NaN where not known), flags.
+        tracks: track_id ascending, start_s, end_s, n_faces, quality (NaN where not known), flags, within (distance of
+            its halves, NaN where it has none).
         embeddings: (T, D) float32 unit rows in that order, NaN where a track has none.
-        cannot, must: (P, 2) and (Q, 2) track_ids. The others: see `find_characters`.
+        cannot, must: (P, 2) and (Q, 2) track_ids.
+        method: a name of `clustering.METHODS`. The others: see `find_characters`.
     """
     ids = tracks.track_id.to_numpy(np.int64)
     found = find_characters(
@@ -37,6 +39,8 @@ def cast_tables(
         np.searchsorted(ids, must),
         quality=tracks.quality.to_numpy(np.float32),
         rejected=np.array(["not_a_face" in (flags if flags is not None else ()) for flags in tracks["flags"]], bool),
+        within=tracks.within.to_numpy(np.float32),
+        method=METHODS[method],
         min_quality=min_quality,
         attach_margin=attach_margin,
         exact_k=exact_k,
@@ -52,7 +56,7 @@ def cast_tables(
             "second_character_id": pd.array(np.maximum(found.second_labels, 0), dtype="Int32"),
             "margin": found.margin,
             "status": found.status,
-            "method": METHOD,
+            "method": method,
         }
     )
     labels.loc[~known, "character_id"] = pd.NA

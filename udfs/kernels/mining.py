@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -91,7 +93,7 @@ def stacked(embeddings: pd.Series) -> np.ndarray:
     return np.stack(embeddings.to_list()).astype(np.float32) if len(embeddings) else np.zeros((0, 1), np.float32)
 
 
-def _frame(columns: dict[str, object]) -> pd.DataFrame:
+def _frame(columns: dict[str, Any]) -> pd.DataFrame:
     return pd.DataFrame(
         {name: list(values) if getattr(values, "ndim", 1) == 2 else values for name, values in columns.items()}
     )

@@ -92,7 +92,8 @@ class ShotTracker:
             offsets: for each stepped frame, what to add to a detection's place in its frame to name it in the shot.
         """
         if not self._seen:
-            return Tracked(*(np.zeros(0, np.int32) for _ in range(3)), np.zeros((0, 4), np.float32))
+            nothing = np.zeros(0, np.int32)
+            return Tracked(nothing, nothing, nothing, np.zeros((0, 4), np.float32))
         track = np.array([seen[0] for seen in self._seen], np.int32)
         frame = np.array([seen[1] for seen in self._seen], np.int32)
         detection = np.array([offsets[f] + i for _, f, i, _ in self._seen], np.int32)
