@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import nn
+from torch import Tensor
 
 from conf.errors import ModelError
 from training.networks import Network, build
@@ -38,10 +39,18 @@ class Adapter:
     """The trained network (of MvCorr: branch 0) with its card.
 
     Args:
-        layers: as `training.networks.build` makes them for the card's network and width.
+        weights: of `training.networks.build` for the card's network and width, by name; copied.
+    Raises:
+        ModelError: the weights do not fit the card.
     """
 
-    def __init__(self, card: Card, layers: nn.Module) -> None:
+    def __init__(self, card: Card, weights: Mapping[str, Tensor]) -> None:
+        with torch.device("meta"):  # shapes alone: no random start that would be thrown away
+            layers = build(card.network, card.in_dim)
+        try:
+            layers.load_state_dict({name: tensor.detach().clone() for name, tensor in weights.items()}, assign=True)
+        except RuntimeError as error:
+            raise ModelError(f"the weights do not fit the adapter's card: {error}") from error
         self.card, self.layers = card, layers.eval()
 
     def to_bytes(self) -> bytes:
@@ -72,12 +81,9 @@ class Adapter:
             with safe_open(path, framework="pt") as file:
                 card = Card.model_validate_json((file.metadata() or {}).get("castmine", ""))
                 weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a dict
-            with torch.device("meta"):  # shapes alone: no random start that would be thrown away
-                layers = build(card.network, card.in_dim)
-            layers.load_state_dict(weights, assign=True)
-        except (OSError, SafetensorError, ValidationError, RuntimeError) as error:
+            return cls(card, weights)
+        except (OSError, SafetensorError, ValidationError, ModelError) as error:
             raise ModelError(f"{path}: not a castmine adapter, or damaged: {error}") from error
-        return cls(card, layers)
 
 
 def apply(adapter: Adapter, embeddings: np.ndarray, embedder_sha256: str) -> np.ndarray:

@@ -89,7 +89,7 @@ def train(
         _start(method, plan, reader, collective)
         torch.manual_seed(plan.seed + 1 + collective.rank)  # dropout draws of their own for every process
         curve, best_epoch = _fit(method, plan, reader, collective, progress)
-    adapter = Adapter(_card(snapshot, plan), method.networks[0])
+    adapter = Adapter(_card(snapshot, plan), method.networks[0].state_dict())
     return _judged(adapter, reader.development(), curve, best_epoch)
 
 

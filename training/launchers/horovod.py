@@ -137,7 +137,8 @@ def horovodrun(processes: int, command: Sequence[str], on_line: Callable[[str], 
     ) as process:
         try:
             for line in process.stdout or ():
-                last.append(line.rstrip())
+                if line.startswith("["):  # a worker's; the rest is horovodrun's own, a long story about its threads
+                    last.append(line.rstrip())
                 if line.startswith(FIRST_RANK):
                     on_line(line.removeprefix(FIRST_RANK).rstrip())
             code = process.wait()

@@ -31,7 +31,7 @@ def adapter(network: Network = C1, in_dim: int = 32) -> Adapter:
         snapshot_fingerprint="f" * 16,
         source_versions={"tracklets": 4, "cannot_links": 2},
     )
-    return Adapter(card, layers)
+    return Adapter(card, layers.state_dict())
 
 
 def embeddings(n: int, d: int = 32) -> np.ndarray:
