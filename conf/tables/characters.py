@@ -20,24 +20,26 @@ TABLE = Table(
             "udfs.kernels.clustering.characters:find_characters",
             "the character, numbered from 0 by faces seen",
         ),
-        Column("name", "STRING", "jobs.cluster:character_rows", "given by a person, null until then"),
-        Column("n_tracks", "INT", "jobs.cluster:character_rows", "tracks"),
-        Column("n_faces", "INT", "jobs.cluster:character_rows", "faces detected"),
+        Column("name", "STRING", "udfs.kernels.casting:cast_tables", "given by a person, null until then"),
+        Column("n_tracks", "INT", "udfs.kernels.casting:cast_tables", "tracks"),
+        Column("n_faces", "INT", "udfs.kernels.casting:cast_tables", "faces detected"),
         Column(
             "screen_time_s",
             "DOUBLE",
-            "jobs.cluster:character_rows",
+            "udfs.kernels.casting:cast_tables",
             "seconds on screen: union of the tracks' intervals",
         ),
-        Column("first_s", "DOUBLE", "jobs.cluster:character_rows", "first seen, seconds"),
-        Column("last_s", "DOUBLE", "jobs.cluster:character_rows", "last seen, seconds"),
+        Column("first_s", "DOUBLE", "udfs.kernels.casting:cast_tables", "first seen, seconds"),
+        Column("last_s", "DOUBLE", "udfs.kernels.casting:cast_tables", "last seen, seconds"),
         Column(
             "exemplar_track_id",
             "BIGINT",
             "udfs.kernels.clustering.characters:find_characters",
             "the track that shows the character best",
         ),
-        Column("person_id", "STRING", "jobs.cluster:character_rows", "the person across titles, null until linked"),
+        Column(
+            "person_id", "STRING", "udfs.kernels.casting:cast_tables", "the person across titles, null until linked"
+        ),
         run_id("cluster"),
     ),
 )

@@ -1,4 +1,4 @@
-"""edits: What a person corrected; clustering obeys it. Append-only."""
+"""edits: What a person corrected; append-only. No command writes it yet."""
 
 from __future__ import annotations
 
@@ -7,18 +7,21 @@ from conf.tables import Column, Table
 TABLE = Table(
     name="edits",
     written_by="cluster",
-    meaning="What a person corrected; clustering obeys it. Append-only.",
+    meaning="What a person corrected; append-only. No command writes it yet.",
     key=("edit_id",),
     columns=(
-        Column("edit_id", "STRING", "jobs.runs:begin", "the edit"),
+        Column("edit_id", "STRING", "jobs.lake:Lake.create", "the edit"),
         Column("title_id", "STRING", "jobs.films:title_ids", "the film"),
-        Column("kind", "STRING", "jobs.runs:begin", "name, merge, split, assign or reject"),
+        Column("kind", "STRING", "jobs.lake:Lake.create", "name, merge, split, assign or reject"),
         Column(
-            "anchors", "STRING", "jobs.runs:begin", "frame and box of the tracks meant, JSON: survives a new harvest"
+            "anchors",
+            "STRING",
+            "jobs.lake:Lake.create",
+            "frame and box of the tracks meant, JSON: survives a new harvest",
         ),
-        Column("payload", "STRING", "jobs.runs:begin", "what to do, JSON"),
-        Column("author", "STRING", "jobs.runs:begin", "who"),
-        Column("made_at", "TIMESTAMP", "jobs.runs:begin", "when, UTC", True),
+        Column("payload", "STRING", "jobs.lake:Lake.create", "what to do, JSON"),
+        Column("author", "STRING", "jobs.lake:Lake.create", "who"),
+        Column("made_at", "TIMESTAMP", "jobs.lake:Lake.create", "when, UTC", True),
     ),
     by_title=False,
 )

@@ -1,4 +1,4 @@
-"""people: The same face across titles."""
+"""people: The same face across titles. No command writes it yet."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from conf.tables import Column, Table
 TABLE = Table(
     name="people",
     written_by="cluster",
-    meaning="The same face across titles.",
+    meaning="The same face across titles. No command writes it yet.",
     key=("person_id",),
     columns=(
-        Column("person_id", "STRING", "jobs.cluster:character_rows", "the person"),
-        Column("display_name", "STRING", "jobs.cluster:character_rows", "name, null until given"),
-        Column("n_titles", "INT", "jobs.cluster:character_rows", "titles in which the person appears"),
-        Column("screen_time_s", "DOUBLE", "jobs.cluster:character_rows", "seconds on screen in all titles"),
+        Column("person_id", "STRING", "jobs.lake:Lake.create", "the person"),
+        Column("display_name", "STRING", "jobs.lake:Lake.create", "name, null until given"),
+        Column("n_titles", "INT", "jobs.lake:Lake.create", "titles in which the person appears"),
+        Column("screen_time_s", "DOUBLE", "jobs.lake:Lake.create", "seconds on screen in all titles"),
     ),
     by_title=False,
 )

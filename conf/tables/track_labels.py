@@ -42,8 +42,8 @@ TABLE = Table(
             "udfs.kernels.clustering.characters:find_characters",
             "core, uncertain, unknown or rejected",
         ),
-        Column("method", "STRING", "jobs.cluster:label_rows", "clustering method"),
-        Column("adapter_id", "STRING", "jobs.cluster:choose_adapter", "adapter of the embeddings, null for raw ones"),
+        Column("method", "STRING", "udfs.kernels.casting:cast_tables", "clustering method"),
+        Column("adapter_id", "STRING", "jobs.registry:adapter_for", "adapter of the embeddings, null for raw ones"),
         run_id("cluster"),
     ),
 )
