@@ -27,7 +27,7 @@ check: $(VENV)/.test  # the fast checks alone: style, types, imports
 	$(BIN)/python -m pytest tests/test_house.py
 
 bench: $(VENV)/.test
-	$(BIN)/python -m tests.bench
+	$(BIN)/python tests/bench/harvest.py
 
 $(BIN)/uv:
 	@sh conf/setup/check_host.sh
