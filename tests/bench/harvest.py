@@ -1,6 +1,6 @@
-"""Frames per second of harvest beside the loop a user would write: cv2.VideoCapture, then FaceAnalysis.get on every frame.
+"""Frames per second of harvest beside the loop that a user would write.
 
-Both run on the same films in one process, in turn. The loop decodes, detects and embeds every face of every frame on
+That loop is cv2.VideoCapture and FaceAnalysis.get on every frame. Both run on the same films in one process, in turn. The loop decodes, detects and embeds every face of every frame on
 all cores of the machine; castmine finds shots, detects `harvest.detect_fps` times a second, tracks, and embeds a few
 faces of each track. Also: how many of the loop's faces castmine's tracks cover (a box of theirs in the same frame with
 IoU >= 0.5).
@@ -42,9 +42,7 @@ def main() -> None:
     clip, known = demo_films(Progress())
     films, _ = find_films(args.films or [str(clip), str(known.path)])
     spark = session.start("bench", None, {})
-    print(
-        "| film | frames | loop fps | castmine fps | ratio | loop's faces | covered by tracks |\n|---|---|---|---|---|---|---|"
-    )
+    print("| film | frames | loop fps | castmine fps | ratio | loop's faces | covered by tracks |\n" + "|---" * 7 + "|")
     with tempfile.TemporaryDirectory() as folder:
         warm = Path(folder, "warm")  # the first commit of a session pays for its start
         harvest.main([films[0].uri, "--lake", str(warm), "--quiet"], spark=spark)
