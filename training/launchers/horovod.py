@@ -7,12 +7,14 @@ asks nobody who they are, and it takes over this process's signals. A snapshot, 
 
 from __future__ import annotations
 
+import fcntl
 import importlib.util
 import json
 import os
 import subprocess
 import sys
 import tempfile
+import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -91,11 +93,12 @@ def launch(
                     "plan": plan.model_dump(mode="json"),
                     "out_file": str(out_file.resolve()),
                     "result": str(result),
-                    "launcher": os.getpid(),
                 }
             )
         )
-        horovodrun(processes, [sys.executable, "-m", __name__, str(job)], _reported(progress))
+        with job.open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # released when this process ends, in whatever way: see `_end_with`
+            horovodrun(processes, [sys.executable, "-m", __name__, str(job)], _reported(progress))
         return json.loads(result.read_text())
 
 
@@ -167,11 +170,11 @@ def _loopback() -> str:
 
 def work(job_file: Path) -> None:
     """One process of a launch: the same training as everyone's, checked to have come out the same."""
+    threading.Thread(target=_end_with, args=(job_file,), daemon=True).start()
     job = json.loads(job_file.read_text())
     collective = HorovodCollective()
 
     def progress(epoch: Epoch) -> None:
-        _end_with(job["launcher"])
         if collective.rank == 0:
             print(json.dumps(asdict(epoch)), flush=True)
 
@@ -188,12 +191,11 @@ def _agree(sha256: str, collective: Collective) -> None:
         raise CastmineError("the processes ended with different adapters")
 
 
-def _end_with(launcher: int) -> None:
-    """Nobody waits for the result of a training whose launcher was killed."""
-    try:
-        os.kill(launcher, 0)
-    except ProcessLookupError:
-        raise SystemExit("the process that launched this training is gone") from None
+def _end_with(job_file: Path) -> None:
+    """Wait for the launcher's lock, which is to wait for its end, and end: nobody wants this training any more."""
+    with job_file.open() as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+    os._exit(1)  # from a thread, and past a collective or a full pipe that would never return
 
 
 if __name__ == "__main__":
