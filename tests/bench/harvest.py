@@ -1,9 +1,9 @@
 """Frames per second of harvest beside the loop that a user would write.
 
-That loop is cv2.VideoCapture and FaceAnalysis.get on every frame. Both run on the same films in one process, in turn. The loop decodes, detects and embeds every face of every frame on
-all cores of the machine; castmine finds shots, detects `harvest.detect_fps` times a second, tracks, and embeds a few
-faces of each track. Also: how many of the loop's faces castmine's tracks cover (a box of theirs in the same frame with
-IoU >= 0.5).
+That loop is cv2.VideoCapture and FaceAnalysis.get on every frame: it decodes, detects and embeds every face of every
+frame on all cores. castmine finds shots, detects `harvest.detect_fps` times a second, tracks, and embeds a few faces of
+each track. Both run on the same films in one process, in turn. Also: how many of the loop's faces castmine's tracks
+cover (a box of a track in the same frame with IoU >= 0.5).
 
   python tests/bench/harvest.py [FILM ...]      default: the films of the demo
 """
