@@ -111,7 +111,13 @@ def _own_launch(master: str) -> dict[str, str]:
     jars = [str(jar) for jar in delta_jars()]
     log4j = resources.files("conf") / "log4j2.properties"
     java = f"-Dlog4j2.configurationFile={log4j} -Dlog4j.configurationFile={log4j}"
-    common = {"spark.master": master, "spark.driver.memory": _driver_memory(), "spark.driver.extraJavaOptions": java}
+    warehouse = str(cache_dir() / "warehouse")  # Spark makes one even where nothing uses it; not in the user's folder
+    common = {
+        "spark.master": master,
+        "spark.sql.warehouse.dir": warehouse,
+        "spark.driver.memory": _driver_memory(),
+        "spark.driver.extraJavaOptions": java,
+    }
     if not master.startswith("local"):
         return {**common, "spark.jars": ",".join(jars)}
     os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
