@@ -82,10 +82,9 @@ def train(
     """
     collective = collective or Alone()
     with _reproducible(plan.seed):
-        reader = PetastormReader(
-            snapshot, plan.batch, plan.seed, plan.method == "imptriplet", collective.rank, collective.size
-        )
-        method = METHODS[plan.method](plan, snapshot.dim, snapshot.n_tracklets, collective)
+        kind = METHODS[plan.method]
+        reader = PetastormReader(snapshot, plan.batch, plan.seed, kind.triplets, collective.rank, collective.size)
+        method = kind(plan, snapshot.dim, snapshot.n_tracklets, collective)
         _start(method, plan, reader, collective)
         torch.manual_seed(plan.seed + 1 + collective.rank)  # dropout draws of their own for every process
         curve, best_epoch = _fit(method, plan, reader, collective, progress)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -19,13 +19,21 @@ from training.readers import Rows
 class Method(nn.Module, ABC):
     """What the training loop asks of a method; the module holds all weights that are trained.
 
+    Args:
+        in_dim: width of the base embedder.
+        views: M, tracklets per row.
     Attributes:
+        triplets: whether it learns from rows with a hard negative alone.
         networks: the first becomes the adapter.
         loss: (N, V, out_dim) outputs of the global batch, or of the whole development set -> scalar.
     """
 
+    triplets: ClassVar[bool]
     networks: nn.ModuleList
     loss: nn.Module
+
+    def __init__(self, plan: Plan, in_dim: int, views: int, collective: Collective) -> None:
+        super().__init__()
 
     @abstractmethod
     def embed(self, rows: Rows) -> Tensor:
@@ -35,8 +43,10 @@ class Method(nn.Module, ABC):
 class MvCorrMethod(Method):
     """M branches that share no weights, one per view; the anchor's becomes the adapter (card 4)."""
 
+    triplets = False
+
     def __init__(self, plan: Plan, in_dim: int, views: int, collective: Collective) -> None:
-        super().__init__()
+        super().__init__(plan, in_dim, views, collective)
         branches = (build(plan.network, in_dim, collective, name=f"branch{view}") for view in range(views))
         self.networks = nn.ModuleList(branches)
         self.loss = MvCorr(**plan.loss)
@@ -48,8 +58,10 @@ class MvCorrMethod(Method):
 class ImpTripletMethod(Method):
     """One network for anchor, first hard positive and hard negative; batch norm runs over all three (card 3)."""
 
+    triplets = True
+
     def __init__(self, plan: Plan, in_dim: int, views: int, collective: Collective) -> None:
-        super().__init__()
+        super().__init__(plan, in_dim, views, collective)
         self.networks = nn.ModuleList([build(plan.network, in_dim, collective, name="shared")])
         self.loss = ImpTriplet(**plan.loss)
 
@@ -58,7 +70,4 @@ class ImpTripletMethod(Method):
         return self.networks[0](triplets.flatten(0, 1)).unflatten(0, (-1, 3))
 
 
-METHODS: dict[str, Callable[[Plan, int, int, Collective], Method]] = {
-    "mvcorr": MvCorrMethod,
-    "imptriplet": ImpTripletMethod,
-}
+METHODS: dict[str, type[Method]] = {"mvcorr": MvCorrMethod, "imptriplet": ImpTripletMethod}

@@ -39,9 +39,9 @@ C3 = Network(name="C3", widths=(1024, 512, 256))
 def small(out_dim: int) -> Network:
     """One dense layer and nothing else, for hundreds of rows.
 
-    C1 has 400,000 weights a branch: on 500 rows it learns the rows by heart, and at one step an epoch its batch norm
-    never settles. A linear map keeps what the embedder knows, has one direction per output to learn, and can start
-    from the principal axes of the data, which is the raw embedding with the least loss (see `start_from`).
+    C1 learns 500 rows by heart from a random start, and at one step an epoch its batch norm never settles: it ends
+    below the raw embedding. A linear map starts where the embedder ended (see `start_linear`), so that stopping early
+    means staying close to it, and a map without a shift keeps the meaning of the cosine.
     """
     return Network(name="small", widths=(out_dim,), linear=True, dropout=0.0)
 

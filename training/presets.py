@@ -74,7 +74,7 @@ def _mvcorr(preset: Literal["paper", "small"], in_dim: int, train: int, dev: int
 def _outputs(train: int, dev: int, in_dim: int) -> int:
     """The largest power of two up to 64 with four training rows and one held-out row more than outputs; 8 at least."""
     bound = min(64, in_dim, train // 4, dev - 1)
-    return max(8, 1 << max(bound, 1).bit_length() - 1)
+    return max(min(8, in_dim), 1 << max(bound, 1).bit_length() - 1)
 
 
 def _imptriplet(preset: Literal["paper", "small"], in_dim: int, train: int, dev: int) -> Plan:

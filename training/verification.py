@@ -18,7 +18,7 @@ class Verification:
         auc: (anchor, hard positive) of one track above (anchor, hard negative).
         close_auc: the closest 5 % of pairs of tracks above (anchor, hard negative). Two tracks are a pair of a title
             that clustering merges early; a space in which every track is alone with its own light and blur has a high
-            `auc` and a low `close_auc`. None without hard negatives or pairs.
+            `auc` and a low `close_auc`. None without hard negatives.
         negatives: hard negatives that were used; 0 means that pairs of other tracks stood in for them in `auc`.
     """
 
@@ -33,20 +33,25 @@ def verify(views: np.ndarray, negative: np.ndarray, has_negative: np.ndarray, ti
     Args:
         views: (N, M, D) unit rows, the anchor first; N >= 2.
         negative: (N, D) unit rows, used where `has_negative` (N,) says so.
-        title: (N,) integers, equal for rows of one title; pairs of tracks are formed inside titles.
+        title: (N,) integers, equal for rows of one title; pairs of tracks are formed inside titles, and across them
+            only where no title has two.
     Returns:
         Without any hard negative, `auc` compares with the pairs of different tracks, some of which may be one person.
     Raises:
-        ValueError: neither a negative nor a pair of tracks in any title.
+        ValueError: fewer than two rows.
     """
+    if len(views) < 2:
+        raise ValueError(f"{len(views)} row(s) make no pair of tracks")
     anchor = views[:, 0]
     positive = np.einsum("nd,nmd->nm", anchor, views[:, 1:]).ravel()
     different = np.einsum("nd,nd->n", anchor, negative)[has_negative]
     pairs = _pairs(anchor, title)
+    if len(pairs) == 0:
+        pairs = _pairs(anchor, np.zeros_like(title))
     if len(different) == 0:
         return Verification(_auc(positive, pairs), None, 0)
-    close = np.sort(pairs)[-int(np.ceil(CLOSE * len(pairs))) :] if len(pairs) else None
-    return Verification(_auc(positive, different), None if close is None else _auc(close, different), len(different))
+    close = np.sort(pairs)[-int(np.ceil(CLOSE * len(pairs))) :]
+    return Verification(_auc(positive, different), _auc(close, different), len(different))
 
 
 def _pairs(anchor: np.ndarray, title: np.ndarray) -> np.ndarray:
@@ -59,7 +64,5 @@ def _pairs(anchor: np.ndarray, title: np.ndarray) -> np.ndarray:
 
 
 def _auc(higher: np.ndarray, lower: np.ndarray) -> float:
-    if len(lower) == 0:
-        raise ValueError("no pairs of different tracks to compare with")
     truth = np.repeat([1, 0], [len(higher), len(lower)])
     return float(roc_auc_score(truth, np.concatenate([higher, lower])))

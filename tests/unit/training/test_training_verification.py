@@ -54,9 +54,14 @@ def test_other_tracks_stand_in_where_nobody_has_a_negative() -> None:
 
 
 def test_nothing_to_compare_is_an_error() -> None:
-    views, negative, has, _ = example(9, n=3)
-    with pytest.raises(ValueError, match="no pairs of different tracks"):
-        verify(views, negative, np.zeros_like(has), np.arange(3))
+    views, negative, has, title = example(9, n=1)
+    with pytest.raises(ValueError, match=r"1 row\(s\) make no pair"):
+        verify(views, negative, has, title)
+
+
+def test_titles_of_one_track_each_are_compared_with_each_other() -> None:
+    views, negative, has, _ = example(9, n=6)
+    assert verify(views, negative, has, np.arange(6)) == verify(views, negative, has, np.zeros(6, int))
 
 
 def test_a_space_of_lonely_tracks_is_seen_through() -> None:
