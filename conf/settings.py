@@ -110,6 +110,13 @@ class ClusterSettings(Section):
     min_quality: float = Field(0.25, ge=0, le=1, description="tracks below it are attached, never deciding")
     attach_margin: float = Field(0.05, ge=0, description="least lead over the second character to attach a weak track")
 
+    def bounds(self) -> tuple[int | None, int | None, int | None]:
+        """`characters` as (exact, least, most); None where nothing was said."""
+        if self.characters is None:
+            return None, None, None
+        first, dash, second = self.characters.partition("-")
+        return (None, int(first), int(second) if second else None) if dash else (int(first), None, None)
+
 
 class EvaluateSettings(Section):
     """Characters against a truth file."""
@@ -175,6 +182,9 @@ def _rules_across_fields(settings: Settings) -> list[str]:
         problems.append("harvest.low_score: must not be above harvest.min_score")
     if harvest.max_piece_s < harvest.piece_s:
         problems.append("harvest.max_piece_s: must not be below harvest.piece_s")
+    _, least, most = settings.cluster.bounds()
+    if least is not None and most is not None and most < least:
+        problems.append(f"cluster.characters: {settings.cluster.characters}: the least is more than the most")
     if settings.train.launcher == "local" and settings.train.processes > 1:
         problems.append("train.processes: more than one needs train.launcher=horovod")
     return problems

@@ -47,7 +47,6 @@ def main(
             args.set.append(f"cluster.{name}='{getattr(args, name)}'")
     with cli.opened(args, "cluster", spark, clock, run_id) as job:
         settings = job.settings.cluster
-        bounds = character_bounds(settings.characters)
         run = job.begin("cluster", settings.hash(), CODE_VERSION)
         mined = runs.mined(job.lake, args.titles)
         embedders = {row["title_id"]: row["embedder_sha256"] for row in job.lake.rows("titles", list(mined)).collect()}
@@ -63,7 +62,7 @@ def main(
         for sha, adapter in chosen.items():
             part = [task for task in tasks if embedders[task.title_id] == sha]
             if part:
-                made = _cast(job, [task.title_id for task in part], settings, bounds, adapter, run.run_id)
+                made = _cast(job, [task.title_id for task in part], settings, adapter, run.run_id)
                 written = staged.write_titles(job, run, part, made, TABLES, "clustering")
                 counts = {name: counts[name] + written[name] for name in counts}
         job.progress.say(
@@ -74,32 +73,14 @@ def main(
         return job.finish(run, summary, f"castmine report --lake {args.lake}")
 
 
-def character_bounds(text: str | None) -> tuple[int | None, int | None, int | None]:
-    """`N`, `MIN-MAX` or `MIN-` as (exact, least, most); nothing where nothing was said.
-
-    Raises:
-        UsageError: bounds that clash.
-    """
-    if text is None:
-        return None, None, None
-    first, dash, second = text.partition("-")
-    if not dash:
-        return int(first), None, None
-    least, most = int(first), int(second) if second else None
-    if most is not None and most < least:
-        raise UsageError(f"--characters {text}: the least is more than the most")
-    return None, least, most
-
-
 def _cast(
     job: cli.Job,
     titles: list[str],
     settings: ClusterSettings,
-    bounds: tuple[int | None, int | None, int | None],
     adapter: Registered | None,
     run_id: str,
 ) -> DataFrame:
-    exact, least, most = bounds
+    exact, least, most = settings.bounds()
     if settings.method not in METHODS:
         raise UsageError(f"cluster.method: no method {settings.method!r}; there are {', '.join(METHODS)}")
     adapt = _adapt(adapter)
