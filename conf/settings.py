@@ -83,7 +83,7 @@ class MineSettings(Section):
 class TrainSettings(Section):
     """Mined tracklets to an adapter (methods cards 3 to 5)."""
 
-    method: Literal["mvcorr", "imptriplet"] = Field("mvcorr", description="the loss and its published settings")
+    method: Literal["mvcorr", "imptriplet"] = Field("imptriplet", description="the loss and its published settings")
     preset: Literal["auto", "paper", "small"] = Field(
         "auto", description="paper: as published; small: for hundreds of rows; auto: small below `small_rows` rows"
     )
@@ -91,7 +91,7 @@ class TrainSettings(Section):
     min_track_s: float = Field(1.0, ge=0, description="shortest track that trains, seconds")
     min_shared_s: float = Field(0.25, ge=0, description="shortest co-occurrence whose hard negative trains, seconds")
     co_occurring: bool = Field(False, description="train only on tracks seen with another one, as published")
-    min_rows: int = Field(32, ge=2, description="training rows below which training is skipped, with its reason")
+    min_rows: int = Field(16, ge=2, description="training rows below which training is skipped, with its reason")
     held_out: float = Field(0.25, gt=0, lt=0.9, description="share of titles held out; of shots where titles are few")
     max_epochs: int = Field(200, ge=1, description="upper bound; early stopping ends sooner")
     seed: int = Field(7, description="order of rows and start of the weights")

@@ -14,7 +14,7 @@ SHARPNESS = (1.5, 5.0)  # log of the Laplacian's variance
 LIGHT = (20.0, 70.0)  # mean grey level
 SCORE = (0.3, 0.75)
 
-LEAST = 0.05  # one bad side makes a face poor, not worthless
+LEAST = 0.02  # one bad side makes a face poor, two make it worthless
 
 PROFILE_YAW, FRONTAL_YAW = 0.55, 0.3
 SMALL_PX, BLURRED, DARK = 32.0, 3.0, 45.0
