@@ -57,6 +57,7 @@ class Job:
     progress: Progress
     clock: runs.Clock
     run_id: str | None
+    is_step: bool  # of another command, which says itself what to do next
 
     def begin(self, job: str, settings_hash: str, code_version: int) -> runs.Run:
         """Start the run log's entry of this command."""
@@ -70,7 +71,7 @@ class Job:
         if self.args.json:
             failed = {failure.task.title_id: failure.error for failure in failures}
             print(json.dumps({**summary, "failed": failed}, sort_keys=True, default=str))
-        if next_step and not failures:
+        if next_step and not failures and not self.is_step:
             self.progress.say(f"next: {next_step}")
         return SOME_FAILED if failures else DONE
 
@@ -112,7 +113,7 @@ def opened(
             lake.create()
         else:
             lake.must_exist()
-        yield Job(session, lake, settings, args, Progress(args.quiet), clock, run_id)
+        yield Job(session, lake, settings, args, Progress(args.quiet), clock, run_id, spark is not None)
 
 
 def run(main: Callable[[], int]) -> None:

@@ -14,6 +14,7 @@ from pyspark.sql import SparkSession
 
 from conf import settings as conf_settings
 from jobs import cli, cluster, films, harvest, mine, runs, train
+from jobs.progress import Progress
 from jobs.report import contact_sheets
 from jobs.session import borrowed_or_started
 
@@ -38,6 +39,10 @@ def main(
         worst = harvest.main([*args.films, *common], spark=session, clock=clock, run_id=_step_id(run_id, "harvest"))
         for name, step in STEPS:
             worst = max(worst, step(common, spark=session, clock=clock, run_id=_step_id(run_id, name)))
+    if spark is None:
+        progress = Progress(args.quiet)
+        progress.say(f"next: look at the contact sheets above, or ask the tables: castmine sql --lake {args.lake}")
+        progress.say('  "select * from screen_time order by title_id, screen_time_s desc"')
     return worst
 
 

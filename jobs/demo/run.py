@@ -92,12 +92,14 @@ def _show(job: cli.Job, lake: Path) -> None:
                 )
         console.print(grid)
     for title, figures in _newest_scores(job).items():
-        console.print(f"{names[title]} against its truth: {evaluate.said(figures)}")
+        console.print(f"{names[title]} against its truth:\n  {evaluate.said(figures)}", soft_wrap=True)
     adapters = job.lake.raw("adapters").collect()
     for row in adapters:
         found = json.loads(row["metrics"])
         aucs = ", ".join(f"{name} {value:.3f}" for name, value in sorted(found.items()) if "auc" in name)
-        console.print(f"adapter {row['adapter_id']} ({row['method']}): {row['status']}; {row['reason'] or aucs}")
+        console.print(
+            f"adapter {row['adapter_id']} ({row['method']}): {row['status']}; {row['reason'] or aucs}", soft_wrap=True
+        )
     console.print(f"\ncontact sheets   {job.lake.files / 'reports'}/*.png\ntables (Delta)   {job.lake.root}\n\ntry")
     for query in QUERIES:
         console.print(f'  castmine sql --lake {lake} "{query}"', soft_wrap=True)
