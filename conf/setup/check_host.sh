@@ -34,6 +34,8 @@ if [ "${1:-}" = horovod ]; then
   if command -v python3.11 >/dev/null 2>&1; then
     header=$(python3.11 -c 'import sysconfig; print(sysconfig.get_paths()["include"])')/Python.h
     [ -f "$header" ] || lacks 'the C headers of Python 3.11 (builds Horovod)' python3.11-dev
+  else
+    packages="$packages python3.11-dev"
   fi
 fi
 
