@@ -154,24 +154,30 @@ class _Harvest:
             film["error"] = errors.get(film["title_id"])
 
     def _commit(self, films: list[dict[str, Any]]) -> None:
-        """Write the rows of these titles, table by table, then their commit mark."""
+        """Write the rows of these titles, table by table, then their commit mark.
+
+        A film that can no longer be read keeps the rows it had: only the run log says that it failed now.
+        """
         good = [film for film in films if not film["error"]]
-        titles = [film["title_id"] for film in films]
+        kept = self._kept([film for film in films if film["error"]])
+        written = [film for film in films if film["title_id"] not in kept]
+        titles = [film["title_id"] for film in written]
         keys = pd.DataFrame([(f["title_id"], f["film_key"]) for f in good], columns=["title_id", "film_key"])
         lake, counted = self.job.lake, dict[str, int]()
         with self.job.progress.step("writing the tables", len(films), "films"):
             warnings = self._warnings(good, keys)
+            self.run_log.writes(self._task(film["file"], film["content_hash"]) for film in written)
             for name in ("shots", "tracks", "faces"):
                 made = table(name)
                 fixed = {"staging": self.staging, "settings": self.settings, "name": name}
                 rows = self._each(keys, spark_udfs.film_rows, made.schema, run_id=self.run_log.run_id, **fixed)
                 lake.replace(made, rows, titles)
             title_frame = self.job.spark.createDataFrame(
-                [self._title_row(film, warnings.get(film["title_id"])) for film in films], table("titles").schema
+                [self._title_row(film, warnings.get(film["title_id"])) for film in written], table("titles").schema
             )
             lake.replace(table("titles"), title_frame, titles)
-            written = lake.raw("faces").where(F.col("title_id").isin(titles)).groupBy("title_id").count()
-            counted = {row["title_id"]: row["count"] for row in written.collect()}
+            faces = lake.raw("faces").where(F.col("title_id").isin(titles)).groupBy("title_id").count()
+            counted = {row["title_id"]: row["count"] for row in faces.collect()}
         self.run_log.commit(
             runs.Done(self._task(f["file"], f["content_hash"]), counted.get(f["title_id"], 0), f["error"])
             for f in films
@@ -180,6 +186,12 @@ class _Harvest:
             shutil.rmtree(Path(self.staging, film["film_key"]), ignore_errors=True)
             if warning := warnings.get(film["title_id"]):
                 self.job.progress.say(f"  warning: {film['title_id']}: {warning}")
+
+    def _kept(self, failed: list[dict[str, Any]]) -> set[str]:
+        if not failed:
+            return set()
+        before = self.job.lake.rows("titles", [film["title_id"] for film in failed]).where("status = 'ok'")
+        return {row["title_id"] for row in before.select("title_id").collect()}
 
     def _warnings(self, films: list[dict[str, Any]], keys: pd.DataFrame) -> dict[str, str | None]:
         if not films:

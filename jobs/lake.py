@@ -19,8 +19,10 @@ from conf import views
 from conf.errors import LakeError, UsageError
 from conf.tables import Table, all_tables, table
 
+CONFLICTS = ("DELTA_CONCURRENT", "DELTA_PROTOCOL_CHANGED", "DELTA_METADATA_CHANGED")
 RETRIES = 6  # another writer's commit at the same moment; each retry waits twice as long
 COMMITTED = ("ok", "failed")  # a failed title's row of `titles` counts: it says why
+MADE_FROM = {"mine": "harvest", "cluster": "mine"}  # whose rows a job's rows are about, as in its runs' input_versions
 
 
 class Lake:
@@ -46,14 +48,17 @@ class Lake:
             self.files.mkdir(parents=True, exist_ok=True)
         missing = [made for made in all_tables() if not self.exists(made.name)]
         with ThreadPoolExecutor(4) as pool:  # each is one small commit; the waiting is the driver's
-            list(pool.map(lambda made: self.spark.sql(made.ddl(self.address(made.name))), missing))
+            list(pool.map(self._create, missing))
+
+    def _create(self, made: Table) -> None:
+        self._again_on_conflict(lambda: self.spark.sql(made.ddl(self.address(made.name))))
 
     def exists(self, name: str) -> bool:
         """Whether the table is there."""
         if self.is_catalog:
             return self.spark.catalog.tableExists(f"{self.root}.{name}")
         if "://" not in self.root:
-            return Path(self.root, name, "_delta_log").is_dir()
+            return any(Path(self.root, name, "_delta_log").glob("*.json"))  # a folder alone: somebody is creating it
         from delta.tables import DeltaTable
 
         return bool(DeltaTable.isDeltaTable(self.spark, f"{self.root}/{name}"))
@@ -68,14 +73,37 @@ class Lake:
         return self.spark.table(self.address(name))
 
     def rows(self, name: str, titles: Sequence[str] | None = None) -> DataFrame:
-        """The committed rows of a table, of `titles` only where given. Corpus-wide tables are returned whole."""
+        """The rows of a table that count, of `titles` only where given. Corpus-wide tables are returned whole.
+
+        They count when they are committed, and what they are about is still there: labels of tracks that a newer
+        harvest replaced are not shown on the new ones.
+        """
         found = self.raw(name)
         if titles is not None and "title_id" in found.columns:
             found = found.where(F.col("title_id").isin(list(titles)))
-        if not table(name).by_title:
+        made = table(name)
+        if not made.by_title:
             return found
-        runs = self.raw("runs").where(F.col("status").isin(*COMMITTED)).select("run_id", "title_id").distinct()
-        return found.join(F.broadcast(runs), ["run_id", "title_id"], "left_semi")
+        counted = F.broadcast(self.counted(made.written_by))
+        return found.join(counted, ["run_id", "title_id"], "left_semi").select(*found.columns)
+
+    def counted(self, job: str) -> DataFrame:
+        """run_id and title_id of the runs whose rows count, for the tables that `job` writes."""
+        runs = self.raw("runs").where(F.col("status").isin(*COMMITTED))
+        if job in MADE_FROM:
+            source = MADE_FROM[job]
+            there = self.raw("titles") if source == "harvest" else self.counted(source)
+            there = there.select(F.col("run_id").alias("source"), "title_id")
+            made_from = F.get_json_object("input_versions", f"$.{source}").alias("source")
+            runs = runs.where(F.col("job") == job).select("run_id", "title_id", made_from)
+            runs = runs.join(F.broadcast(there), ["source", "title_id"], "left_semi")
+        return runs.select("run_id", "title_id")
+
+    def apart(self) -> Lake:
+        """The same lake in a session of its own, where names can be registered without touching anybody else's."""
+        session = self.spark.newSession()
+        session.conf.set("spark.sql.session.timeZone", "UTC")
+        return Lake(session, self.root, str(self.files))
 
     def replace(self, made: Table, rows: DataFrame, titles: Sequence[str]) -> None:
         """Make the rows of `titles` exactly `rows`; other titles are untouched, and writing again changes nothing."""
@@ -120,4 +148,4 @@ def _is_catalog(address: str) -> bool:
 
 
 def _is_conflict(error: Exception) -> bool:
-    return "DELTA_CONCURRENT" in str(error) or "Concurrent" in type(error).__name__
+    return any(word in str(error) for word in CONFLICTS) or "Concurrent" in type(error).__name__

@@ -15,6 +15,8 @@ from conf.errors import UsageError
 from conf.tables import runs as runs_table
 from jobs.lake import Lake
 
+WRITING = "writing"  # a run's row before it replaces a title's rows; `ok` or `failed` follows
+
 Clock = Callable[[], datetime]
 
 
@@ -53,17 +55,32 @@ class Run:
     clock: Clock
     started_at: datetime
     failures: list[Done] = field(default_factory=list)
+    last: Mapping[str, Mapping[str, object]] = field(default_factory=dict)  # newest row of every title, from `to_do`
 
     def to_do(self, tasks: Iterable[Task], force: bool = False) -> list[Task]:
         """The tasks whose last run is not an `ok` one with the same inputs, settings and code."""
-        last = {} if force else latest(self.lake, self.job)
-        return [task for task in tasks if not self._is_done(task, last.get(task.title_id))]
+        self.last = latest(self.lake, self.job)
+        last = {} if force else self.last
+        return [
+            task for task in tasks if why_again(task, last.get(task.title_id), self.settings_hash, self.code_version)
+        ]
+
+    def writes(self, tasks: Iterable[Task]) -> None:
+        """Say that the rows of these titles are about to be replaced, table by table.
+
+        Until they are committed no job takes them for finished, whatever was committed before: a title of which one
+        table is new and another old is half-written. Titles that were never done have nothing old.
+        """
+        self._log([Done(task) for task in tasks if task.title_id in self.last], WRITING)
 
     def commit(self, done: Iterable[Done]) -> None:
         """Append a row for each title: from here on its rows count."""
-        ended = self.clock()
         done = list(done)
         self.failures += [d for d in done if d.error]
+        self._log(done, "ok")
+
+    def _log(self, done: Iterable[Done], status: str) -> None:
+        now = self.clock()
         self.lake.append(
             runs_table.TABLE,
             [
@@ -71,30 +88,40 @@ class Run:
                     "run_id": self.run_id,
                     "title_id": d.task.title_id,
                     "job": self.job,
-                    "status": "failed" if d.error else "ok",
+                    "status": "failed" if d.error else status,
                     "error": d.error,
                     "started_at": self.started_at,
-                    "ended_at": ended,
+                    "ended_at": now,
                     "content_hash": d.task.content_hash,
                     "settings_hash": self.settings_hash,
                     "code_version": self.code_version,
                     "input_versions": _as_json(d.task.inputs),
                     "rows": d.rows,
-                    "seconds": (ended - self.started_at).total_seconds(),
+                    "seconds": (now - self.started_at).total_seconds(),
                 }
                 for d in done
             ],
         )
 
-    def _is_done(self, task: Task, last: Mapping[str, object] | None) -> bool:
-        return (
-            last is not None
-            and last["status"] == "ok"
-            and last["input_versions"] == _as_json(task.inputs)
-            and last["settings_hash"] == self.settings_hash
-            and last["code_version"] == self.code_version
-            and (task.content_hash is None or last["content_hash"] == task.content_hash)
-        )
+
+def why_again(
+    task: Task, last: Mapping[str, object] | None, settings_hash: str | None, code_version: int
+) -> str | None:
+    """Why a task is to be done, in the user's words; None where its last run (a row of `runs`) still stands.
+
+    Where `settings_hash` is None, the job has no settings.
+    """
+    if last is None:
+        return "not done yet"
+    if last["status"] != "ok":
+        return str(last["error"]) if last["status"] == "failed" else "stopped while it was written"
+    if last["input_versions"] != _as_json(task.inputs):
+        return "its input changed"
+    if task.content_hash is not None and last["content_hash"] != task.content_hash:
+        return "its input changed"
+    if settings_hash is not None and last["settings_hash"] != settings_hash:
+        return "made with other settings"
+    return "made by other code" if last["code_version"] != code_version else None
 
 
 def begin(
@@ -115,7 +142,12 @@ def begin(
 
 def latest(lake: Lake, job: str) -> dict[str, dict[str, object]]:
     """The newest row of a job for every title."""
-    newest = Window.partitionBy("title_id").orderBy(F.col("ended_at").desc(), F.col("run_id").desc())
+    order = (
+        F.col("ended_at").desc(),
+        F.col("run_id").desc(),
+        F.col("status"),
+    )  # of one run, `ok` stands before `writing`
+    newest = Window.partitionBy("title_id").orderBy(*order)
     rows = lake.raw("runs").where(F.col("job") == job).withColumn("age", F.row_number().over(newest))
     return {row["title_id"]: row.asDict() for row in rows.where("age = 1").collect()}
 
@@ -141,8 +173,11 @@ def mined(lake: Lake, titles: Sequence[str] | None = None) -> dict[str, str]:
 
 
 def clustered(lake: Lake, titles: Sequence[str] | None = None) -> dict[str, str]:
-    """title_id -> run_id of the titles that are clustered. Raises like `harvested`."""
-    return _finished(lake, ("cluster",), titles, "clustered (run castmine cluster)")
+    """title_id -> run_id of the titles whose newest harvest is clustered. Raises like `harvested`."""
+    counted = {(row["title_id"], row["run_id"]) for row in lake.counted("cluster").collect()}
+    found = _finished(lake, ("cluster",), None, "clustered")
+    fresh = {title: made for title, made in found.items() if (title, made) in counted}
+    return _chosen(fresh, titles, "clustered (run castmine cluster)")
 
 
 def evaluated(lake: Lake) -> dict[str, str]:

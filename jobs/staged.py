@@ -28,6 +28,7 @@ def write_titles(
     for start in range(0, len(tasks), COMMIT_TITLES):
         part = tasks[start : start + COMMIT_TITLES]
         titles = [task.title_id for task in part]
+        run.writes(part)
         for name in names:
             with job.progress.step(f"writing {name}"):
                 _write(job, staging, run.run_id, name, titles, counts)
