@@ -11,12 +11,13 @@ TABLE = Table(
     key=(
         "run_id",
         "title_id",
+        "status",
     ),
     columns=(
         Column("run_id", "STRING", "jobs.runs:begin", "the run", True),
         Column("title_id", "STRING", "jobs.films:title_ids", "the film, '' for a whole corpus"),
         Column("job", "STRING", "jobs.runs:begin", "harvest, mine, train, cluster ..."),
-        Column("status", "STRING", "jobs.runs:Run.commit", "ok or failed"),
+        Column("status", "STRING", "jobs.runs:Run.commit", "writing (its rows are being replaced), then ok or failed"),
         Column("error", "STRING", "jobs.runs:Run.commit", "why it failed, null when it did not"),
         Column("started_at", "TIMESTAMP", "jobs.runs:begin", "UTC", True),
         Column("ended_at", "TIMESTAMP", "jobs.runs:Run.commit", "UTC", True),
