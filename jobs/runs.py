@@ -142,14 +142,18 @@ def begin(
 
 def latest(lake: Lake, job: str) -> dict[str, dict[str, object]]:
     """The newest row of a job for every title."""
-    order = (
-        F.col("ended_at").desc(),
-        F.col("run_id").desc(),
-        F.col("status"),
-    )  # of one run, `ok` stands before `writing`
-    newest = Window.partitionBy("title_id").orderBy(*order)
-    rows = lake.raw("runs").where(F.col("job") == job).withColumn("age", F.row_number().over(newest))
-    return {row["title_id"]: row.asDict() for row in rows.where("age = 1").collect()}
+    return latest_of(lake, [job])[job]
+
+
+def latest_of(lake: Lake, jobs: Sequence[str]) -> dict[str, dict[str, dict[str, object]]]:
+    """job -> title_id -> its newest row."""
+    newest_first = F.col("ended_at").desc(), F.col("run_id").desc(), F.col("status")  # of a run, ok before writing
+    by_age = Window.partitionBy("job", "title_id").orderBy(*newest_first)
+    rows = lake.raw("runs").where(F.col("job").isin(list(jobs))).withColumn("age", F.row_number().over(by_age))
+    found: dict[str, dict[str, dict[str, object]]] = {job: {} for job in jobs}
+    for row in rows.where("age = 1").drop("age").collect():
+        found[row["job"]][row["title_id"]] = row.asDict()
+    return found
 
 
 def harvested(lake: Lake, titles: Sequence[str] | None = None) -> dict[str, str]:
@@ -187,11 +191,15 @@ def evaluated(lake: Lake) -> dict[str, str]:
 
 def _finished(lake: Lake, made_by: Sequence[str], titles: Sequence[str] | None, what: str) -> dict[str, str]:
     rows: dict[str, dict[str, object]] = {}
-    for job in made_by:
-        for title, row in latest(lake, job).items():
-            if title not in rows or (row["ended_at"], row["run_id"]) > (rows[title]["ended_at"], rows[title]["run_id"]):
-                rows[title] = row
+    for of_job in latest_of(lake, made_by).values():
+        for title, row in of_job.items():
+            rows[title] = newest(rows.get(title), row)
     return _chosen({t: str(row["run_id"]) for t, row in rows.items() if row["status"] == "ok"}, titles, what)
+
+
+def newest(*rows: dict[str, object] | None) -> dict[str, object]:
+    """The newest of some rows of one title; those that are not there are None, but not all."""
+    return max((row for row in rows if row), key=lambda row: (row["ended_at"], row["run_id"]))
 
 
 def _chosen(found: dict[str, str], titles: Sequence[str] | None, what: str) -> dict[str, str]:

@@ -1,0 +1,205 @@
+"""status: what is done, failed, stale; how much there is.
+
+  castmine status --lake ./lake
+  castmine status --lake ./lake --json
+
+A stage of a title is `done`, `failed` with the reason, `stale` (what it was made from, its settings or castmine's code
+changed since: the job would do it again), or `-` (not done yet). --conf and --set count: what they change is stale.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from conf.settings import Settings
+from jobs import cli, cluster, harvest, import_tracks, mine, runs
+from jobs.films import title_ids
+from jobs.lake import Lake
+from jobs.registry import adapter_for
+from jobs.text_table import print_table
+
+STAGES = ("harvest", "mine", "cluster")
+COUNTS = ("faces", "tracks", "unknown", "characters")  # faces detected; unknown: tracks without a character
+FILM = ("title_id", "uri", "embedder_sha256", "duration_s", "run_id")
+SHOWN_FIGURES = 4  # of an adapter's metrics
+
+
+@dataclass(frozen=True)
+class Stage:
+    """How far a job is with a title: done, failed, stale or missing, and why it is not done."""
+
+    state: str
+    reason: str | None = None
+
+    def __str__(self) -> str:
+        name = "-" if self.state == "missing" else self.state
+        return f"{name}: {self.reason}" if self.reason else name
+
+
+Stages = dict[str, Stage]  # by name
+Last = Mapping[str, Mapping[str, dict[str, Any]]]
+Films = Mapping[str, Mapping[str, Any]]
+
+
+def main(
+    argv: Sequence[str] | None = None,
+    *,
+    spark: SparkSession | None = None,
+    clock: runs.Clock = runs.utc_now,
+    run_id: str | None = None,
+) -> int:
+    """`castmine status`."""
+    args = cli.parser(__doc__ or "", "status", titles=False).parse_args(argv)
+    with cli.opened(args, "status", spark, clock, run_id) as job:
+        lake = job.lake
+        last = runs.latest_of(lake, ("harvest", "import", "mine", "cluster"))
+        films = {row["title_id"]: row.asDict() for row in lake.raw("titles").select(*FILM).collect()}
+        adapters = [row.asDict() for row in lake.raw("adapters").orderBy("created_at", "adapter_id").collect()]
+        stages = title_stages(last, films, _chosen_adapters(lake, job.settings, films), job.settings)
+        counts = title_counts(lake, films, last["cluster"])
+        totals = corpus_totals(stages, films, counts)
+    if args.json:
+        titles = {
+            title: {**{name: asdict(stage) for name, stage in made.items()}, **counts.get(title, {})}
+            for title, made in stages.items()
+        }
+        print(json.dumps({"titles": titles, "adapters": adapters, "totals": totals}, default=str))
+    else:
+        _print(stages, counts, adapters, totals)
+    return cli.DONE
+
+
+# --- stages -------------------------------------------------------------------------------------------------
+
+
+def title_stages(last: Last, films: Films, adapters: Mapping[str, str], settings: Settings) -> dict[str, Stages]:
+    """How far each title is.
+
+    Args:
+        last: job -> title_id -> the newest row of `runs`.
+        films: title_id -> its row of `titles`.
+        adapters: embedder -> the adapter that clustering would take now.
+    """
+    stages: dict[str, Stages] = {}
+    for title in sorted({*last["harvest"], *last["import"]}):
+        source = runs.newest(last["harvest"].get(title), last["import"].get(title))
+        mined, cast, film = last["mine"].get(title), last["cluster"].get(title), films.get(title, {})
+        made = {"harvest": _harvest_stage(title, source, film, settings)}
+        task = runs.Task(title, {"harvest": str(source["run_id"])})
+        made["mine"] = _next_stage(made["harvest"], task, mined, settings.mine.hash(), mine.CODE_VERSION)
+        adapter = adapters.get(str(film.get("embedder_sha256")), "none")
+        task = runs.Task(title, {"mine": str(mined["run_id"]) if mined else "", "adapter": adapter})
+        made["cluster"] = _next_stage(made["mine"], task, cast, settings.cluster.hash(), cluster.CODE_VERSION)
+        stages[title] = made
+    return stages
+
+
+def _harvest_stage(title: str, last: Mapping[str, Any], film: Mapping[str, Any], settings: Settings) -> Stage:
+    inputs = json.loads(last["input_versions"])
+    if last["job"] == "import":
+        return _stage(runs.why_again(runs.Task(title, inputs), last, None, import_tracks.CODE_VERSION), last)
+    if film.get("uri") and Path(film["uri"]).exists():  # a film that is not at hand cannot be compared
+        inputs = {"file": title_ids({film["uri"]: (title, None)}, [])[0].stamp}
+    wanted = harvest.harvest_hash(settings.harvest)
+    return _stage(runs.why_again(runs.Task(title, inputs), last, wanted, harvest.CODE_VERSION), last)
+
+
+def _next_stage(
+    before: Stage, task: runs.Task, last: Mapping[str, Any] | None, settings_hash: str, code_version: int
+) -> Stage:
+    if last is None:
+        return Stage("missing")
+    if before.state != "done":
+        return Stage("stale", "made from what is not done")
+    return _stage(runs.why_again(task, last, settings_hash, code_version), last)
+
+
+def _stage(why: str | None, last: Mapping[str, Any]) -> Stage:
+    if why is None:
+        return Stage("done")
+    return Stage("failed" if last["status"] == "failed" else "stale", why)
+
+
+def _chosen_adapters(lake: Lake, settings: Settings, films: Films) -> dict[str, str]:
+    embedders = {film["embedder_sha256"] for film in films.values()} - {None}
+    found = {sha256: adapter_for(lake, settings.cluster.adapter, sha256) for sha256 in embedders}
+    return {sha256: adapter.adapter_id if adapter else "none" for sha256, adapter in found.items()}
+
+
+# --- counts -------------------------------------------------------------------------------------------------
+
+
+def title_counts(lake: Lake, films: Films, cast: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, int]]:
+    """title_id -> COUNTS of the rows that are there now; counted in Spark, two rows a title collected."""
+    one, unknown = F.lit(1), F.col("character_id").isNull().cast("int")
+    counted = {
+        "tracks": (F.col("n_faces"), one, 0, 0),
+        "track_labels": (0, 0, unknown, 0),
+        "characters": (0, 0, 0, one),
+    }
+    parts = [
+        lake.raw(name).select("title_id", "run_id", *[F.lit(n).alias(c) for c, n in zip(COUNTS, numbers, strict=True)])
+        for name, numbers in counted.items()
+    ]
+    sums = functools.reduce(DataFrame.unionByName, parts).groupBy("title_id", "run_id")
+    newest = {(title, row["run_id"]) for of_job in (films, cast) for title, row in of_job.items()}
+    counts: dict[str, dict[str, int]] = {}
+    for row in sums.agg(*[F.sum(name).alias(name) for name in COUNTS]).collect():
+        if (row["title_id"], row["run_id"]) in newest:
+            known = counts.setdefault(row["title_id"], dict.fromkeys(COUNTS, 0))
+            known.update({name: known[name] + row[name] for name in COUNTS})
+    return counts
+
+
+def corpus_totals(
+    stages: Mapping[str, Stages], films: Films, counts: Mapping[str, Mapping[str, int]]
+) -> dict[str, Any]:
+    """Titles by state of each stage, hours of film where known, and the sums of the counts."""
+    hours = sum(film["duration_s"] or 0.0 for film in films.values()) / 3600
+    states = {stage: Counter(made[stage].state for made in stages.values()) for stage in STAGES}
+    sums = {name: sum(of_title[name] for of_title in counts.values()) for name in COUNTS}
+    return {"titles": len(stages), "hours": round(hours, 3), **states, **sums}
+
+
+# --- for people ---------------------------------------------------------------------------------------------
+
+
+def _print(
+    stages: Mapping[str, Stages],
+    counts: Mapping[str, Mapping[str, int]],
+    adapters: Sequence[Mapping[str, Any]],
+    totals: Mapping[str, Any],
+) -> None:
+    rows = [
+        [title, *(str(made[stage]) for stage in STAGES), *(counts.get(title, {}).get(name) for name in COUNTS)]
+        for title, made in stages.items()
+    ]
+    print_table(["title", *STAGES, *COUNTS], rows)
+    if adapters:
+        print()
+        shown = [[a["adapter_id"], a["method"], a["status"], _figures(a["metrics"]), a["reason"]] for a in adapters]
+        print_table(["adapter", "method", "status", "figures", "reason"], shown)
+    hours = f", {totals['hours']:,.1f} hours of film" if totals["hours"] else ""
+    print(
+        f"\n{totals['titles']:,} titles{hours}; {totals['faces']:,} faces, {totals['tracks']:,} tracks, "
+        f"{totals['characters']:,} characters"
+    )
+
+
+def _figures(metrics: str | None) -> str:
+    found = json.loads(metrics or "{}")
+    numbers = [(name, value) for name, value in sorted(found.items()) if isinstance(value, int | float)]
+    return ", ".join(f"{name} {value:.4g}" for name, value in numbers[:SHOWN_FIGURES])
+
+
+if __name__ == "__main__":
+    cli.run(main)
