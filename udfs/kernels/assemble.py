@@ -7,12 +7,11 @@ piece. Pieces are tables of `udfs.kernels.piece.SCHEMA`, in order of time.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 
 from udfs.kernels import quality
 
@@ -22,8 +21,9 @@ BOX = ["x", "y", "w", "h"]
 class PieceTracks(NamedTuple):
     """What numbering needs of one piece.
 
-    tracks: DataFrame indexed by local_id: first_frame, shot_id, x, y, n_detected (owned and seam).
-    head, tail: detections (local_id, frame, x, y, w, h) near the piece's start, and those past its end.
+    tracks: DataFrame indexed by local_id: first_frame, last_frame, x, y (of the first detection), n_detected.
+    head, tail: detections (local_id, frame, x, y, w, h) in the overlap at the piece's start, with the first one of each
+    track behind it, and those past the piece's end.
     """
 
     tracks: pd.DataFrame
@@ -32,80 +32,72 @@ class PieceTracks(NamedTuple):
 
 
 def piece_tracks(faces: pd.DataFrame, start: int, end: int, seam: int) -> PieceTracks:
-    """Reduce a piece that owns [start, end) to what numbering needs; `seam` frames of overlap on either side."""
-    detected = faces[faces.detected]
-    first = detected.sort_values(["local_id", "frame"]).groupby("local_id")
-    tracks = first.first()[["frame", "shot_id", "x", "y"]].rename(columns={"frame": "first_frame"})
-    tracks["n_detected"] = first.size()
+    """Reduce a piece that was cut at [start, end) to what numbering needs; `seam` frames of overlap on either side."""
+    detected = faces[faces.detected].sort_values(["local_id", "frame"])
+    of_track = detected.groupby("local_id")
+    tracks = of_track[["frame", "x", "y"]].first().rename(columns={"frame": "first_frame"})
+    tracks["last_frame"] = of_track.frame.max()
+    tracks["n_detected"] = of_track.size()
     columns = ["local_id", "frame", *BOX]
-    return PieceTracks(
-        tracks,
-        detected.loc[detected.frame < start + seam, columns],
-        detected.loc[detected.frame >= end, columns],
-    )
+    overlap, behind = (detected[where] for where in (detected.frame < start + seam, detected.frame >= start + seam))
+    head = pd.concat([overlap, behind.drop_duplicates("local_id")])
+    return PieceTracks(tracks, head[columns], detected.loc[detected.frame >= end, columns])
 
 
-def number_tracks(pieces: list[PieceTracks], min_faces: int) -> list[pd.Series]:
+def number_tracks(pieces: list[PieceTracks], min_faces: int) -> list[pd.DataFrame]:
     """The film's track_id of every track of every piece.
 
-    Two tracks of neighbouring pieces are one where they hold the same detection (same frame, same box) in the overlap;
-    each joins at most the one with which it shares most. Tracks are numbered from 0 by (first frame, x, y).
+    In an overlap the earlier piece is believed: its tracker has followed the faces for long, the later one has just
+    begun. Two tracks of neighbouring pieces are one where they hold the same detection (same frame, same box); each is
+    joined with at most one, first those that share the latest detection. The later track's rows count from behind the
+    last detection of the earlier one; where it was joined with none, from behind the last detection that it shares.
+    Tracks are numbered from 0 by (first frame, x, y).
 
     Args:
         min_faces: tracks with fewer detections, after joining, are noise and get -1.
     Returns:
-        One Series a piece: local_id -> track_id, int64.
+        One DataFrame a piece, by local_id: track_id int64; counts_from, the first frame whose rows count; last_piece,
+        the number of the last piece with rows of the track.
     """
     if not pieces:
         return []
-    parts = pd.concat([piece.tracks.assign(piece=i) for i, piece in enumerate(pieces)]).reset_index()
-    parts = parts.set_index(["piece", "local_id"])
-    node = pd.Series(np.arange(len(parts)), index=parts.index)
-    edges = [
-        (node[i, a], node[i + 1, b])
-        for i in range(len(pieces) - 1)
-        for a, b in _same_tracks(pieces[i].tail, pieces[i + 1].head)
-    ]
-    a, b = np.array(edges, np.int64).reshape(-1, 2).T
-    graph = coo_matrix((np.ones(len(a)), (a, b)), shape=(len(parts), len(parts)))
-    whole = connected_components(graph, directed=False)[1] if len(parts) else np.zeros(0, int)
-    seams = np.bincount(whole[a], minlength=whole.max(initial=-1) + 1) if len(a) else 0
-    tracks = parts.assign(whole=whole).sort_values(["whole", "first_frame", "x", "y"]).groupby("whole")
-    summary = tracks.first()[["first_frame", "x", "y"]]
-    # a joined track's overlap is counted twice, once in each piece: harmless for a threshold of a few faces
-    enough = (tracks.n_detected.sum() - seams) >= min_faces
-    ranked = summary[enough].sort_values(["first_frame", "x", "y"])
-    track_id = pd.Series(np.arange(len(ranked)), index=ranked.index).reindex(summary.index, fill_value=-1)
-    parts["track_id"] = track_id.to_numpy()[whole] if len(parts) else np.zeros(0, np.int64)
-    return [
-        parts.loc[i].track_id if i in parts.index.levels[0] else pd.Series(dtype=np.int64) for i in range(len(pieces))
-    ]
+    parts = pd.concat([piece.tracks for piece in pieces], keys=range(len(pieces)), names=["piece", "local_id"])
+    parts["counts_from"], parts["whole"] = 0, np.arange(len(parts))
+    for i, (before, after) in enumerate(pairwise(pieces)):
+        for a, b, shared, joined in _hand_overs(before.tail, after.head).itertuples(index=False):
+            row, seen = (i + 1, b), after.head.frame[after.head.local_id == b]
+            if joined:
+                parts.loc[row, "whole"] = parts.whole[i, a]
+                parts.loc[row, "counts_from"] = before.tracks.last_frame[a] + 1
+            else:
+                parts.loc[row, "counts_from"] = seen[seen > shared].min() if (seen > shared).any() else shared + 1
+            parts.loc[row, "n_detected"] -= (seen < parts.counts_from[row]).sum()
+    parts = parts.reset_index()
+    of_track = parts.sort_values(["whole", "piece"]).groupby("whole")
+    summary = of_track[["first_frame", "x", "y"]].first()
+    ranked = summary[of_track.n_detected.sum() >= min_faces].sort_values(["first_frame", "x", "y"])
+    track_id = pd.Series(np.arange(len(ranked)), index=ranked.index)
+    parts["track_id"] = parts.whole.map(track_id).fillna(-1).astype(np.int64)
+    parts["last_piece"] = of_track.piece.max().reindex(parts.whole).to_numpy()
+    columns = ["track_id", "counts_from", "last_piece"]
+    return [parts[parts.piece == i].set_index("local_id")[columns] for i in range(len(pieces))]
 
 
 def track_faces(
-    pieces: Iterable[pd.DataFrame], numbers: list[pd.Series], ends: list[int], times: np.ndarray
+    pieces: Iterable[pd.DataFrame], numbers: list[pd.DataFrame], ends: list[int], times: np.ndarray
 ) -> Iterator[pd.DataFrame]:
     """The film's faces, piece by piece, ordered by (track_id, frame) inside each.
 
-    Rows past a piece's end are the next piece's, but for those bridged up to that piece's first sight of the track.
-
     Args:
-        pieces: tables of SCHEMA as DataFrames. numbers: from `number_tracks`. ends: each piece's end frame.
+        pieces: tables of SCHEMA as DataFrames. numbers: from `number_tracks`. ends: not looked at.
         times: (n_frames + 1,) seconds of each frame.
     Yields:
-        SCHEMA's columns with track_id and time_s in the place of local_id.
+        SCHEMA's columns with track_id and time_s in the place of local_id, and last_piece of `number_tracks`.
     """
-    waiting: pd.DataFrame | None = None  # rows past the last end, which may bridge into this piece
-    for faces, number, end in zip(pieces, numbers, ends, strict=True):
-        rows = faces.assign(track_id=faces.local_id.map(number).fillna(-1).astype(np.int64))
-        rows = rows[rows.track_id >= 0]
-        owned = rows[rows.frame < end]
-        if waiting is not None and len(waiting):
-            first = owned.groupby("track_id").frame.min()
-            starts = waiting.track_id.map(first)
-            owned = pd.concat([waiting[waiting.frame < starts], owned])
-        waiting = rows[rows.frame >= end]
-        ordered = owned.sort_values(["track_id", "frame"]).drop(columns="local_id")
+    for faces, number in zip(pieces, numbers, strict=True):
+        rows = faces.join(number, on="local_id")
+        rows = rows[(rows.track_id >= 0) & (rows.frame >= rows.counts_from)]
+        ordered = rows.sort_values(["track_id", "frame"]).drop(columns=["local_id", "counts_from"])
         yield ordered.assign(time_s=times[ordered.frame.to_numpy(int)])
 
 
@@ -115,16 +107,11 @@ def summarise_tracks(pieces: Iterable[pd.DataFrame], times: np.ndarray) -> Itera
     Memory: the faces of one piece and of the tracks that go on into the next.
     """
     open_faces: pd.DataFrame | None = None
-    for faces in pieces:
+    for number, faces in enumerate(pieces):
         rows = faces if open_faces is None else pd.concat([open_faces, faces])
-        last = faces.groupby("track_id").frame.max()
-        newest = last.max() if len(last) else -1
-        # a track that reaches the newest frames may go on in the next piece; what does not, cannot
-        going_on = rows.track_id.isin(last[last >= newest - 1].index)
+        going_on = rows.last_piece > number
         yield _summary(rows[~going_on], times)
         open_faces = rows[going_on]
-    if open_faces is not None:
-        yield _summary(open_faces, times)
 
 
 def film_warning(index_warning: str | None, n_wanted: int, n_decoded: int) -> str | None:
@@ -136,17 +123,12 @@ def film_warning(index_warning: str | None, n_wanted: int, n_decoded: int) -> st
     return "; ".join(said) or None
 
 
-def _same_tracks(tail: pd.DataFrame, head: pd.DataFrame) -> list[tuple[int, int]]:
+def _hand_overs(tail: pd.DataFrame, head: pd.DataFrame) -> pd.DataFrame:
+    """before, after (local_ids), frame (of the last detection they share) and joined, one row a track after."""
     shared = tail.merge(head, on=["frame", *BOX], suffixes=("_a", "_b"))
-    counts = shared.groupby(["local_id_a", "local_id_b"]).size().rename("n").reset_index()
-    counts = counts.sort_values(["n", "local_id_a", "local_id_b"], ascending=[False, True, True])
-    pairs, used_a, used_b = [], set(), set()
-    for a, b, _ in counts.itertuples(index=False):
-        if a not in used_a and b not in used_b:
-            pairs.append((a, b))
-            used_a.add(a)
-            used_b.add(b)
-    return pairs
+    shared = shared.rename(columns={"local_id_a": "before", "local_id_b": "after"})[["before", "after", "frame"]]
+    last = shared.sort_values(["frame", "before"], ascending=[False, True]).drop_duplicates("after")
+    return last.assign(joined=~last.duplicated("before"))
 
 
 def _summary(faces: pd.DataFrame, times: np.ndarray) -> pd.DataFrame:

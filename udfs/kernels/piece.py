@@ -178,7 +178,7 @@ def _shot_faces(
         worth = quality.face_quality(measured)
         ids = tracker.step(faces.frame, faces.boxes, faces.scores, track.appearance(faces.crops))
         window = int(faces.frame / rules.embed_every)
-        for i in np.flatnonzero(ids >= 0) if faces.frame < end else ():
+        for i in np.flatnonzero(ids >= 0):
             held = best.get((int(ids[i]), window))
             if held is None or worth[i] > held[0]:
                 best[int(ids[i]), window] = (float(worth[i]), count + int(i), faces.crops[i])

@@ -1,11 +1,12 @@
 """Shots of a film: cuts by PySceneDetect, and threads of shots that return to one camera set-up.
 
 A film is scanned in ranges (`scan`), so that a long one is not one task's work; `join_shots` puts the ranges together.
-Each range is scanned from `SCAN_LEAD_S` before its start, because a detector needs a few frames to settle.
+Each range is scanned from `SCAN_LEAD_S` before its start: whether there is a cut shows in the frames around it.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -18,16 +19,18 @@ from udfs.kernels.video import Frame
 
 SCAN_WIDTH = 256  # PySceneDetect's own working size; wider finds no more cuts
 SCAN_LEAD_S = 2.0
+RATE = 25.0  # the detector wants to know one; no result depends on it
 SIGNATURE = (16, 9)  # columns, rows of the picture that stands for a camera set-up
 FLAT = 4.0  # grey levels; frames with less contrast (black, white) look alike and say nothing
 
 
 class Scan(NamedTuple):
-    """What was seen in one range [start, end) of a film.
+    """What was seen in one range [start, end) of a film; no rows where none of its frames decodes.
 
-    frame: (c,) int32, first frame of each shot that begins in the range; the range's own first frame is among them.
+    frame: (c,) int32, the range's first frame that decodes, then the first frame of each shot whose cut shows in the
+    range. A cut shows two frames after it happens, so the first cuts may lie just before the range, never twice.
     opens: (c, 432) uint8, signature of that frame. closes: (c, 432) uint8, of the frame before it (the previous shot's
-    last; for the range's first frame, itself). last: (432,) uint8, signature of the range's last frame.
+    last). last: (432,) uint8, signature of the range's last frame.
     """
 
     frame: np.ndarray
@@ -37,7 +40,7 @@ class Scan(NamedTuple):
 
 
 class Shots(NamedTuple):
-    """Shots of one film in order: start, end (s,) int32, half-open frames; thread (s,) int32, index of its first shot."""
+    """Shots of one film in order: start, end (s,) int32, frames; thread (s,) int32, index of its first shot."""
 
     start: np.ndarray
     end: np.ndarray
@@ -47,31 +50,27 @@ class Shots(NamedTuple):
 def scan(frames: Iterable[Frame], start: int, fps: float, threshold: float, min_shot_s: float) -> Scan:
     """Find the cuts in the frames of one range; frames before `start` only lead in.
 
-    Returns an empty Scan where no frame decodes. The source of the rule is PySceneDetect's AdaptiveDetector: a frame
-    whose content changes `threshold` times more than its four neighbours'.
+    The source of the rule is PySceneDetect's AdaptiveDetector: a frame whose content changes `threshold` times more
+    than its four neighbours'. It looks at nothing else, so ranges find what a scan of the whole film would: the
+    shortest shot (`min_shot_s`) is left to `join_shots`, which sees all cuts, and a constant rate (not `fps`) serves to
+    count frames.
     """
-    detector = AdaptiveDetector(adaptive_threshold=threshold, min_scene_len=max(1, round(min_shot_s * fps)))
+    detector = AdaptiveDetector(adaptive_threshold=threshold, min_scene_len=0)
     cuts: list[int] = []
-    seen: dict[int, np.ndarray] = {}
-    before: dict[int, int] = {}
-    previous = None
+    numbers: list[int] = []
+    signatures: list[np.ndarray] = []
     for number, image in frames:
-        cuts += [cut.frame_num for cut in detector.process_frame(FrameTimecode(number, fps), image)]
-        if number >= start - 1:
-            seen[number] = signature(image)
-            before[number] = number if previous is None else previous
-            previous = number
-    inside = sorted(number for number in seen if number >= start)
-    if not inside:
+        numbers.append(number)
+        signatures.append(signature(image))
+        shown = detector.process_frame(FrameTimecode(number, RATE), image)
+        cuts += [cut.frame_num for cut in shown if number >= start]
+    first = bisect_left(numbers, start)
+    if first == len(numbers):
         empty = np.zeros((0, 3 * SIGNATURE[0] * SIGNATURE[1]), np.uint8)
         return Scan(np.zeros(0, np.int32), empty, empty, np.zeros(empty.shape[1], np.uint8))
-    firsts = [inside[0], *sorted({cut for cut in cuts if cut > inside[0]})]
-    return Scan(
-        np.array(firsts, np.int32),
-        np.array([seen[first] for first in firsts]),
-        np.array([seen[before[first]] for first in firsts]),
-        seen[inside[-1]],
-    )
+    opening = np.array([first, *(numbers.index(cut) for cut in cuts)])
+    seen = np.array(signatures)
+    return Scan(np.array(numbers, np.int32)[opening], seen[opening], seen[np.maximum(opening - 1, 0)], seen[-1])
 
 
 def signature(image: np.ndarray) -> np.ndarray:
@@ -83,9 +82,9 @@ def join_shots(scans: list[tuple[int, Scan]], n_frames: int, min_shot_frames: in
     """Shots of a film from its scanned ranges.
 
     Args:
-        scans: (first frame of the range, what was seen), in order.
+        scans: (first frame of the range, what was seen), in order, each range scanned once.
         n_frames: frames of the film; the shots cover them all, without gaps.
-        min_shot_frames: a shot shorter than this joins the one before it.
+        min_shot_frames: a shot shorter than this joins the one before it, the first one the one behind it.
         back, distance: see `threads`.
     Returns:
         No shots for a film without frames; one for a film in which nothing decoded.
@@ -93,20 +92,18 @@ def join_shots(scans: list[tuple[int, Scan]], n_frames: int, min_shot_frames: in
     if n_frames == 0:
         nothing = np.zeros(0, np.int32)
         return Shots(nothing, nothing, nothing)
-    seen = [(start, found) for start, found in scans if len(found.frame)]
-    cuts: list[tuple[int, np.ndarray, np.ndarray]] = []  # first frame, the frame before it, the frame itself
-    for start, found in seen:
-        for i, first in enumerate(found.frame.tolist()):
-            real = first > start if start > 0 else True
-            if real and (not cuts or first - cuts[-1][0] >= min_shot_frames):
-                cuts.append((first if cuts else 0, found.closes[i], found.opens[i]))
-    if not cuts:
+    seen = [found for _, found in scans if len(found.frame)]
+    if not seen:
         return Shots(np.zeros(1, np.int32), np.array([n_frames], np.int32), np.zeros(1, np.int32))
-    first_frames = np.array([first for first, _, _ in cuts], np.int32)
-    opens = np.array([opened for _, _, opened in cuts])
-    closes = np.array([closed for _, closed, _ in cuts[1:]] + [seen[-1][1].last])
-    ends = np.append(first_frames[1:], n_frames).astype(np.int32)
-    return Shots(first_frames, ends, threads(opens, closes, back, distance))
+    kept = [(0, seen[0].opens[0], seen[0].closes[0])]  # first frame of a shot, its signature, that of the one before it
+    for found in seen:
+        for first, opened, closed in zip(found.frame[1:].tolist(), found.opens[1:], found.closes[1:], strict=True):
+            if min(first - kept[-1][0], n_frames - first) >= min_shot_frames:
+                kept.append((first, opened, closed))
+    first_frames, opens, closes = (np.array(column) for column in zip(*kept, strict=True))
+    starts = first_frames.astype(np.int32)
+    ends = np.append(starts[1:], n_frames).astype(np.int32)
+    return Shots(starts, ends, threads(opens, np.vstack([closes[1:], seen[-1].last]), back, distance))
 
 
 def threads(opens: np.ndarray, closes: np.ndarray, back: int, distance: float) -> np.ndarray:

@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import chain, takewhile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +23,9 @@ from conf.errors import FilmError
 # Containers of films. Playlists, concatenations, devices and picture sequences are left out on purpose: they make a
 # reader open other files or addresses.
 CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,mxf,nut,wtv,ivf,h264,hevc,mpegvideo"
+STATES_DURATION = ("mov", "matroska", "avi", "flv", "asf", "mxf")  # in the header; elsewhere it is FFmpeg's estimate
+TS_PACKETS = (188, 192, 204)  # bytes: a transport stream is whole packets of one of these sizes
+PIXEL_SHAPES = (Fraction(1, 5), Fraction(5))  # outside of it the stated shape is damage, not a lens
 
 
 @dataclass(frozen=True)
@@ -57,8 +61,8 @@ class Film:
 
     @property
     def fps(self) -> float:
-        """Mean frames per second, rounded to 1e-6 so that it reads well."""
-        return round(self.n_frames / self.duration_s, 6)
+        """Mean frames per second, rounded to 1e-6 so that it reads well; never 0, whatever the stamps say."""
+        return max(round(self.n_frames / self.duration_s, 6), 1e-6)
 
 
 class Frame(NamedTuple):
@@ -73,8 +77,8 @@ def frame_times(pts: np.ndarray, time_base: Fraction) -> np.ndarray:
 
     (n,) int64 ascending, n >= 1 -> (n + 1,) float64. A single frame is taken to last 1/25 s.
     """
-    ticks = (pts - pts[0]).astype(np.float64)
-    last = float(np.median(np.diff(pts))) if len(pts) > 1 else float(Fraction(1, 25) / time_base)
+    ticks = pts.astype(np.float64) - float(pts[0])  # a damaged stamp would overflow the difference of integers
+    last = float(np.median(np.diff(ticks))) if len(pts) > 1 else float(Fraction(1, 25) / time_base)
     return np.append(ticks, ticks[-1] + last) * time_base.numerator / time_base.denominator
 
 
@@ -84,9 +88,16 @@ def detect_stride(fps: float, detect_fps: float) -> int:
 
 
 def content_hash(path: str | Path) -> str:
-    """sha256 of a file's bytes, hex."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """sha256 of a file's bytes, hex.
+
+    Raises:
+        FilmError: the file cannot be read to its end.
+    """
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise FilmError(f"the file cannot be read: {_said(error)}") from error
 
 
 def probe(path: str | Path) -> Film:
@@ -98,18 +109,20 @@ def probe(path: str | Path) -> Film:
     _must_be_a_file(path)
     with _opened(path) as container:
         stream = _video_stream(container, path)
-        first = _first_frame(container, stream, path)
-        stated_s = float(container.duration / av.time_base) if container.duration else None
-        stated_frames = int(stream.frames or 0)
+        first = _first_frame(container, stream)
+        stated = _Stated(int(stream.frames or 0), _stated_s(container))
         time_base = stream.time_base
         rotation = round(first.rotation / 90) % 4 * 90
         width, height = _displayed_size(first.width, first.height, stream.sample_aspect_ratio, rotation)
         codec = stream.codec_context.name
-    pts, is_key, damaged = _packets(path)
-    if len(pts) == 0:
-        raise FilmError("the video stream holds no frame")
-    film = Film(codec, width, height, rotation, pts, np.flatnonzero(is_key).astype(np.int32), time_base, None)
-    return _with_warning(film, stated_frames, stated_s, damaged)
+        whole_packets = container.format.name != "mpegts" or _in_whole_packets(path)
+    index = _packets(path)
+    if len(index.pts) == 0:
+        raise FilmError(
+            "its frames carry no times (a raw stream): put it into a container, such as ffmpeg -i FILE -c copy NEW.mp4"
+        )
+    warning = _warning(stated, index, whole_packets)
+    return Film(codec, width, height, rotation, index.pts, index.key_frames, time_base, warning)
 
 
 def frames(
@@ -129,32 +142,39 @@ def frames(
     last = max(wanted)
     scale = 1.0 if width is None else min(1.0, width / film.width)
     size = (max(2, round(film.width * scale)), max(2, round(film.height * scale)))
-    with _opened(path) as container:
-        stream = _video_stream(container, path)
-        stream.thread_type = "SLICE"  # frame threads hold frames back at a damaged packet; a Spark task owns one core
-        stream.codec_context.thread_count = 1
-        if width is not None:  # a frame that is only looked at for cuts needs no deblocking: a quarter less decoding
-            stream.codec_context.options = {"skip_loop_filter": "all"}
-        _seek(container, stream, film, start)
-        for decoded in _decoded(container, stream):
-            number = _number(film.pts, decoded)
-            if number is None or number < start:
+    for key in _keys_back_from(film, start):
+        with _opened(path) as container:
+            stream = _video_stream(container, path)
+            if width is not None:  # frames that are only looked at for cuts need no deblocking: a quarter less work
+                stream.codec_context.options = {"skip_loop_filter": "all"}
+            packets = _packets_from(container, stream, film, key)
+            if packets is None:
                 continue
-            if number > last:
-                return
-            if number in wanted:
-                wanted.discard(number)
-                yield Frame(number, _displayed(decoded, size, film.rotation, fast=width is not None))
+            for decoded in _decoded(packets, stream):
+                number = _number(film.pts, _stamp(decoded, stream))
+                if number is None or number < start or decoded.is_corrupt:
+                    continue
+                if number > last:
+                    return
+                start = number + 1  # behind damage a decoder may go back in time
+                if number in wanted:
+                    yield Frame(number, _displayed(decoded, size, film.rotation, fast=width is not None))
+            return
 
 
 def _must_be_a_file(path: str | Path) -> None:
     file = Path(path)
-    if file.is_symlink() and not file.exists():
-        raise FilmError(f"a dangling link: {file.name} points to nothing")
-    if not file.is_file():
-        raise FilmError("no such file")
-    if file.stat().st_size == 0:
-        raise FilmError("the file is empty (0 bytes)")
+    try:
+        if file.is_symlink() and not file.exists():
+            raise FilmError(f"a dangling link: {file.name} points to nothing")
+        if file.is_dir():
+            raise FilmError("a folder, not a file")
+        if not file.is_file():
+            raise FilmError("no such file")
+        if file.stat().st_size == 0:
+            raise FilmError("the file is empty (0 bytes)")
+    except OSError as error:
+        raise FilmError(f"the file cannot be read: {_said(error)}") from error
 
 
 def _opened(path: str | Path) -> Any:
@@ -167,8 +187,11 @@ def _opened(path: str | Path) -> Any:
 
 
 def _looks_like(path: str | Path) -> str:
-    with open(path, "rb") as file:
-        head = file.read(512)
+    try:
+        with open(path, "rb") as file:
+            head = file.read(512)
+    except OSError as error:
+        return f"it cannot be read: {_said(error)}"
     if head.lstrip().startswith(b"#EXTM3U"):
         return "it is a playlist; give the films it names"
     if b"\0" not in head and head.isascii():
@@ -183,100 +206,166 @@ def _video_stream(container: Any, path: str | Path) -> Any:
         raise FilmError("a film without video: no video stream in it")
     if streams[0].codec_context is None:
         raise FilmError("its video codec is not known to this build of FFmpeg")
+    streams[0].thread_type = "SLICE"  # frame threads hold frames back at a damaged packet; a Spark task owns one core
+    streams[0].codec_context.thread_count = 1
     return streams[0]
 
 
-def _first_frame(container: Any, stream: Any, path: str | Path) -> Any:
-    for frame in _decoded(container, stream):
+def _first_frame(container: Any, stream: Any) -> Any:
+    for frame in _decoded(_read(container, stream), stream):
         return frame
     raise FilmError("no frame of its video can be decoded")
 
 
 def _displayed_size(width: int, height: int, pixel_shape: Fraction | None, rotation: int) -> tuple[int, int]:
     """Pixels are made square by widening (never by throwing lines away), then the frame is turned."""
-    if pixel_shape and pixel_shape > 0:
+    if pixel_shape and PIXEL_SHAPES[0] <= pixel_shape <= PIXEL_SHAPES[1]:
         width = max(1, round(width * pixel_shape)) if pixel_shape > 1 else width
         height = max(1, round(height / pixel_shape)) if pixel_shape < 1 else height
     return (height, width) if rotation in (90, 270) else (width, height)
 
 
-def _packets(path: str | Path) -> tuple[np.ndarray, np.ndarray, bool]:
-    """Stamps and key flags of all packets in presentation order, and whether reading stopped at damage."""
+class _Stated(NamedTuple):
+    """What a film's header says of its length: 0 and None where it says nothing."""
+
+    frames: int
+    seconds: float | None
+
+
+class _Index(NamedTuple):
+    """Stamps and key frames in presentation order; packets read, those left out because their stamp was taken, and the
+    time at which the last packet of any stream ends."""
+
+    pts: np.ndarray
+    key_frames: np.ndarray
+    n_packets: int
+    n_repeated: int
+    end_s: float
+
+
+def _stated_s(container: Any) -> float | None:
+    states = container.format.name.split(",")[0] in STATES_DURATION
+    return container.duration / av.time_base if states and container.duration else None
+
+
+def _in_whole_packets(path: str | Path) -> bool:
+    size = Path(path).stat().st_size
+    return any(size % packet == 0 for packet in TS_PACKETS)
+
+
+def _packets(path: str | Path) -> _Index:
+    """Read all packets of a film, decoding only where their stamps do not say when a frame is shown."""
     stamps: list[int] = []
     keys: list[bool] = []
-    damaged = unstamped = False
+    n_packets, end_s = 0, 0.0
     with _opened(path) as container:
         stream = _video_stream(container, path)
-        try:
-            for packet in container.demux(stream):
-                if packet.size == 0 or packet.is_discard:
-                    continue
-                if packet.pts is None:
-                    unstamped = True
-                    break
+        in_decoding_order = _decoding_stamps_only(stream)
+        for packet in _demuxed(container, *container.streams):
+            stamp = packet.pts if packet.pts is not None else packet.dts
+            if stamp is not None:
+                end_s = max(end_s, float((stamp + (packet.duration or 0)) * packet.time_base))
+            if packet.stream_index != stream.index:
+                continue
+            n_packets += 1
+            in_decoding_order |= packet.pts is None
+            if not packet.is_discard and packet.pts is not None:
                 stamps.append(packet.pts)
                 keys.append(packet.is_keyframe)
-                damaged |= packet.is_corrupt
-        except av.error.FFmpegError:
-            damaged = True
-    if unstamped:  # old AVI and raw streams carry no presentation stamps in their packets: decode once to learn them
+    if in_decoding_order:
         stamps, keys = _stamps_by_decoding(path)
-    order = np.argsort(np.array(stamps, np.int64), kind="stable")
-    pts, first = np.unique(np.array(stamps, np.int64)[order], return_index=True)
-    is_key = np.array(keys, bool)[order][first]
-    if len(is_key):
-        is_key[0] = True
-    return pts, is_key, damaged
+    pts, first = np.unique(np.array(stamps, np.int64), return_index=True)
+    is_key = np.array(keys, bool)[first]
+    is_key[:1] = True
+    return _Index(pts, np.flatnonzero(is_key).astype(np.int32), n_packets, len(stamps) - len(pts), end_s)
 
 
 def _stamps_by_decoding(path: str | Path) -> tuple[list[int], list[bool]]:
     with _opened(path) as container:
         stream = _video_stream(container, path)
-        seen = [(_stamp(frame), bool(frame.key_frame)) for frame in _decoded(container, stream)]
+        seen = [(_stamp(frame, stream), bool(frame.key_frame)) for frame in _decoded(_read(container, stream), stream)]
     stamped = [(stamp, key) for stamp, key in seen if stamp is not None]
     return [stamp for stamp, _ in stamped], [key for _, key in stamped]
 
 
-def _with_warning(film: Film, stated_frames: int, stated_s: float | None, damaged: bool) -> Film:
-    missing = None
-    if stated_frames and film.n_frames < 0.98 * stated_frames:
-        missing = f"cut off: {film.n_frames} of the {stated_frames} frames its index states are there"
-    elif stated_s and stated_s > 2 and film.duration_s < 0.9 * stated_s and damaged:
-        missing = f"cut off: {film.duration_s:.0f} of the {stated_s:.0f} seconds it states are there"
-    return film if missing is None else Film(**{**film.__dict__, "warning": missing})
+def _warning(stated: _Stated, index: _Index, whole_packets: bool) -> str | None:
+    if index.n_packets < 0.98 * stated.frames:
+        return f"cut off: {index.n_packets} of the {stated.frames} frames its index states are there"
+    if stated.seconds and index.end_s < min(0.98 * stated.seconds, stated.seconds - 0.5):
+        return f"cut off: {index.end_s:.1f} of the {stated.seconds:.1f} seconds it states are there"
+    if not whole_packets:
+        return "cut off: it ends inside a packet"
+    if index.n_repeated:
+        return f"{index.n_repeated} frames have the time of another one and were left out"
+    return None
 
 
-def _seek(container: Any, stream: Any, film: Film, start: int) -> None:
-    """Go to the last key frame at or before `start`; the very beginning needs no seek, and some containers cannot."""
-    key = int(film.key_frames[np.searchsorted(film.key_frames, start, side="right") - 1])
-    if key > 0:
+def _keys_back_from(film: Film, start: int) -> Iterator[int]:
+    """Key frames at or before `start`: the last one, then ever earlier ones in growing steps, and frame 0."""
+    at, step = int(np.searchsorted(film.key_frames, start, side="right")) - 1, 1
+    while at > 0:
+        yield int(film.key_frames[at])
+        at, step = at - step, 2 * step
+    yield 0
+
+
+def _packets_from(container: Any, stream: Any, film: Film, key: int) -> Iterator[Any] | None:
+    """Packets from key frame `key` or an earlier one on; None where seeking landed behind it.
+
+    Containers without an index (MPEG) seek to any packet near a decoding stamp and then may guess the next frames'
+    stamps, so the first key frame that comes must be one of the film's. The very beginning needs no seek, and some
+    containers cannot.
+    """
+    if key == 0:
+        return _read(container, stream)
+    try:
         container.seek(int(film.pts[key]), stream=stream, backward=True, any_frame=False)
+    except av.error.FFmpegError:
+        return None
+    packets = _read(container, stream)
+    for packet in takewhile(lambda packet: packet is not None, packets):
+        if packet.is_keyframe:
+            number = _number(film.pts, _stamp(packet, stream))
+            return chain([packet], packets) if number is not None and number <= key else None
+    return None
 
 
-def _decoded(container: Any, stream: Any) -> Iterator[Any]:
+def _demuxed(container: Any, *streams: Any) -> Iterator[Any]:
+    """Packets of these streams as far as they can be read."""
+    try:
+        yield from (packet for packet in container.demux(*streams) if packet.size)
+    except (av.error.FFmpegError, IndexError):  # IndexError: PyAV at the end of a file in which streams appeared late
+        return
+
+
+def _read(container: Any, stream: Any) -> Iterator[Any]:
+    """Packets of one stream as far as they can be read, and None at the end, which flushes the decoder."""
+    yield from _demuxed(container, stream)
+    yield None
+
+
+def _decoded(packets: Iterator[Any], stream: Any) -> Iterator[Any]:
     """Frames as they decode; a damaged packet costs its own frames only."""
-    packets = container.demux(stream)
-    while True:
+    for packet in packets:
         try:
-            packet = next(packets, None)
-            if packet is None:
-                return
-            yield from packet.decode()
-        except av.error.InvalidDataError:
+            yield from stream.decode(packet)
+        except (av.error.FFmpegError, ValueError):
             continue
-        except av.error.EOFError:
-            return
-        except av.error.FFmpegError as error:
-            raise FilmError(f"its video cannot be decoded: {_said(error)}") from error
 
 
-def _stamp(frame: Any) -> int | None:
-    return frame.pts if frame.pts is not None else frame.dts
+def _decoding_stamps_only(stream: Any) -> bool:
+    """AVI stores no presentation stamps, and FFmpeg guesses those of reordered frames wrong for these codecs."""
+    context = stream.codec_context
+    return stream.container.format.name == "avi" and context.name in ("h264", "hevc") and context.has_b_frames
 
 
-def _number(pts: np.ndarray, frame: Any) -> int | None:
-    stamp = _stamp(frame)
-    if stamp is None or frame.is_corrupt:
+def _stamp(shown: Any, stream: Any) -> int | None:
+    """The stamp of a frame or packet. A frame leaves the decoder when it is due, so a decoding stamp can serve."""
+    return shown.dts if shown.pts is None or _decoding_stamps_only(stream) else shown.pts
+
+
+def _number(pts: np.ndarray, stamp: int | None) -> int | None:
+    if stamp is None:
         return None
     at = int(np.searchsorted(pts, stamp))
     return at if at < len(pts) and pts[at] == stamp else None
