@@ -38,7 +38,7 @@ def main(
 ) -> int:
     """`castmine cluster`."""
     parser = cli.parser(__doc__ or "", "cluster")
-    parser.add_argument("--method", metavar="NAME", help=f"one of {', '.join(METHODS)} (default: hac)")
+    parser.add_argument("--method", choices=list(METHODS), help="clustering method (default: hac)")
     parser.add_argument("--characters", metavar="N|MIN-MAX", help="how many; found where not given")
     parser.add_argument("--adapter", metavar="ID|none", help="adapter id, or none (default: the newest ready one)")
     args = parser.parse_args(argv)
