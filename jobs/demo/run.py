@@ -9,6 +9,9 @@ who was found, scores the second film against its truth, and says where everythi
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -102,7 +105,12 @@ def _show(job: cli.Job, lake: Path) -> None:
         )
     console.print(f"\ncontact sheets   {job.lake.files / 'reports'}/*.png\ntables (Delta)   {job.lake.root}\n\ntry")
     for query in QUERIES:
-        console.print(f'  castmine sql --lake {lake} "{query}"', soft_wrap=True)
+        console.print(f'  {_command()} sql --lake {lake} "{query}"', soft_wrap=True)
+
+
+def _command() -> str:
+    """castmine as the user can call it from here."""
+    return "castmine" if shutil.which("castmine") else os.path.relpath(Path(sys.executable).with_name("castmine"))
 
 
 def _newest_scores(job: cli.Job) -> dict[str, dict[str, float]]:
