@@ -73,7 +73,7 @@ def test_settings_pass_through(planned: MakePlan) -> None:
 @pytest.mark.parametrize(
     ("train", "dev", "settings", "message"),
     [
-        (63, 40, {"min_rows": 64}, "63 training tracks with hard positives, 64 are needed"),
+        (63, 40, {"method": "mvcorr", "min_rows": 64}, "63 training tracks with hard positives, 64 are needed"),
         (84, 40, {"method": "imptriplet", "min_rows": 64}, "63 training tracks with a hard negative, 64 are needed"),
         (100, 1, {"method": "mvcorr"}, "1 held-out tracks with hard positives, 2 are needed"),
         (0, 0, {"method": "mvcorr"}, "0 training tracks"),
