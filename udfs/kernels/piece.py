@@ -21,6 +21,7 @@ from udfs.kernels.faces import Faces, align
 from udfs.kernels.video import Frame
 
 JPEG_QUALITY = 85
+EMBED_AT_ONCE = 64  # crops; more are never held back
 
 SCHEMA = pa.schema(
     [
@@ -142,7 +143,8 @@ def piece_faces(frames: Iterable[Frame], shots: list[Shot], end: int, models: Fa
         frames: those of `frames_to_detect` of all the shots that decode, in order.
         shots: in order. end: one after the last frame the piece owns; rows beyond it only serve the seam.
     Returns:
-        Rows of SCHEMA ordered by local_id and frame. Memory: one face crop (37 kB) per track and `embed_every`.
+        Rows of SCHEMA ordered by local_id and frame. Memory: a batch of frames, one face crop (37 kB) a track, and
+        `EMBED_AT_ONCE` more.
     """
     found = _found(frames, models, rules)
     tables, next_id = [], 0
@@ -169,19 +171,15 @@ def _shot_faces(
     found: Iterable[_Found], shot_id: int, first_id: int, end: int, models: Faces, rules: Rules
 ) -> pa.Table:
     tracker = track.ShotTracker(rules.min_score, rules.max_gap)
+    samples = _Samples(models, rules.embed_every)
     offsets, count = {}, 0
-    best: dict[tuple[int, int], tuple[float, int, np.ndarray]] = {}  # (track, window) -> quality, detection, crop
     qualities, looks, landmarks = [], [], []
     for faces in found:
         offsets[faces.frame] = count
         measured = quality.look(faces.crops, faces.boxes, faces.landmarks, faces.scores)
         worth = quality.face_quality(measured)
         ids = tracker.step(faces.frame, faces.boxes, faces.scores, track.appearance(faces.crops))
-        window = int(faces.frame / rules.embed_every)
-        for i in np.flatnonzero(ids >= 0):
-            held = best.get((int(ids[i]), window))
-            if held is None or worth[i] > held[0]:
-                best[int(ids[i]), window] = (float(worth[i]), count + int(i), faces.crops[i])
+        samples.add(faces.frame, ids, worth, faces.crops, count)
         qualities.append(worth)
         looks.append(measured)
         landmarks.append(faces.landmarks.reshape(-1, 10))
@@ -191,9 +189,7 @@ def _shot_faces(
         return SCHEMA.empty_table()
     detection, seen = tracked.detection, tracked.detection >= 0
     ids, local = np.unique(tracked.track, return_inverse=True)
-    chosen = [best[key] for key in sorted(best)]
-    embeddings = _by_detection([d for _, d, _ in chosen], models.embed(_stacked(chosen)), count)
-    thumbnails = _thumbnails(best, rules.thumbnail_px, count)
+    embeddings, thumbnails = samples.embeddings(), samples.thumbnails(rules.thumbnail_px)
     points = np.concatenate(landmarks)
     measured = quality.Looks(*(np.concatenate(values) for values in zip(*looks, strict=True)))
     columns = {
@@ -206,39 +202,72 @@ def _shot_faces(
             [row if s else None for row, s in zip(points[detection].tolist(), seen, strict=True)],
             pa.list_(pa.float32()),
         ),
-        "embedding": pa.array([embeddings[d] if d >= 0 else None for d in detection], pa.list_(pa.float32())),
+        "embedding": pa.array([embeddings.get(d) for d in detection.tolist()], pa.list_(pa.float32())),
         "quality": _where_seen(np.concatenate(qualities), detection),
         **{name: _where_seen(values, detection) for name, values in measured._asdict().items()},
-        "thumbnail": pa.array([thumbnails[d] if d >= 0 else None for d in detection], pa.binary()),
+        "thumbnail": pa.array([thumbnails.get(d) for d in detection.tolist()], pa.binary()),
     }
     return pa.table({name: columns[name] for name in SCHEMA.names}, schema=SCHEMA)
 
 
+class _Sample(NamedTuple):
+    worth: float
+    detection: int
+    crop: np.ndarray
+
+
+class _Samples:
+    """The best face of each track in each window of `every` frames, embedded soon after the window is over.
+
+    The earliest of equals. Of a track's crops only the very best is kept, for its thumbnail.
+    """
+
+    def __init__(self, models: Faces, every: float):
+        self._models, self._every = models, every
+        self._window = 0
+        self._of_window: dict[int, _Sample] = {}
+        self._of_track: dict[int, _Sample] = {}
+        self._waiting: list[_Sample] = []
+        self._embeddings: dict[int, np.ndarray] = {}
+
+    def add(self, frame: int, ids: np.ndarray, worth: np.ndarray, crops: np.ndarray, first_detection: int) -> None:
+        """The faces of the next frame: their tracks (-1: none), qualities and crops."""
+        if (window := int(frame / self._every)) > self._window:
+            self._close_window()
+            self._window = window
+        for i in np.flatnonzero(ids >= 0):
+            for held in (self._of_window, self._of_track):
+                if ids[i] not in held or worth[i] > held[ids[i]].worth:
+                    held[int(ids[i])] = _Sample(float(worth[i]), first_detection + int(i), crops[i].copy())
+
+    def embeddings(self) -> dict[int, np.ndarray]:
+        """(dim,) float32 by detection, after the last frame."""
+        self._close_window()
+        self._embed()
+        return self._embeddings
+
+    def thumbnails(self, side: int) -> dict[int, bytes]:
+        """JPEG of the best face of each track, by detection."""
+        return {best.detection: _jpeg(best.crop, side) for best in self._of_track.values()}
+
+    def _close_window(self) -> None:
+        self._waiting += self._of_window.values()
+        self._of_window = {}
+        if len(self._waiting) >= EMBED_AT_ONCE:
+            self._embed()
+
+    def _embed(self) -> None:
+        if self._waiting:
+            crops = np.stack([sample.crop for sample in self._waiting])
+            detections = [sample.detection for sample in self._waiting]
+            self._embeddings.update(zip(detections, self._models.embed(crops), strict=True))
+            self._waiting = []
+
+
+def _jpeg(crop: np.ndarray, side: int) -> bytes:
+    resized = crop if side == crop.shape[0] else cv2.resize(crop, (side, side), interpolation=cv2.INTER_AREA)
+    return bytes(cv2.imencode(".jpg", resized, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1])
+
+
 def _where_seen(values: np.ndarray, detection: np.ndarray) -> pa.Array:
     return pa.array(values[detection].astype(np.float32), pa.float32(), mask=detection < 0)
-
-
-def _stacked(chosen: list[tuple[float, int, np.ndarray]]) -> np.ndarray:
-    return np.array([crop for _, _, crop in chosen], np.uint8).reshape(-1, 112, 112, 3)
-
-
-def _by_detection(detections: list[int], values: np.ndarray, count: int) -> list[np.ndarray | None]:
-    held: list[np.ndarray | None] = [None] * count
-    for detection, value in zip(detections, values, strict=True):
-        held[detection] = value
-    return held
-
-
-def _thumbnails(
-    best: dict[tuple[int, int], tuple[float, int, np.ndarray]], side: int, count: int
-) -> list[bytes | None]:
-    """JPEG of the best face of each track; the earliest of equals."""
-    top: dict[int, tuple[float, int, np.ndarray]] = {}
-    for (track_id, _), candidate in sorted(best.items(), key=lambda item: item[0]):
-        if track_id not in top or candidate[0] > top[track_id][0]:
-            top[track_id] = candidate
-    held: list[bytes | None] = [None] * count
-    for _, detection, crop in top.values():
-        resized = crop if side == crop.shape[0] else cv2.resize(crop, (side, side), interpolation=cv2.INTER_AREA)
-        held[detection] = cv2.imencode(".jpg", resized, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1].tobytes()
-    return held
