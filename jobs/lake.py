@@ -19,7 +19,11 @@ from conf import views
 from conf.errors import LakeError, UsageError
 from conf.tables import Table, all_tables, table
 
-CONFLICTS = ("DELTA_CONCURRENT", "DELTA_PROTOCOL_CHANGED", "DELTA_METADATA_CHANGED")
+# what Delta says to the loser of two writers; the last one to whoever comes while another is creating the table
+CONFLICTS = (
+    *("DELTA_CONCURRENT", "DELTA_PROTOCOL_CHANGED", "DELTA_METADATA_CHANGED"),
+    "DELTA_CREATE_TABLE_WITH_NON_EMPTY_LOCATION",
+)
 RETRIES = 6  # another writer's commit at the same moment; each retry waits twice as long
 COMMITTED = ("ok", "failed")  # a failed title's row of `titles` counts: it says why
 MADE_FROM = {"mine": "harvest", "cluster": "mine"}  # whose rows a job's rows are about, as in its runs' input_versions

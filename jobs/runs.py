@@ -15,9 +15,11 @@ from conf.errors import UsageError
 from conf.tables import runs as runs_table
 from jobs.lake import Lake
 
+HARVESTS = ("harvest", "import")  # both write titles, shots, tracks and faces
 WRITING = "writing"  # a run's row before it replaces a title's rows; `ok` or `failed` follows
 
 Clock = Callable[[], datetime]
+Newest = dict[str, dict[str, dict[str, object]]]  # job -> title_id -> its newest row of `runs`
 
 
 def utc_now() -> datetime:
@@ -55,12 +57,11 @@ class Run:
     clock: Clock
     started_at: datetime
     failures: list[Done] = field(default_factory=list)
-    last: Mapping[str, Mapping[str, object]] = field(default_factory=dict)  # newest row of every title, from `to_do`
+    before: Newest | None = None  # what was done when this run began: see `_done_before`
 
     def to_do(self, tasks: Iterable[Task], force: bool = False) -> list[Task]:
         """The tasks whose last run is not an `ok` one with the same inputs, settings and code."""
-        self.last = latest(self.lake, self.job)
-        last = {} if force else self.last
+        last = {} if force else self._done_before()[self.job]
         return [
             task for task in tasks if why_again(task, last.get(task.title_id), self.settings_hash, self.code_version)
         ]
@@ -71,13 +72,20 @@ class Run:
         Until they are committed no job takes them for finished, whatever was committed before: a title of which one
         table is new and another old is half-written. Titles that were never done have nothing old.
         """
-        self._log([Done(task) for task in tasks if task.title_id in self.last], WRITING)
+        known = {title for of_job in self._done_before().values() for title in of_job}
+        self._log([Done(task) for task in tasks if task.title_id in known], WRITING)
 
     def commit(self, done: Iterable[Done]) -> None:
         """Append a row for each title: from here on its rows count."""
         done = list(done)
         self.failures += [d for d in done if d.error]
         self._log(done, "ok")
+
+    def _done_before(self) -> Newest:
+        """Newest rows of the jobs that write the same tables as this one, read once."""
+        if self.before is None:
+            self.before = latest_of(self.lake, HARVESTS if self.job in HARVESTS else (self.job,))
+        return self.before
 
     def _log(self, done: Iterable[Done], status: str) -> None:
         now = self.clock()
@@ -145,12 +153,12 @@ def latest(lake: Lake, job: str) -> dict[str, dict[str, object]]:
     return latest_of(lake, [job])[job]
 
 
-def latest_of(lake: Lake, jobs: Sequence[str]) -> dict[str, dict[str, dict[str, object]]]:
+def latest_of(lake: Lake, jobs: Sequence[str]) -> Newest:
     """job -> title_id -> its newest row."""
     newest_first = F.col("ended_at").desc(), F.col("run_id").desc(), F.col("status")  # of a run, ok before writing
     by_age = Window.partitionBy("job", "title_id").orderBy(*newest_first)
     rows = lake.raw("runs").where(F.col("job").isin(list(jobs))).withColumn("age", F.row_number().over(by_age))
-    found: dict[str, dict[str, dict[str, object]]] = {job: {} for job in jobs}
+    found: Newest = {job: {} for job in jobs}
     for row in rows.where("age = 1").drop("age").collect():
         found[row["job"]][row["title_id"]] = row.asDict()
     return found
@@ -162,7 +170,7 @@ def harvested(lake: Lake, titles: Sequence[str] | None = None) -> dict[str, str]
     Raises:
         UsageError: a title was asked for that is not there.
     """
-    return _finished(lake, ("harvest", "import"), titles, "harvested")
+    return _finished(lake, HARVESTS, titles, "harvested")
 
 
 def mined(lake: Lake, titles: Sequence[str] | None = None) -> dict[str, str]:

@@ -61,7 +61,7 @@ def main(
     args = cli.parser(__doc__ or "", "status", titles=False).parse_args(argv)
     with cli.opened(args, "status", spark, clock, run_id) as job:
         lake = job.lake
-        last = runs.latest_of(lake, ("harvest", "import", "mine", "cluster"))
+        last = runs.latest_of(lake, (*runs.HARVESTS, "mine", "cluster"))
         films = {row["title_id"]: row.asDict() for row in lake.raw("titles").select(*FILM).collect()}
         adapters = [row.asDict() for row in lake.raw("adapters").orderBy("created_at", "adapter_id").collect()]
         stages = title_stages(last, films, _chosen_adapters(lake, job.settings, films), job.settings)

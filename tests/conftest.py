@@ -1,0 +1,19 @@
+"""The one Spark session of a test run. It is started by the first test that asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from pyspark.sql import SparkSession
+
+from jobs import session
+
+
+@pytest.fixture(scope="session")
+def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
+    """local[2], started as the commands start theirs."""
+    warehouse = str(tmp_path_factory.mktemp("warehouse"))
+    started = session.start("tests", "local[2]", {"spark.sql.warehouse.dir": warehouse})
+    yield started
+    started.stop()

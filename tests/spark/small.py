@@ -1,0 +1,90 @@
+"""Small tables, written as a finished or an unfinished run would leave them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from typing import Any
+
+from pyspark.sql import DataFrame
+
+from conf.tables import table
+from jobs import runs
+from jobs.lake import Lake
+
+SHA256 = "ab" * 32
+Rows = Sequence[Mapping[str, Any]]
+_minutes = count()
+
+
+def clock() -> datetime:
+    """A minute later at each call."""
+    return datetime(2026, 1, 1, tzinfo=UTC) + timedelta(minutes=next(_minutes))
+
+
+def frame(lake: Lake, name: str, rows: Rows) -> DataFrame:
+    """Rows of a table; what a row does not say is null."""
+    made = table(name)
+    return lake.spark.createDataFrame([tuple(row.get(column) for column in made.names) for row in rows], made.schema)
+
+
+def written(lake: Lake, title: str, run_id: str, tables: Mapping[str, Rows]) -> None:
+    """Replace a title's rows in some tables, and commit nothing."""
+    for name, rows in tables.items():
+        lake.replace(
+            table(name), frame(lake, name, [{**row, "title_id": title, "run_id": run_id} for row in rows]), [title]
+        )
+
+
+def finished(
+    lake: Lake,
+    job: str,
+    title: str,
+    tables: Mapping[str, Rows],
+    *,
+    run_id: str | None = None,
+    inputs: Mapping[str, str] | None = None,
+    error: str | None = None,
+) -> str:
+    """What a run of `job` leaves: the title's rows in `tables`, and its commit mark. Returns its run_id."""
+    run = runs.begin(lake, job, "settings", 1, clock, run_id)
+    written(lake, title, run.run_id, tables)
+    run.commit([runs.Done(runs.Task(title, inputs or {}), sum(map(len, tables.values())), error)])
+    return run.run_id
+
+
+def cast(lake: Lake, title: str, tracks: Sequence[tuple[int, float, float, int | None]], **more: Rows) -> str:
+    """A title that is harvested, mined and clustered: (track_id, start_s, end_s, character_id) of each track.
+
+    `more` gives rows of further tables, and of `titles` and `characters` in the place of the plain ones.
+    """
+    made = {
+        "titles": [{"status": "ok", "embedder_sha256": SHA256, "embedding_dim": 2, "duration_s": 100.0}],
+        "characters": [{"character_id": c} for c in sorted({c for *_, c in tracks if c is not None})],
+        "tracks": [{"track_id": t, "start_s": start, "end_s": end, "n_faces": 1} for t, start, end, _ in tracks],
+        "track_labels": [
+            {"track_id": t, "character_id": c, "confidence": 0.5, "status": "unknown" if c is None else "core"}
+            for t, *_, c in tracks
+        ],
+        **more,
+    }
+    ids = {job: f"{job}-{title}-{next(_minutes)}" for job in ("harvest", "mine", "cluster")}
+    for name, rows in made.items():
+        written(lake, title, ids[table(name).written_by], {name: rows})
+    inputs = {"harvest": {}, "mine": {"harvest": ids["harvest"]}, "cluster": {"mine": ids["mine"], "adapter": "none"}}
+    marks = [{**_mark(job, title, inputs[job]), "run_id": run_id} for job, run_id in ids.items()]
+    lake.append(table("runs"), marks)
+    return ids["cluster"]
+
+
+def _mark(job: str, title: str, inputs: Mapping[str, str]) -> dict[str, Any]:
+    now = clock()
+    said = {"job": job, "title_id": title, "status": "ok", "started_at": now, "ended_at": now}
+    return {**said, "input_versions": json.dumps(inputs), "settings_hash": "settings", "code_version": 1}
+
+
+def collected(rows: DataFrame, *columns: str) -> list[tuple[Any, ...]]:
+    """Some columns of rows, sorted."""
+    return sorted(map(tuple, rows.select(*columns).collect()))
