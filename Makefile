@@ -1,5 +1,6 @@
 # make demo    from a clone to characters            make test    from a clone to a passed test suite
 # make setup   .venv with the castmine command       make bench   benchmarks (ratios against a baseline run side by side)
+# make check   style, types and imports alone          make faults  long fault runs
 # make setup GPU=1   the same with onnxruntime-gpu in the place of onnxruntime
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
@@ -10,7 +11,7 @@ UV_VERSION := 0.13.9
 GPU ?=
 PINS := pyproject.toml constraints.txt
 
-.PHONY: help setup demo test check bench constraints clean
+.PHONY: help setup demo test check faults bench constraints clean
 help:
 	@sed -n 's/^# //p' Makefile | sed '/^$$/d'
 
@@ -25,6 +26,9 @@ test: $(VENV)/.test
 
 check: $(VENV)/.test  # the fast checks alone: style, types, imports
 	$(BIN)/python -m pytest tests/test_house.py
+
+faults: $(VENV)/.test  # long: killed at every stage, cut anywhere, other cores
+	$(BIN)/python -m pytest tests/whole/faults.py --durations=20
 
 bench: $(VENV)/.test
 	$(BIN)/python tests/bench/harvest.py
