@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 import re
 from collections import defaultdict
 from collections.abc import Sequence
@@ -11,7 +12,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from conf.errors import UsageError
+from conf.errors import FilmError, UsageError
+from conf.ids import stable_id
 from udfs.kernels.video import content_hash
 
 ENDINGS = frozenset(
@@ -22,6 +24,7 @@ ENDINGS = frozenset(
     )
 )
 MANIFESTS = {".csv": pd.read_csv, ".parquet": pd.read_parquet}
+NOT_A_PATH = "not a path; mount the store and give a path (on Databricks: /Volumes/...)"
 
 
 @dataclass(frozen=True)
@@ -53,17 +56,20 @@ def find_films(given: Sequence[str]) -> tuple[list[FilmFile], list[str]]:
         elif path.is_dir():
             _read_folder(path, named, left)
         elif path.is_file() or path.is_symlink():
-            named.setdefault(str(path.absolute()), (None, None))
+            named.setdefault(os.path.abspath(path), (None, None))
         elif "://" in argument:
-            problems.append(f"{argument}: an address; mount the store and give a path (on Databricks: /Volumes/...)")
+            problems.append(f"{argument}: {NOT_A_PATH}")
         elif matches := sorted(glob.glob(argument, recursive=True)):
             for match in matches:
                 if Path(match).is_dir():
                     _read_folder(Path(match), named, left)
                 else:
-                    named.setdefault(str(Path(match).absolute()), (None, None))
+                    named.setdefault(os.path.abspath(match), (None, None))
         else:
             problems.append(f"{argument}: no such file or folder, and no file matches it")
+    for uri in [uri for uri in named if not _is_unicode(uri)]:
+        del named[uri]
+        left.append(f"{uri!a}: a name that is no Unicode; rename the file")
     if not named and not problems:
         problems.append(f"no film in {', '.join(given)}; endings looked for: {' '.join(sorted(ENDINGS))}")
     if problems:
@@ -74,25 +80,28 @@ def find_films(given: Sequence[str]) -> tuple[list[FilmFile], list[str]]:
 def title_ids(named: dict[str, tuple[str | None, str | None]], left: list[str]) -> list[FilmFile]:
     """Give every film its title_id: the manifest's, else the file's name made safe.
 
-    Two files of one name get a short content hash behind it; of two files of one name and content the second is left.
+    A file whose name another one has, or a manifest's film, gets a short content hash behind it; of two files of one
+    name and content the second is left.
     """
+    films = {title_id: _film_file(title_id, uri, shown) for uri, (title_id, shown) in named.items() if title_id}
     by_name: dict[str, list[str]] = defaultdict(list)
     for uri, (title_id, _) in named.items():
-        by_name[title_id or safe_name(Path(uri).stem)].append(uri)
-    films: dict[str, FilmFile] = {}
-    for name, uris in by_name.items():
+        if title_id is None:
+            by_name[safe_name(Path(uri).stem)].append(uri)
+    for name, uris in sorted(by_name.items()):
+        alone = len(uris) == 1 and name not in films
         for uri in sorted(uris):
-            title_id = name if len(uris) == 1 else f"{name}-{_short_hash(uri)}"
+            title_id = name if alone else f"{name}-{_short_hash(uri)}"
             if title_id in films:
                 left.append(f"{uri}: the same film as {films[title_id].uri}")
-                continue
-            films[title_id] = _film_file(title_id, uri, named[uri][1])
+            else:
+                films[title_id] = _film_file(title_id, uri, None)
     return [films[title_id] for title_id in sorted(films)]
 
 
 def safe_name(text: str) -> str:
-    """`text` as a title_id: letters, digits, dot, dash and underscore; what is left of it where it has others."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "_", text).strip("._")[:100] or "film"
+    """`text` as a title_id: letters, digits and, between them, dot, dash and underscore; at most 100, never none."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", text).strip("._-")[:100].rstrip("._-") or "film"
 
 
 def _read_folder(folder: Path, named: dict[str, tuple[str | None, str | None]], left: list[str]) -> None:
@@ -100,32 +109,44 @@ def _read_folder(folder: Path, named: dict[str, tuple[str | None, str | None]], 
         if path.is_dir() or any(part.startswith(".") for part in path.relative_to(folder).parts):
             continue
         if path.suffix.lower() in ENDINGS:
-            named.setdefault(str(path.absolute()), (None, None))
+            named.setdefault(os.path.abspath(path), (None, None))
         else:
             left.append(f"{path}: no film's ending")
 
 
 def _read_manifest(path: Path, named: dict[str, tuple[str | None, str | None]], problems: list[str]) -> None:
     try:
-        rows = MANIFESTS[path.suffix.lower()](path)
+        rows = _manifest_rows(path)
     except Exception as error:  # a reader's errors are of many kinds, and all mean the same here
         problems.append(f"{path}: cannot be read as a manifest: {error}")
         return
     if missing := {"title_id", "uri"} - set(rows.columns):
         problems.append(f"{path}: a manifest needs the columns title_id and uri; missing: {', '.join(sorted(missing))}")
         return
-    seen: set[str] = set()
+    known = {title_id: uri for uri, (title_id, _) in named.items() if title_id}
     for line, row in enumerate(rows.to_dict("records"), start=2):
-        title_id, uri = str(row["title_id"]).strip(), str(row["uri"]).strip()
+        title_id, given = row["title_id"].strip(), row["uri"].strip()
+        uri, shown = os.path.abspath(path.parent / given), row.get("display_name", "").strip()
         if title_id != safe_name(title_id):
             problems.append(
-                f"{path}, line {line}: title_id {title_id!r} may hold letters, digits, dot, dash, underscore"
+                f"{path}, line {line}: title_id {title_id!r} may hold letters, digits and, between them, dot, dash, "
+                "underscore; at most 100"
             )
-        if title_id in seen:
+        if title_id in known:
             problems.append(f"{path}, line {line}: title_id {title_id} stands there twice")
-        seen.add(title_id)
-        shown = row.get("display_name")
-        named[str((path.parent / uri).absolute())] = (title_id, str(shown) if isinstance(shown, str) else None)
+        if not given or "://" in given:
+            problems.append(f"{path}, line {line}: uri {given!r}: {NOT_A_PATH}")
+        if named.get(uri, (None, None))[0] is not None:
+            problems.append(f"{path}, line {line}: uri {given} has a title_id already: {named[uri][0]}")
+        known[title_id] = uri
+        named[uri] = (title_id, shown or None)
+
+
+def _manifest_rows(path: Path) -> pd.DataFrame:
+    """All columns as text, so that a title_id 007 stays what it is; empty where there is no value."""
+    if path.suffix.lower() == ".csv":
+        return pd.read_csv(path, dtype=str, keep_default_na=False)
+    return pd.read_parquet(path).map(lambda value: "" if pd.isna(value) else str(value))
 
 
 def _film_file(title_id: str, uri: str, display_name: str | None) -> FilmFile:
@@ -138,5 +159,10 @@ def _film_file(title_id: str, uri: str, display_name: str | None) -> FilmFile:
 def _short_hash(uri: str) -> str:
     try:
         return content_hash(uri)[:8]
-    except OSError:
-        return "unreadable"
+    except FilmError:  # it will fail under an id of its own
+        return stable_id(uri)[:8]
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether tables can hold it; a file's name is any bytes."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in text)

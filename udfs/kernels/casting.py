@@ -30,13 +30,15 @@ def cast_tables(
         embeddings: (T, D) float32 unit rows in that order, NaN where a track has none.
         cannot, must: (P, 2) and (Q, 2) track_ids.
         method: a name of `clustering.METHODS`. The others: see `find_characters`.
+    Raises:
+        ValueError: a link names a track that `tracks` lacks.
     """
     ids = tracks.track_id.to_numpy(np.int64)
     found = find_characters(
         embeddings,
         tracks.n_faces.to_numpy(np.int64),
-        np.searchsorted(ids, cannot),
-        np.searchsorted(ids, must),
+        _rows_of(ids, cannot),
+        _rows_of(ids, must),
         quality=tracks.quality.to_numpy(np.float32),
         rejected=np.array(["not_a_face" in (flags if flags is not None else ()) for flags in tracks["flags"]], bool),
         within=tracks.within.to_numpy(np.float32),
@@ -62,6 +64,12 @@ def cast_tables(
     labels.loc[~known, "character_id"] = pd.NA
     labels.loc[found.second_labels < 0, "second_character_id"] = pd.NA
     return {"track_labels": labels, "characters": _characters(tracks, ids, found)}
+
+
+def _rows_of(ids: np.ndarray, links: np.ndarray) -> np.ndarray:
+    if not np.isin(links, ids).all():
+        raise ValueError("a link names a track that is not among the tracks")
+    return np.searchsorted(ids, links)
 
 
 def _characters(tracks: pd.DataFrame, ids: np.ndarray, found: Characters) -> pd.DataFrame:

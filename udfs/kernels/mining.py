@@ -25,7 +25,8 @@ def mined_tables(
 
     Args:
         faces: detected faces: track_id, frame, x, y, w, h, embedding (None where not sampled).
-        tracks: track_id, shot_id, thread_id, embedding (None where there is none), and seconds_per_detection.
+        tracks: track_id, shot_id and thread_id (NaN where not known: no must-link), embedding (None where there is
+            none), and seconds_per_detection.
         n_tracklets: M. The others: see `links.cannot_links` and `links.must_links`.
     """
     faces = faces.sort_values(["track_id", "frame"], kind="stable")
@@ -62,8 +63,8 @@ def _must_links(
     first, last = (boxes.loc[seen.track_id].to_numpy(np.float32) for boxes in (ends.first(), ends.last()))
     return links.must_links(
         seen.track_id.to_numpy(np.int64),
-        seen.shot_id.to_numpy(np.int32),
-        seen.thread_id.to_numpy(np.int32),
+        seen.shot_id.fillna(-1).to_numpy(np.int32),
+        seen.thread_id.fillna(-1).to_numpy(np.int32),
         first,
         last,
         stacked(seen.embedding),

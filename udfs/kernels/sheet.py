@@ -8,11 +8,12 @@ from typing import NamedTuple
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 FACE, GAP, LABEL, HEADER = 96, 6, 210, 56  # pixels: a face's side, between faces, the text column, the title
+LONGEST = 300  # characters of a title that are looked at
 INK, PAPER, SOFT, RULE = "#1b1b1f", "#ffffff", "#6b6b76", "#e4e4ea"
 
 
 class Row(NamedTuple):
-    """One row: what stands beside it, and JPEG pictures from left to right (None: an empty square)."""
+    """One row: what stands beside it, and JPEG pictures from left to right (None, or no JPEG: an empty square)."""
 
     title: str
     lines: list[str]
@@ -37,21 +38,28 @@ def draw_sheet(title: str, subtitle: str, rows: list[Row], columns: int, blur: b
         for line, text in enumerate(row.lines):
             draw.text((GAP * 2, top + GAP + 22 + 17 * line), text, SOFT, small)
         for column, picture in enumerate(row.pictures[:columns]):
-            if picture is not None:
-                sheet.paste(_face(picture, blur), (LABEL + column * (FACE + GAP), top + GAP))
+            if picture is not None and (face := _face(picture, blur)) is not None:
+                sheet.paste(face, (LABEL + column * (FACE + GAP), top + GAP))
     out = io.BytesIO()
     sheet.save(out, "PNG", optimize=True)
     return out.getvalue()
 
 
-def _face(picture: bytes, blur: bool) -> Image.Image:
-    face = Image.open(io.BytesIO(picture)).convert("RGB").resize((FACE, FACE), Image.Resampling.LANCZOS)
+def _face(picture: bytes, blur: bool) -> Image.Image | None:
+    try:
+        face = Image.open(io.BytesIO(picture), formats=["JPEG"]).convert("RGB")
+    except (OSError, Image.DecompressionBombError):  # tracks may be imported, with whatever their makers took for JPEG
+        return None
+    face = face.resize((FACE, FACE), Image.Resampling.LANCZOS)
     return face.filter(ImageFilter.GaussianBlur(FACE / 9)) if blur else face
 
 
 def _fitted(
     draw: ImageDraw.ImageDraw, text: str, font: ImageFont.ImageFont | ImageFont.FreeTypeFont, width: int
 ) -> str:
+    text = " ".join(
+        text[:LONGEST].encode(errors="replace").decode().split()
+    )  # names may hold anything, line breaks too
     while len(text) > 1 and draw.textlength(text, font) > width:
         text = text[:-2] + "…"
     return text
