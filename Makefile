@@ -50,7 +50,7 @@ endif
 	$(BIN)/castmine doctor --fetch
 	@touch $@
 
-# Horovod is compiled here (3 to 6 minutes once; uv keeps the wheel in its own cache, outside the checkout)
+## Horovod is compiled here (3 to 6 minutes once; uv keeps the wheel in its own cache, outside the checkout)
 $(VENV)/.test: $(VENV)/.castmine
 	@sh conf/setup/check_host.sh horovod
 	@echo "adding the test tools and Horovod"
@@ -58,7 +58,7 @@ $(VENV)/.test: $(VENV)/.castmine
 	$(BIN)/python -c "import horovod.torch as hvd; hvd.init(); assert hvd.gloo_built()"
 	@touch $@
 
-# pins the whole tree again after a change of pyproject.toml; the file names no registry
+## pins the whole tree again after a change of pyproject.toml; the file names no registry
 constraints: $(BIN)/uv
 	$(BIN)/uv pip compile pyproject.toml --all-extras --python-version 3.11 --no-header --no-annotate --no-emit-index-url -q -o constraints.txt
 
