@@ -63,8 +63,8 @@ def _must_links(
     first, last = (boxes.loc[seen.track_id].to_numpy(np.float32) for boxes in (ends.first(), ends.last()))
     return links.must_links(
         seen.track_id.to_numpy(np.int64),
-        seen.shot_id.fillna(-1).to_numpy(np.int32),
-        seen.thread_id.fillna(-1).to_numpy(np.int32),
+        seen.shot_id.astype(float).fillna(-1).to_numpy(np.int32),
+        seen.thread_id.astype(float).fillna(-1).to_numpy(np.int32),
         first,
         last,
         stacked(seen.embedding),
@@ -95,6 +95,11 @@ def stacked(embeddings: pd.Series) -> np.ndarray:
 
 
 def _frame(columns: dict[str, Any]) -> pd.DataFrame:
+    """Columns of arrays stay such when they are empty; pandas would take them for numbers."""
+    of_arrays = {"frames", "embedding"}
     return pd.DataFrame(
-        {name: list(values) if getattr(values, "ndim", 1) == 2 else values for name, values in columns.items()}
+        {
+            name: pd.Series(list(values), dtype=object) if name in of_arrays else values
+            for name, values in columns.items()
+        }
     )
