@@ -1,0 +1,100 @@
+"""A title's figures against its truth, by tracks and by boxes; the scores themselves are tested in test_scoring."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from udfs.kernels import evaluation, scoring
+
+
+def labels_of(*characters: float) -> pd.DataFrame:
+    return pd.DataFrame({"track_id": range(len(characters)), "character_id": characters})
+
+
+def boxes(*rows: tuple) -> pd.DataFrame:
+    """(track_id, frame, x, character_id) as faces of 40 x 40 pixels."""
+    frame = pd.DataFrame(rows, columns=["track_id", "frame", "x", "character_id"])
+    return frame.assign(y=10.0, w=40.0, h=40.0).astype({"x": float, "character_id": float})
+
+
+def truth_of(*rows: tuple) -> pd.DataFrame:
+    """(frame, x, label) as true boxes of 40 x 40 pixels."""
+    frame = pd.DataFrame(rows, columns=["frame", "x", "label"])
+    return frame.assign(y=10.0, w=40.0, h=40.0).astype({"x": float})
+
+
+def test_by_tracks():
+    truth = pd.DataFrame({"track_id": [3, 1, 0, 2, 9], "label": ["b", "a", "a", "b", "c"]})
+    figures = evaluation.figures_by_tracks(labels_of(0, 0, 1, 1, 1), truth)
+    assert figures["missing_tracks"] == 1
+    assert figures["n_tracks"] == 4
+    assert figures["v_measure"] == figures["accuracy"] == 1
+    mixed = evaluation.figures_by_tracks(labels_of(0, 1, 0, np.nan), truth)
+    assert mixed == scoring.score(np.array(["a", "a", "b", "b"]), np.array([0, 1, 0, -1])) | {"missing_tracks": 1.0}
+    assert mixed["unknown_share"] == 0.25
+
+
+@settings(max_examples=50, deadline=None)
+@given(seed=st.integers(0, 10_000), n=st.integers(0, 15))
+def test_by_tracks_in_any_order(seed, n):
+    rng = np.random.default_rng(seed)
+    labels = pd.DataFrame({"track_id": np.arange(n), "character_id": rng.choice([0, 1, 2, np.nan], n)})
+    truth = pd.DataFrame({"track_id": rng.permutation(n + 3)[:n], "label": rng.choice(["x", "y", "z"], n)})
+    figures = evaluation.figures_by_tracks(labels, truth)
+    again = evaluation.figures_by_tracks(
+        labels.sample(frac=1, random_state=seed), truth.sample(frac=1, random_state=seed)
+    )
+    assert figures == again
+    known = {row.track_id: row.label for row in truth.itertuples() if row.track_id < n}
+    predicted = [-1 if math.isnan(c) else int(c) for c in (labels.character_id[t] for t in sorted(known))]
+    expected = scoring.score(np.array([known[t] for t in sorted(known)], str), np.array(predicted, int))
+    assert figures == expected | {"missing_tracks": float(n - len(known))}
+
+
+def test_labels_may_be_numbers():
+    truth = pd.DataFrame({"track_id": [0, 1], "label": [7, 8]})
+    assert evaluation.figures_by_tracks(labels_of(0, 1), truth)["accuracy"] == 1
+    assert evaluation.figures_by_boxes(boxes((0, 0, 0, 0)), truth_of((0, 0, 7)), 0.5)["accuracy"] == 1
+
+
+def test_by_boxes():
+    faces = boxes(
+        (0, 0, 0, 0), (0, 1, 2, 0),
+        (1, 0, 100, 1), (1, 1, 102, 1), (1, 2, 300, 1),  # follows a, then b
+        (2, 0, 500, 2),  # nobody
+        (3, 5, 100, np.nan),  # b, unknown
+    )  # fmt: skip
+    truth = truth_of((0, 0, "a"), (1, 0, "a"), (0, 100, "b"), (1, 100, "b"), (2, 300, "a"), (5, 100, "b"), (9, 0, "b"))
+    figures = evaluation.figures_by_boxes(faces, truth, 0.5)
+    expected = scoring.score(np.array(["a", "b", "b"]), np.array([0, 1, -1]))
+    assert figures == expected | {"detection_recall": 6 / 7, "false_tracks": 1.0, "mixed_tracks": 1.0}
+    strict = evaluation.figures_by_boxes(faces, truth, 0.97)
+    assert strict["detection_recall"] == 4 / 7
+    assert evaluation.figures_by_boxes(faces.sample(frac=1, random_state=1), truth, 0.5) == figures
+
+
+@pytest.mark.parametrize("faces", [boxes(), boxes((0, 0, 400, 0), (1, 3, 0, np.nan))])
+@pytest.mark.parametrize("truth", [truth_of(), truth_of((0, 0, "a"))])
+def test_nothing_matches(faces, truth):
+    figures = evaluation.figures_by_boxes(faces, truth, 0.5)
+    assert figures["n_tracks"] == 0
+    assert figures["false_tracks"] == faces.track_id.nunique()
+    assert figures["mixed_tracks"] == 0
+    assert figures["detection_recall"] == (0 if len(truth) else 1)
+    assert all(math.isfinite(value) for value in figures.values())
+
+
+def test_no_track_at_all():
+    figures = evaluation.figures_by_tracks(labels_of(), pd.DataFrame({"track_id": [1, 2], "label": ["a", "b"]}))
+    assert figures["missing_tracks"] == 2
+    assert figures["n_tracks"] == 0
+    assert all(math.isfinite(value) for value in figures.values())
+    assert (
+        evaluation.figures_by_tracks(labels_of(0), pd.DataFrame({"track_id": [], "label": []}))["missing_tracks"] == 0
+    )
