@@ -2,6 +2,10 @@
 
 A film's faces are never in memory together: numbering needs one short row a track, and the faces then pass piece by
 piece. Pieces are tables of `udfs.kernels.piece.SCHEMA`, in order of time.
+
+Cutting a shot changes no box and no track, as long as the later tracker has settled within the overlap: a face that is
+missed or only weakly seen through all of it becomes two tracks. Where an overlap ends, one window may have two
+embedded faces instead of one.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """One piece of a film: its frames in, the faces of its tracks out. The place where detection, tracking, quality and
 embedding meet; everything that looks at pixels is here, so that a film is decoded once for all of them.
 
-A piece owns the frames [start, end). Where it was cut inside a shot, it looks on to `seam_end`: the tracks of two
-pieces are one where they hold the very same detection there (`udfs.kernels.assemble`).
+Where a piece was cut inside a shot, it looks on to `seam_end`: the tracks of two pieces are one where they hold the
+very same detection there (`udfs.kernels.assemble`). The frames of the overlap are then its own, not the next one's.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class _Found(NamedTuple):
 
 
 class Cut(NamedTuple):
-    """A piece of work: it owns [start, end) and looks on to `seam_end` (= end where it ends with a shot)."""
+    """A piece of work: the frames [start, end), and on to `seam_end` (= end where it ends with a shot)."""
 
     start: int
     end: int
@@ -141,7 +141,7 @@ def piece_faces(frames: Iterable[Frame], shots: list[Shot], end: int, models: Fa
 
     Args:
         frames: those of `frames_to_detect` of all the shots that decode, in order.
-        shots: in order. end: one after the last frame the piece owns; rows beyond it only serve the seam.
+        shots: in order. end: the piece's end; not looked at, as the overlap behind it is treated alike.
     Returns:
         Rows of SCHEMA ordered by local_id and frame. Memory: a batch of frames, one face crop (37 kB) a track, and
         `EMBED_AT_ONCE` more.
