@@ -79,7 +79,7 @@ def main(
 
 def _rows(job: cli.Job, text: str, titles: list[str]) -> DataFrame:
     reading = job.lake.apart()
-    reading.register_views()
+    reading.register_views(text)
     found = reading.spark.sql(text)
     return found.where(found.title_id.isin(titles))
 

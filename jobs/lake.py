@@ -128,13 +128,19 @@ class Lake:
         """The newest version of a table."""
         return int(self.spark.sql(f"DESCRIBE HISTORY {self.address(name)} LIMIT 1").first()["version"])
 
-    def register_views(self) -> list[str]:
-        """Make the tables (committed rows) and the views over them readable by name in this session."""
-        for made in all_tables():
-            self.rows(made.name).createOrReplaceTempView(made.name)
-        for name, text in views.VIEWS.items():
-            self.spark.sql(text).createOrReplaceTempView(name)
-        return [*(made.name for made in all_tables()), *views.VIEWS]
+    def register_views(self, query: str | None = None) -> list[str]:
+        """Make the tables (rows that count) and the views over them readable by name in this session.
+
+        Where a query is given, those alone whose names it holds: opening a table takes time.
+        """
+        wanted = None if query is None else _names_in(query)
+        tables = [made.name for made in all_tables() if wanted is None or made.name in wanted]
+        chosen = [name for name in views.VIEWS if wanted is None or name in wanted]
+        for name in tables:
+            self.rows(name).createOrReplaceTempView(name)
+        for name in chosen:
+            self.spark.sql(views.VIEWS[name]).createOrReplaceTempView(name)
+        return [*tables, *chosen]
 
     def _again_on_conflict(self, write: Callable[[], None]) -> None:
         for attempt in range(RETRIES):
@@ -149,6 +155,12 @@ class Lake:
 def _is_catalog(address: str) -> bool:
     """`catalog.schema` with nothing of a path about it."""
     return re.fullmatch(r"[A-Za-z_]\w*\.[A-Za-z_]\w*", address) is not None and not Path(address).exists()
+
+
+def _names_in(query: str) -> set[str]:
+    """The words of a query, and those of the views that it names."""
+    words = set(re.findall(r"\w+", query.lower()))
+    return words.union(*(re.findall(r"\w+", views.VIEWS[name].lower()) for name in words & views.VIEWS.keys()))
 
 
 def _is_conflict(error: Exception) -> bool:

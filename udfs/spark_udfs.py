@@ -381,13 +381,16 @@ def score_title(key: tuple[str], ours: pd.DataFrame, truth: pd.DataFrame, *, mat
 def draw_title(
     key: tuple[str], tracks: pd.DataFrame, characters: pd.DataFrame, *, folder: str, columns: int, blur: bool
 ) -> pd.DataFrame:
-    """A title's labelled tracks and its characters -> its contact sheet, and how many rows it has."""
+    """A title's labelled tracks and its characters -> its contact sheet, and how many rows it has.
+
+    A title without tracks comes as one row without a track_id.
+    """
+    name, tracks = str(tracks.display_name.iloc[0]), tracks[tracks.track_id.notna()]
     rows = [_character_row(row, tracks, columns) for row in characters.sort_values("character_id").itertuples()]
     unknown = tracks[tracks.character_id.isna()].sort_values("start_s")
     if len(unknown):
         faces = _spread(unknown, columns)
         rows.append(sheet.Row("unknown", [f"{len(unknown)} tracks without", "enough evidence"], faces))
-    name = str(tracks.display_name.iloc[0]) if len(tracks) else key[0]
     n_known = len(tracks) - len(unknown)
     subtitle = f"{len(characters)} characters in {n_known} tracks, {len(unknown)} tracks unknown"
     _write_whole(sheet_file(folder, key[0]), sheet.draw_sheet(name, subtitle, rows, columns, blur))

@@ -50,7 +50,8 @@ def main(
             labels = job.lake.rows("track_labels", titles).select("title_id", "track_id", "character_id", "status")
             tracks = job.lake.rows("tracks", titles).select("title_id", "track_id", "start_s", "quality", "thumbnail")
             names = job.lake.rows("titles", titles).select("title_id", "display_name", "duration_s")
-            left = tracks.join(labels, ["title_id", "track_id"]).join(names, "title_id").groupBy("title_id")
+            labelled = tracks.join(labels, ["title_id", "track_id"])
+            left = names.join(labelled, "title_id", "left").groupBy("title_id")  # a title without faces has a sheet too
             characters = job.lake.rows("characters", titles).groupBy("title_id")
             with job.progress.step("drawing contact sheets", len(tasks), "titles"):
                 drawn = left.cogroup(characters).applyInPandas(function, "title_id STRING, rows INT").collect()

@@ -11,7 +11,7 @@ from pyspark.sql import SparkSession
 from jobs import cluster, import_tracks, mine
 from jobs.lake import Lake
 from tests.spark import people
-from tests.spark.small import SHA256
+from tests.spark.small import SHA256, cast
 
 
 @pytest.fixture(scope="session")
@@ -26,6 +26,22 @@ def empty(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Path
 def lake(spark: SparkSession, empty: Path, tmp_path: Path) -> Lake:
     """An empty lake of the test's own."""
     return Lake(spark, str(shutil.copytree(empty, tmp_path / "lake")))
+
+
+@pytest.fixture(scope="session")
+def two_titles(spark: SparkSession, empty: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A lake with the titles a and b: one shot, two tracks of two characters, seen together."""
+    root = Path(shutil.copytree(empty, tmp_path_factory.mktemp("lakes") / "two_titles"))
+    links = [{"track_a": 0, "track_b": 1, "shared_frames": 3}]
+    shots = [{"shot_id": 0, "start_frame": 0, "end_frame": 24}]
+    cast(Lake(spark, str(root)), ["a", "b"], [(0, 0.0, 1.0, 0), (1, 0.0, 2.0, 1)], cannot_links=links, shots=shots)
+    return root
+
+
+@pytest.fixture
+def two(spark: SparkSession, two_titles: Path, tmp_path: Path) -> Lake:
+    """A copy of it, to be written to."""
+    return Lake(spark, str(shutil.copytree(two_titles, tmp_path / "two")))
 
 
 @pytest.fixture(scope="session")

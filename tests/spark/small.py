@@ -1,4 +1,4 @@
-"""Small tables, written as a finished or an unfinished run would leave them."""
+"""Small tables, written as finished and unfinished runs leave them."""
 
 from __future__ import annotations
 
@@ -30,12 +30,11 @@ def frame(lake: Lake, name: str, rows: Rows) -> DataFrame:
     return lake.spark.createDataFrame([tuple(row.get(column) for column in made.names) for row in rows], made.schema)
 
 
-def written(lake: Lake, title: str, run_id: str, tables: Mapping[str, Rows]) -> None:
-    """Replace a title's rows in some tables, and commit nothing."""
+def written(lake: Lake, titles: Sequence[str], run_id: str, tables: Mapping[str, Rows]) -> None:
+    """Replace some titles' rows, the same for each, in some tables, and commit nothing."""
     for name, rows in tables.items():
-        lake.replace(
-            table(name), frame(lake, name, [{**row, "title_id": title, "run_id": run_id} for row in rows]), [title]
-        )
+        whole = [{**row, "title_id": title, "run_id": run_id} for title in titles for row in rows]
+        lake.replace(table(name), frame(lake, name, whole), titles)
 
 
 def finished(
@@ -44,21 +43,23 @@ def finished(
     title: str,
     tables: Mapping[str, Rows],
     *,
-    run_id: str | None = None,
     inputs: Mapping[str, str] | None = None,
     error: str | None = None,
 ) -> str:
     """What a run of `job` leaves: the title's rows in `tables`, and its commit mark. Returns its run_id."""
-    run = runs.begin(lake, job, "settings", 1, clock, run_id)
-    written(lake, title, run.run_id, tables)
+    run = runs.begin(lake, job, "settings", 1, clock)
+    written(lake, [title], run.run_id, tables)
     run.commit([runs.Done(runs.Task(title, inputs or {}), sum(map(len, tables.values())), error)])
     return run.run_id
 
 
-def cast(lake: Lake, title: str, tracks: Sequence[tuple[int, float, float, int | None]], **more: Rows) -> str:
-    """A title that is harvested, mined and clustered: (track_id, start_s, end_s, character_id) of each track.
+def cast(
+    lake: Lake, titles: Sequence[str], tracks: Sequence[tuple[int, float, float, int | None]], **more: Rows
+) -> None:
+    """Titles that are harvested, mined and clustered, all with these tracks: track_id, start_s, end_s, character_id.
 
-    `more` gives rows of further tables, and of `titles` and `characters` in the place of the plain ones.
+    `more` gives rows of further tables, and of `titles` and `characters` in the place of the plain ones. The runs of
+    a title are called after job and title, such as mine-a.
     """
     made = {
         "titles": [{"status": "ok", "embedder_sha256": SHA256, "embedding_dim": 2, "duration_s": 100.0}],
@@ -70,21 +71,23 @@ def cast(lake: Lake, title: str, tracks: Sequence[tuple[int, float, float, int |
         ],
         **more,
     }
-    ids = {job: f"{job}-{title}-{next(_minutes)}" for job in ("harvest", "mine", "cluster")}
     for name, rows in made.items():
-        written(lake, title, ids[table(name).written_by], {name: rows})
-    inputs = {"harvest": {}, "mine": {"harvest": ids["harvest"]}, "cluster": {"mine": ids["mine"], "adapter": "none"}}
-    marks = [{**_mark(job, title, inputs[job]), "run_id": run_id} for job, run_id in ids.items()]
-    lake.append(table("runs"), marks)
-    return ids["cluster"]
+        job = table(name).written_by
+        whole = [{**row, "title_id": title, "run_id": f"{job}-{title}"} for title in titles for row in rows]
+        lake.replace(table(name), frame(lake, name, whole), titles)
+    lake.append(table("runs"), [mark for title in titles for mark in _marks(title)])
 
 
-def _mark(job: str, title: str, inputs: Mapping[str, str]) -> dict[str, Any]:
+def _marks(title: str) -> list[dict[str, Any]]:
+    inputs = {"harvest": {}, "mine": {"harvest": f"harvest-{title}"}, "cluster": {"mine": f"mine-{title}"}}
     now = clock()
-    said = {"job": job, "title_id": title, "status": "ok", "started_at": now, "ended_at": now}
-    return {**said, "input_versions": json.dumps(inputs), "settings_hash": "settings", "code_version": 1}
+    common = {"title_id": title, "status": "ok", "started_at": now, "ended_at": now, "code_version": 1}
+    return [
+        {**common, "run_id": f"{job}-{title}", "job": job, "input_versions": json.dumps(made_from)}
+        for job, made_from in inputs.items()
+    ]
 
 
 def collected(rows: DataFrame, *columns: str) -> list[tuple[Any, ...]]:
     """Some columns of rows, sorted."""
-    return sorted(map(tuple, rows.select(*columns).collect()))
+    return sorted(map(tuple, rows.select(*columns).collect()), key=str)

@@ -11,68 +11,71 @@ from tests.spark.small import clock
 TASK = runs.Task("a", {"mine": "m1"})
 
 
+LAST = {"status": "ok", "error": None, "input_versions": '{"mine": "m1"}', "settings_hash": "s1", "code_version": 1}
+
+
 @pytest.fixture
 def done(lake):
-    """A run that has finished TASK with settings `s1` and code 1."""
+    """A lake whose log says that TASK was done with settings `s1` and code 1."""
     run = runs.begin(lake, "cluster", "s1", 1, clock)
     assert run.to_do([TASK]) == [TASK]
     run.commit([runs.Done(TASK, rows=3)])
     return lake
 
 
-def to_do(lake, task=TASK, settings="s1", code=1, job="cluster", **more):
-    return runs.begin(lake, job, settings, code, clock).to_do([task], **more)
-
-
-def test_nothing_changed_nothing_to_do(done):
-    assert to_do(done) == []
+def to_do(lake, settings="s1", **more):
+    return runs.begin(lake, "cluster", settings, 1, clock).to_do([TASK, runs.Task("b", {})], **more)
 
 
 @pytest.mark.parametrize(
-    ("changed", "why"),
+    ("task", "last", "why"),
     [
-        ({"settings": "s2"}, "made with other settings"),
-        ({"code": 2}, "made by other code"),
-        ({"task": runs.Task("a", {"mine": "m2"})}, "its input changed"),
-        ({"task": runs.Task("a", {"mine": "m1"}, content_hash="c2")}, "its input changed"),
-        ({"task": runs.Task("b", {"mine": "m1"})}, "not done yet"),
-        ({"job": "mine"}, "not done yet"),
+        (TASK, {}, None),
+        (TASK, None, "not done yet"),
+        (TASK, {"settings_hash": "s2"}, "made with other settings"),
+        (TASK, {"code_version": 2}, "made by other code"),
+        (runs.Task("a", {"mine": "m2"}), {}, "its input changed"),
+        (runs.Task("a", {"mine": "m1"}, content_hash="c2"), {"content_hash": "c1"}, "its input changed"),
+        (runs.Task("a", {"mine": "m1"}, content_hash="c1"), {"content_hash": "c1"}, None),
+        (TASK, {"status": "failed", "error": "no tracks"}, "no tracks"),
+        (TASK, {"status": "writing"}, "stopped while it was written"),
     ],
 )
-def test_what_changed_is_done_again(done, changed, why):
-    task = changed.get("task", TASK)
-    assert to_do(done, **changed) == [task]
-    last = runs.latest(done, changed.get("job", "cluster")).get(task.title_id)
-    assert runs.why_again(task, last, changed.get("settings", "s1"), changed.get("code", 1)) == why
+def test_why_something_is_done_again(task, last, why):
+    row = None if last is None else {**LAST, **last}
+    assert runs.why_again(task, row, "s1", 1) == why
+
+
+def test_what_is_done_is_not_done_again_and_what_changed_is(done):
+    assert to_do(done) == [runs.Task("b", {})]
+    assert to_do(done, settings="s2")[0] == TASK
 
 
 def test_force_does_it_again(done):
-    assert to_do(done, force=True) == [TASK]
+    assert to_do(done, force=True)[0] == TASK
 
 
 def test_a_failed_title_is_tried_again(done):
     run = runs.begin(done, "cluster", "s1", 1, clock)
     run.commit([runs.Done(TASK, error="no tracks")])
     assert [failed.error for failed in run.failures] == ["no tracks"]
-    assert to_do(done) == [TASK]
-    assert runs.why_again(TASK, runs.latest(done, "cluster")["a"], "s1", 1) == "no tracks"
+    assert to_do(done)[0] == TASK
 
 
 def test_a_title_that_was_left_half_written_is_done_again(done):
     run = runs.begin(done, "cluster", "s1", 1, clock)
     run.writes([TASK])
-    assert to_do(done) == [TASK]
-    assert runs.why_again(TASK, runs.latest(done, "cluster")["a"], "s1", 1) == "stopped while it was written"
+    assert to_do(done)[0] == TASK
     run.commit([runs.Done(TASK)])
-    assert to_do(done) == []
+    assert to_do(done) == [runs.Task("b", {})]
 
 
-def test_of_one_moment_the_commit_is_newer_than_the_announcement(lake):
+def test_of_one_moment_the_commit_is_newer_than_the_announcement(done):
     now = clock()
-    run = runs.begin(lake, "cluster", "s1", 1, lambda: now)
+    run = runs.begin(done, "cluster", "s1", 1, lambda: now)
     run.writes([TASK])
     run.commit([runs.Done(TASK)])
-    assert runs.latest(lake, "cluster")["a"]["status"] == "ok"
+    assert runs.latest(done, "cluster")["a"]["status"] == "ok"
 
 
 def test_the_log_says_what_was_done_with_what(done):

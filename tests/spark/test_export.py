@@ -1,0 +1,162 @@
+"""castmine export: csv, json and RTTM of who is on screen, when."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+
+import pytest
+
+from conf.errors import UsageError
+from jobs import export
+from jobs.lake import Lake
+from tests.spark.small import cast, finished
+
+TRACKS = [(0, 0.0, 2.0, 0), (1, 2.5, 4.0, 0), (2, 1.0, 3.0, 1), (3, 8.0, 9.0, None), (4, 5.0, 5.0004, 1)]
+LABELS = [
+    *({"track_id": t, "character_id": c, "confidence": 0.5, "status": "core"} for t, *_, c in TRACKS if c is not None),
+    *({"track_id": t, "status": "unknown"} for t, *_, c in TRACKS if c is None),
+]
+
+
+@pytest.fixture(scope="module")
+def root(spark, empty, tmp_path_factory):
+    """A lake with the title `film`, and `nobody`, in which no face was found."""
+    root = shutil.copytree(empty, tmp_path_factory.mktemp("export") / "lake")
+    lake = Lake(spark, str(root))
+    characters = [{"character_id": 0, "name": "Mary Ann"}, {"character_id": 1, "name": "=1+1"}]
+    cast(lake, ["film"], TRACKS, characters=characters, track_labels=LABELS)
+    cast(lake, ["nobody"], [])
+    return root
+
+
+@pytest.fixture
+def exported(spark, root, tmp_path):
+    """The text of a title's exported file."""
+
+    def written(kind: str, *options: str, title: str = "film") -> str:
+        out = tmp_path / "out"
+        words = ["--lake", str(root), "--quiet", "--format", kind, "--out", str(out), *options]
+        assert export.main(words, spark=spark) == 0
+        return (out / f"{title}.{kind}").read_text()
+
+    return written
+
+
+def test_csv_has_an_appearance_a_line(exported):
+    rows = list(csv.DictReader(exported("csv").splitlines()))
+    assert list(rows[0]) == list(export.COLUMNS)
+    found = [(r["title_id"], r["character_id"], r["name"], float(r["start_s"]), float(r["end_s"])) for r in rows]
+    assert found == [
+        ("film", "0", "Mary Ann", 0.0, 4.0),  # half a second between its tracks
+        ("film", "1", "'=1+1", 1.0, 3.0),  # no formula
+        ("film", "1", "'=1+1", 5.0, 5.0004),
+    ]
+
+
+def test_json_tells_the_same_with_names_as_they_are(exported):
+    rows = json.loads(exported("json"))
+    assert [tuple(row) for row in rows] == [export.COLUMNS] * 3
+    assert (rows[0]["n_tracks"], rows[0]["confidence"], rows[0]["first_track_id"]) == (2, 0.5, 0)
+    assert rows[1]["name"] == "=1+1"
+
+
+def test_rttm_merges_nothing_over_a_gap_and_leaves_out_what_rounds_to_nothing(exported):
+    assert exported("rttm") == (
+        "SPEAKER film 1 0.000 2.000 <NA> <NA> Mary_Ann <NA> <NA>\n"
+        "SPEAKER film 1 1.000 2.000 <NA> <NA> 1_1 <NA> <NA>\n"
+        "SPEAKER film 1 2.500 1.500 <NA> <NA> Mary_Ann <NA> <NA>\n"
+    )
+
+
+def test_unknown_tracks_are_exported_each_alone_where_asked(exported):
+    assert exported("rttm", "--unknown").splitlines()[-1] == "SPEAKER film 1 8.000 1.000 <NA> <NA> unknown_3 <NA> <NA>"
+    last = json.loads(exported("json", "--unknown"))[-1]
+    assert (last["character_id"], last["name"], last["first_track_id"]) == (None, None, 3)
+
+
+def test_the_gap_can_be_set(exported):
+    assert len(json.loads(exported("json", "--gap", "0"))) == 4
+    assert len(json.loads(exported("json", "--gap", "2.5"))) == 2
+
+
+def test_tracks_as_they_are(exported):
+    rows = json.loads(exported("json", "--tracks", "--unknown"))
+    assert [tuple(row) for row in rows] == [export.TRACK_COLUMNS] * 5
+    assert [row["track_id"] for row in rows] == [0, 2, 1, 4, 3]
+    assert (rows[-1]["status"], rows[-1]["character_id"]) == ("unknown", None)
+
+
+def test_a_title_in_which_nobody_appears_has_an_empty_file(exported):
+    assert exported("csv", title="nobody") == ",".join(export.COLUMNS) + "\n"
+    assert exported("json", title="nobody") == "[]\n"
+    assert exported("rttm", title="nobody") == ""
+
+
+def test_only_titles_that_are_clustered(spark, root, tmp_path, capsys):
+    copied = shutil.copytree(root, tmp_path / "copied")
+    finished(
+        Lake(spark, str(copied)), "harvest", "film", {"titles": [{"status": "ok"}]}
+    )  # its labels are of old tracks
+    words = ["--lake", str(copied), "--format", "csv", "--out", str(tmp_path / "out"), "--json"]
+    assert export.main(words, spark=spark) == 0
+    assert json.loads(capsys.readouterr().out)["files"] == [str(tmp_path / "out" / "nobody.csv")]
+    with pytest.raises(UsageError, match="--titles film: not clustered"):
+        export.main([*words, "--titles", "film"], spark=spark)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--tracks", "--format", "rttm"], "--tracks"),
+        (["--tracks", "--gap", "1", "--format", "csv"], "--tracks"),
+        (["--gap", "-1", "--format", "csv"], "--gap -1"),
+        (["--gap", "nan", "--format", "csv"], "--gap nan"),
+    ],
+)
+def test_wrong_options_are_said_before_anything_starts(tmp_path, options, said):
+    with pytest.raises(UsageError, match=said):
+        export.main(["--lake", str(tmp_path / "none"), "--out", str(tmp_path / "out"), *options])
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    file = tmp_path / "film.csv"
+    export.write_whole(file, "old\n")
+
+    def full(*_: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(export.os, "replace", full)
+    with pytest.raises(OSError, match="disk full"):
+        export.write_whole(file, "new\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["film.csv"]
+    assert file.read_text() == "old\n"
+
+
+def test_one_label_is_one_character():
+    def labels(*names: str | None) -> list[str]:
+        return export.rttm_labels([{"character_id": i, "name": name} for i, name in enumerate(names)])
+
+    assert labels("Ann", None, "Bob; x", "  ") == ["Ann", "character_1", "Bob_x", "character_3"]
+    assert labels("Ann", "Ann", "Bob") == ["Ann_0", "Ann_1", "Bob"]
+    assert labels("character_1", None) == ["character_0", "character_1"]
+    assert labels("Zoë", "李") == ["Zoë", "李"]
+
+
+def test_touching_intervals_touch_after_rounding():
+    rows = [
+        {"title_id": "a", "character_id": 0, "name": None, "start_s": 0.0, "end_s": 1.0005},
+        {"title_id": "a", "character_id": 1, "name": None, "start_s": 1.0005, "end_s": 2.0015},
+    ]
+    fields = [line.split() for line in export.as_rttm(rows, ()).splitlines()]
+    assert float(fields[0][3]) + float(fields[0][4]) == pytest.approx(float(fields[1][3]), abs=1e-9)
+    assert {len(line) for line in fields} == {10}
+
+
+@pytest.mark.parametrize("text", ["=1", "+1", "-1", "@x", "\tx", "\rx"])
+def test_no_cell_is_a_formula(text):
+    assert export.harmless(text) == f"'{text}"
+    assert export.harmless(-1.5) == -1.5
+    assert export.harmless("a=1") == "a=1"

@@ -1,0 +1,66 @@
+"""From imported tracks of people who are easy to tell apart to characters: they must be right, however dealt out."""
+
+from __future__ import annotations
+
+import pytest
+
+from conf.tables import table
+from jobs import cluster, import_tracks, mine
+from jobs.lake import Lake
+from tests.spark import people
+from tests.spark.small import SHA256, collected
+
+MADE = ("titles", "shots", "tracks", "faces", "cannot_links", "must_links", "tracklets", "hard_negatives")
+MADE_OF_THEM = ("characters", "track_labels")
+
+
+@pytest.mark.parametrize(("title", "seed"), [("alpha", 0), ("beta", 1)])
+def test_each_character_is_one_person(spark, clustered, title, seed):
+    person = people.make(title, seed=seed).person
+    labels = dict(collected(Lake(spark, str(clustered)).rows("track_labels", [title]), "track_id", "character_id"))
+    assert labels.keys() == person.keys()
+    pairs = {(labels[track], person[track]) for track in person}
+    assert len(pairs) == len({p for _, p in pairs}) == len({c for c, _ in pairs}) == 4
+
+
+def test_who_is_seen_together_is_cannot_linked(spark, clustered):
+    links = Lake(spark, str(clustered)).rows("cannot_links", ["alpha"])
+    found = collected(links, "track_a", "track_b", "shared_frames")
+    assert found == sorted(((2 * i, 2 * i + 1, people.DETECTIONS) for i in range(14)), key=str)
+    seconds = [row["shared_s"] for row in links.select("shared_s").collect()]
+    assert seconds == pytest.approx([people.DETECTIONS * people.STRIDE / people.FPS] * 14)
+
+
+def test_the_hard_negative_is_the_other_one_in_the_scene(spark, clustered):
+    found = collected(Lake(spark, str(clustered)).rows("hard_negatives", ["beta"]), "track_id", "negative_track_id")
+    assert found == sorted(((track, track ^ 1) for track in range(28)), key=str)
+
+
+def test_screen_time_is_what_the_tracks_say(spark, given, clustered):
+    lake = Lake(spark, str(clustered))
+    per_track = people.DETECTIONS * people.STRIDE / people.FPS
+    for row in lake.rows("characters").collect():
+        assert row["screen_time_s"] == pytest.approx(row["n_tracks"] * per_track)
+        assert row["n_faces"] == row["n_tracks"] * people.DETECTIONS
+
+
+def test_one_partition_and_seven_make_the_same_rows(spark, given, clustered, tmp_path):
+    lake = Lake(spark, str(tmp_path / "seven"))
+    kept = spark.conf.get("spark.sql.shuffle.partitions")
+    try:
+        spark.conf.set("spark.sql.shuffle.partitions", "7")
+        words = ["--lake", lake.root, "--quiet"]
+        files = ["--tracks", str(given / "tracks"), "--faces", str(given / "faces"), "--embedder", SHA256]
+        assert import_tracks.main([*words, *files], spark=spark) == 0
+        assert mine.main(words, spark=spark) == 0
+        spark.conf.set("spark.sql.shuffle.partitions", "1")
+        assert cluster.main(words, spark=spark) == 0
+    finally:
+        spark.conf.set("spark.sql.shuffle.partitions", kept)
+    for name in (*MADE, *MADE_OF_THEM):
+        ours, theirs = (
+            sorted(map(tuple, found.rows(name).select(*table(name).stable).collect()), key=str)
+            for found in (lake, Lake(spark, str(clustered)))
+        )
+        assert ours == theirs, name
+        assert ours or name == "must_links"

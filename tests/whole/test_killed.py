@@ -1,0 +1,31 @@
+"""Killed anywhere, run again: the tables of an undisturbed run. More moments in faults.py (`make faults`)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.whole import lakes
+from tests.whole.conftest import PIECES, castmine
+from tests.whole.processes import run_and_kill
+
+
+def test_killed_while_harvest_writes_its_tables(finished: Path, films, tmp_path):
+    lake = tmp_path / "lake"
+    command = ["run", *films, "--lake", lake, *PIECES]
+    run_and_kill([*command, "--master", "local[1]"], lambda: lakes.version(lake, "tracks") > 0, tmp_path)
+    assert lakes.rows(lake, "tracks").num_rows == 0  # they are written, but the title is not committed
+    assert castmine(*command) == 0
+    assert lakes.differences(lake, finished) == []
+    assert lakes.repeated_keys(lake) == []
+    assert lakes.uncommitted(lake) == {}
+
+
+def test_killed_while_mine_writes_again(finished: Path, copied: Path, tmp_path):
+    """With --force, or other settings, a title's old rows go while it is written: it must not pass for done."""
+    before = lakes.version(copied, "cannot_links")
+    words = ["mine", "--lake", copied, "--force", "--master", "local[1]"]
+    run_and_kill(words, lambda: lakes.version(copied, "cannot_links") > before, tmp_path)
+    assert castmine("mine", "--lake", copied) == 0
+    assert lakes.differences(copied, finished, names=lakes.MINED) == []
+    assert lakes.uncommitted(copied) == {}
+    assert lakes.repeated_keys(copied) == []
