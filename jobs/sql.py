@@ -58,7 +58,8 @@ def main(
     logging.getLogger("SQLQueryContextLogger").disabled = True  # Spark 4 repeats every wrong query as a line of JSON
     with cli.opened(args, "sql", spark, clock, run_id) as job:
         reading = job.lake.apart()
-        reading.register_views(None if args.query.split()[:1] in (["show"], ["SHOW"]) else args.query)
+        lists_all = args.query.strip().upper().startswith("SHOW")
+        reading.register_views(None if lists_all else args.query)
         reading.spark.conf.set("spark.sql.runSQLOnFiles", "false")  # no delta.`path`, no parquet.`path`
         try:
             frame = _printable(checked(reading.spark, args.query))

@@ -40,7 +40,13 @@ def make(title_id: str, seed: int, n_people: int = 4, n_scenes: int = 14) -> Tit
             sampled = np.arange(DETECTIONS) % EMBED_EVERY == 0
             faces += [
                 {
-                    **{"title_id": title_id, "track_id": track_id, "frame": int(f), "time_s": f / FPS, "score": 0.9},
+                    **{
+                        "title_id": title_id,
+                        "track_id": track_id,
+                        "frame": int(f),
+                        "time_s": f / FPS,
+                        "score": np.float32(0.9),
+                    },
                     **dict(zip("xywh", np.float32(box), strict=True)),
                     "embedding": seen[i].astype(np.float32) if sampled[i] else None,
                 }
