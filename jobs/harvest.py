@@ -9,6 +9,7 @@ by title. Kill it anywhere: the same command goes on from the last finished piec
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -61,7 +62,7 @@ class _Harvest:
 
     def run(self) -> int:
         wanted = self._to_do()
-        films = self._probe(wanted) if wanted else []
+        films = self._with_new_content(self._probe(wanted)) if wanted else []
         self._scan([film for film in films if not film["error"]])
         self._harvest([film for film in films if not film["error"]])
         for start in range(0, len(films), COMMIT_TITLES):
@@ -81,7 +82,7 @@ class _Harvest:
         return self.job.finish(self.run_log, summary, f"castmine mine --lake {self.job.args.lake}")
 
     def _to_do(self) -> list[FilmFile]:
-        """Films whose file, settings or code are new; an unchanged stamp saves reading the file."""
+        """Films whose address, size or time, settings or code are new; what is not saves reading the file."""
         tasks = [self._task(film, None) for film in self.films]
         todo = {task.title_id for task in self.run_log.to_do(tasks, self.job.args.force)}
         return [film for film in self.films if film.title_id in todo]
@@ -97,6 +98,34 @@ class _Harvest:
             probed = self._each(rows, spark_udfs.probe_films, spark_udfs.PROBED, **fixed).toPandas()
         found = {row["title_id"]: row for row in probed.to_dict("records")}
         return [{**found[film.title_id], "file": film, "uri": film.uri} for film in films]
+
+    def _with_new_content(self, films: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Leave out films that were only touched or moved: the same bytes, harvested by the same settings and code."""
+        if self.job.args.force:
+            return films
+        current, last = runs.harvested(self.job.lake), runs.latest(self.job.lake, "harvest")
+        same = {}
+        for film in films:
+            row = last.get(film["title_id"])
+            if row is None or film["error"] or current.get(film["title_id"]) != row["run_id"]:
+                continue
+            task = runs.Task(film["title_id"], json.loads(str(row["input_versions"])), film["content_hash"])
+            if runs.why_again(task, row, self.version, CODE_VERSION) is None:
+                same[film["title_id"]] = film["uri"]
+                shutil.rmtree(Path(self.staging, film["film_key"]), ignore_errors=True)
+        if same:
+            self._move(same)
+        return [film for film in films if film["title_id"] not in same]
+
+    def _move(self, addresses: dict[str, str]) -> None:
+        """Correct the uri of titles whose film lies elsewhere now."""
+        made, lake = table("titles"), self.job.lake
+        rows = [row.asDict() for row in lake.rows("titles", list(addresses)).collect()]
+        moved = [{**row, "uri": addresses[row["title_id"]]} for row in rows if row["uri"] != addresses[row["title_id"]]]
+        if moved:
+            values = [tuple(row[name] for name in made.names) for row in moved]
+            frame = self.job.spark.createDataFrame(values, made.schema)
+            lake.replace(made, frame, [row["title_id"] for row in moved])
 
     def _known_hashes(self, films: list[FilmFile]) -> list[str | None]:
         last = runs.latest(self.run_log.lake, "harvest")

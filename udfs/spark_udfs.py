@@ -50,7 +50,7 @@ def probe_films(batches: Iterator[pd.DataFrame], staging: str, version: str) -> 
             known = row.content_hash if isinstance(row.content_hash, str) else None
             film = video.probe(row.uri)
             content = known or video.content_hash(row.uri)
-            key = stable_id(content, version)
+            key = stable_id(row.title_id, content, version)  # a second title of the same bytes is work of its own
             _stage(Path(staging, key, "index.parquet"), _index_table(film))
             yield _frame(
                 PROBED,

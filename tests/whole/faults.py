@@ -107,8 +107,19 @@ def test_other_settings_killed_half_way(finished: Path, copied: Path, films, tmp
     assert lakes.uncommitted(copied) == {}
 
 
+def test_seven_partitions(spark, finished: Path, films, tmp_path):
+    before = spark.conf.get("spark.sql.shuffle.partitions")
+    spark.conf.set("spark.sql.shuffle.partitions", "7")
+    try:
+        assert castmine("run", *films, "--lake", tmp_path / "lake", *PIECES) == 0
+    finally:
+        spark.conf.set("spark.sql.shuffle.partitions", before)
+    assert lakes.differences(tmp_path / "lake", finished) == []
+
+
 def test_one_core_and_one_partition(finished: Path, films, tmp_path):
     words = ["run", *films, "--lake", tmp_path / "lake", *PIECES, "--master", "local[1]"]
+    words += ["--set", "spark.spark.sql.shuffle.partitions=1"]
     program(words, tmp_path)
     assert lakes.differences(tmp_path / "lake", finished) == []
 

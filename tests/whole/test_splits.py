@@ -1,18 +1,17 @@
-"""The same film gives the same rows, however the work is split."""
+"""The same film gives the same rows, however the work is split: small cases. More in test_standalone.py, faults.py."""
 
 from __future__ import annotations
 
-from pathlib import Path
+import shutil
 
+from jobs import harvest
 from tests.whole import lakes
-from tests.whole.conftest import PIECES, castmine
+from tests.whole.conftest import castmine
 
 
-def test_seven_partitions(spark, finished: Path, films, tmp_path):
-    before = spark.conf.get("spark.sql.shuffle.partitions")
-    spark.conf.set("spark.sql.shuffle.partitions", "7")
-    try:
-        assert castmine("run", *films, "--lake", tmp_path / "lake", *PIECES) == 0
-    finally:
-        spark.conf.set("spark.sql.shuffle.partitions", before)
-    assert lakes.differences(tmp_path / "lake", finished) == []
+def test_two_titles_of_the_same_bytes_in_two_commits(spark, nobody, tmp_path, monkeypatch):
+    monkeypatch.setattr(harvest, "COMMIT_TITLES", 1)
+    shutil.copy(nobody, tmp_path / "again.mp4")
+    assert castmine("harvest", nobody, tmp_path / "again.mp4", "--lake", tmp_path / "lake") == 0
+    first, second = lakes.rows(tmp_path / "lake", "shots").to_pylist()
+    assert {**first, "title_id": "nobody"} == second

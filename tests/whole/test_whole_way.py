@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +63,20 @@ def test_the_same_command_again_writes_nothing(finished: Path, films):
     assert castmine("run", *films, "--lake", finished, *PIECES) == 0
     assert lakes.versions(finished) == before
     assert _sheets(finished) == sheets
+
+
+def test_a_film_that_only_moved_is_not_done_again(finished: Path, copied: Path, nobody, tmp_path):
+    shutil.copy(nobody, tmp_path / "nobody.mp4")
+    assert castmine("harvest", tmp_path / "nobody.mp4", "--lake", copied, *PIECES) == 0
+    assert castmine("mine", "--lake", copied) == 0
+    before, after = lakes.versions(finished), lakes.versions(copied)
+    assert {name for name, version in after.items() if version != before[name]} == {"titles"}
+    (row,) = lakes.rows(copied, "titles", [NOBODY]).to_pylist()
+    assert row["uri"] == str(tmp_path / "nobody.mp4")
+    assert lakes.differences(copied, finished, but=["titles.uri"]) == []
+    assert castmine("harvest", tmp_path / "nobody.mp4", "--lake", copied, *PIECES) == 0
+    assert lakes.versions(copied) == after
+    assert list((copied / "_staging").rglob("*.parquet")) == []
 
 
 def _sheets(lake: Path) -> dict[str, int]:
