@@ -1,4 +1,4 @@
-"""Tables for people: drawn on a terminal, plain aligned text where output goes elsewhere."""
+"""Tables for people: fitted to a terminal, plain aligned text where output goes elsewhere."""
 
 from __future__ import annotations
 
@@ -10,18 +10,23 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
+FOLDED = 12  # letters of a cell that stay on one line
+
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], out: TextIO | None = None) -> None:
     """Print rows of values under their column names. Numbers stand right, None is an empty cell.
 
-    Whatever a cell holds, it is shown as text on one line: control characters and markup in it do nothing.
+    On a terminal too narrow for the columns, each row is printed as a list of names and values. Whatever a cell holds,
+    it is shown as text on one line: control characters and markup in it do nothing.
     """
     out = out or sys.stdout
     right = [_is_numeric([row[i] for row in rows]) for i in range(len(columns))]
     cells = [[_one_line(value) for value in row] for row in rows]
     names = [_one_line(name) for name in columns]
     console = Console(file=out, highlight=False)
-    if console.is_terminal:
+    if console.is_terminal and _least_width(names, cells) > console.width:
+        _list(console, names, cells)
+    elif console.is_terminal:
         _draw(console, names, cells, right)
     else:
         _align(out, names, cells, right)
@@ -34,6 +39,22 @@ def _draw(console: Console, names: list[str], cells: list[list[str]], right: lis
     for row in cells:
         table.add_row(*map(Text, row))
     console.print(table)
+
+
+def _list(console: Console, names: list[str], cells: list[list[str]]) -> None:
+    for number, row in enumerate(cells, start=1):
+        listed = RichTable(box=None, pad_edge=False, show_header=False, title=f"row {number}", title_justify="left")
+        listed.add_column(style="bold", no_wrap=True)
+        listed.add_column(overflow="fold")
+        for name, text in zip(names, row, strict=True):
+            listed.add_row(Text(name), Text(text))
+        console.print(listed)
+
+
+def _least_width(names: list[str], cells: list[list[str]]) -> int:
+    """Width at which no name is cut and no cell is folded into less than FOLDED letters."""
+    widest = [max((len(row[i]) for row in cells), default=0) for i in range(len(names))]
+    return sum(max(len(name), min(width, FOLDED)) + 1 for name, width in zip(names, widest, strict=True))
 
 
 def _align(out: TextIO, names: list[str], cells: list[list[str]], right: list[bool]) -> None:
