@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from conf.errors import UsageError
 
@@ -22,7 +22,7 @@ from conf.errors import UsageError
 class Section(BaseModel):
     """Settings of one job."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     def hash(self) -> str:
         """16 hex digits of everything that changes this job's results."""
@@ -110,6 +110,11 @@ class ClusterSettings(Section):
     min_quality: float = Field(0.25, ge=0, le=1, description="tracks below it are attached, never deciding")
     attach_margin: float = Field(0.05, ge=0, description="least lead over the second character to attach a weak track")
 
+    @field_validator("characters", mode="before")
+    @classmethod
+    def _plain_number(cls, value: Any) -> Any:
+        return str(value) if isinstance(value, int) else value  # YAML reads 12 as a number
+
     def bounds(self) -> tuple[int | None, int | None, int | None]:
         """`characters` as (exact, least, most); None where nothing was said."""
         if self.characters is None:
@@ -161,7 +166,12 @@ def load(conf_file: str | Path | None = None, assignments: Sequence[str] = ()) -
             problems.append(f"--set {assignment}: expected job.key=value, such as harvest.device=cuda")
             continue
         job, _, name = key.partition(".")
-        values = _merged(values, {job: {name: text if job == "spark" else yaml.safe_load(text)}})
+        try:
+            value = text if job == "spark" else yaml.safe_load(text)
+        except yaml.YAMLError:
+            problems.append(f"--set {assignment}: the value cannot be read as YAML")
+            continue
+        values = _merged(values, {job: {name: value}})
     settings: Settings | None = None
     try:
         settings = Settings.model_validate(values)
@@ -182,6 +192,8 @@ def _rules_across_fields(settings: Settings) -> list[str]:
         problems.append("harvest.low_score: must not be above harvest.min_score")
     if harvest.max_piece_s < harvest.piece_s:
         problems.append("harvest.max_piece_s: must not be below harvest.piece_s")
+    if not harvest.max_gap_s <= harvest.seam_s <= harvest.piece_s:
+        problems.append("harvest.seam_s: must be from harvest.max_gap_s to harvest.piece_s")
     _, least, most = settings.cluster.bounds()
     if least is not None and most is not None and most < least:
         problems.append(f"cluster.characters: {settings.cluster.characters}: the least is more than the most")
@@ -193,7 +205,7 @@ def _rules_across_fields(settings: Settings) -> list[str]:
 def _read(path: Path) -> dict[str, Any]:
     try:
         values = yaml.safe_load(path.read_text()) or {}
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UsageError(f"--conf {path}: cannot be read as YAML: {error}") from error
     if not isinstance(values, dict):
         raise UsageError(f"--conf {path}: expected sections such as 'harvest:', found a {type(values).__name__}")

@@ -82,11 +82,11 @@ def scan_films(batches: Iterator[pd.DataFrame], staging: str, settings: HarvestS
         try:
             if not file.exists():
                 film = _index(staging, row.film_key)
-                lead = max(0, row.start - round(shots.SCAN_LEAD_S * film.fps))
+                lead = max(0, row.start - shots.SCAN_LEAD)
                 seen = video.frames(row.uri, film, lead, row.end, width=shots.SCAN_WIDTH)
                 _stage(
                     file,
-                    _scan_table(shots.scan(seen, row.start, film.fps, settings.shot_threshold, settings.min_shot_s)),
+                    _scan_table(shots.scan(seen, row.start, settings.shot_threshold)),
                 )
             yield _frame(STAGED, row.title_id, row.start, row.end - row.start, None)
         except FilmError as error:
@@ -158,7 +158,7 @@ def _piece_table(row: Any, film: video.Film, staging: str, settings: HarvestSett
             decoded += 1
             yield frame
 
-    table = piece.piece_faces(counted(), parts, cut.end, _models(settings), rules)
+    table = piece.piece_faces(counted(), parts, _models(settings), rules)
     said = {"end": str(cut.end), "wanted": str(len(wanted)), "decoded": str(decoded)}
     return table.replace_schema_metadata(said)
 
@@ -218,7 +218,7 @@ def _film_faces(staging: str, film_key: str, film: video.Film, settings: Harvest
     ]
     numbers = assemble.number_tracks(reduced, settings.min_track_faces)
     pieces = (pq.read_table(file).to_pandas() for file in files)
-    return assemble.track_faces(pieces, numbers, [end for _, end in bounds], film.times)
+    return assemble.track_faces(pieces, numbers, film.times)
 
 
 def _pieces(staging: str, film_key: str) -> list[Path]:

@@ -88,12 +88,12 @@ def number_tracks(pieces: list[PieceTracks], min_faces: int) -> list[pd.DataFram
 
 
 def track_faces(
-    pieces: Iterable[pd.DataFrame], numbers: list[pd.DataFrame], ends: list[int], times: np.ndarray
+    pieces: Iterable[pd.DataFrame], numbers: list[pd.DataFrame], times: np.ndarray
 ) -> Iterator[pd.DataFrame]:
     """The film's faces, piece by piece, ordered by (track_id, frame) inside each.
 
     Args:
-        pieces: tables of SCHEMA as DataFrames. numbers: from `number_tracks`. ends: not looked at.
+        pieces: tables of SCHEMA as DataFrames. numbers: from `number_tracks`.
         times: (n_frames + 1,) seconds of each frame.
     Yields:
         SCHEMA's columns with track_id and time_s in the place of local_id, and last_piece of `number_tracks`.

@@ -136,12 +136,12 @@ def frames_to_detect(shot: Shot, stride: int) -> np.ndarray:
     return np.union1d(wanted, [shot.end - 1] if shot.ends else []).astype(np.int32)
 
 
-def piece_faces(frames: Iterable[Frame], shots: list[Shot], end: int, models: Faces, rules: Rules) -> pa.Table:
+def piece_faces(frames: Iterable[Frame], shots: list[Shot], models: Faces, rules: Rules) -> pa.Table:
     """Detect, track and embed the faces of one piece.
 
     Args:
         frames: those of `frames_to_detect` of all the shots that decode, in order.
-        shots: in order. end: the piece's end; not looked at, as the overlap behind it is treated alike.
+        shots: in order.
     Returns:
         Rows of SCHEMA ordered by local_id and frame. Memory: a batch of frames, one face crop (37 kB) a track, and
         `EMBED_AT_ONCE` more.
@@ -150,7 +150,7 @@ def piece_faces(frames: Iterable[Frame], shots: list[Shot], end: int, models: Fa
     tables, next_id = [], 0
     which = {int(frame): i for i, shot in enumerate(shots) for frame in frames_to_detect(shot, rules.stride)}
     for index, group in groupby(found, key=lambda f: which[f.frame]):
-        rows = _shot_faces(group, shots[index].shot_id, next_id, end, models, rules)
+        rows = _shot_faces(group, shots[index].shot_id, next_id, models, rules)
         next_id += len(set(rows.column("local_id").to_pylist()))
         tables.append(rows)
     return pa.concat_tables(tables) if tables else SCHEMA.empty_table()
@@ -167,9 +167,7 @@ def _found(frames: Iterable[Frame], models: Faces, rules: Rules) -> Iterator[_Fo
             yield _Found(frame.number, faces.boxes[keep], faces.scores[keep], landmarks, align(frame.image, landmarks))
 
 
-def _shot_faces(
-    found: Iterable[_Found], shot_id: int, first_id: int, end: int, models: Faces, rules: Rules
-) -> pa.Table:
+def _shot_faces(found: Iterable[_Found], shot_id: int, first_id: int, models: Faces, rules: Rules) -> pa.Table:
     tracker = track.ShotTracker(rules.min_score, rules.max_gap)
     samples = _Samples(models, rules.embed_every)
     offsets, count = {}, 0

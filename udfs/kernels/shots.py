@@ -1,7 +1,7 @@
 """Shots of a film: cuts by PySceneDetect, and threads of shots that return to one camera set-up.
 
 A film is scanned in ranges (`scan`), so that a long one is not one task's work; `join_shots` puts the ranges together.
-Each range is scanned from `SCAN_LEAD_S` before its start: whether there is a cut shows in the frames around it.
+Each range is scanned from `SCAN_LEAD` frames before its start: whether there is a cut shows in the frames around it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from scenedetect.detectors import AdaptiveDetector
 from udfs.kernels.video import Frame
 
 SCAN_WIDTH = 256  # PySceneDetect's own working size; wider finds no more cuts
-SCAN_LEAD_S = 2.0
+SCAN_LEAD = 5  # frames: as many as the detector looks at
 RATE = 25.0  # the detector wants to know one; no result depends on it
 SIGNATURE = (16, 9)  # columns, rows of the picture that stands for a camera set-up
 FLAT = 4.0  # grey levels; frames with less contrast (black, white) look alike and say nothing
@@ -47,13 +47,12 @@ class Shots(NamedTuple):
     thread: np.ndarray
 
 
-def scan(frames: Iterable[Frame], start: int, fps: float, threshold: float, min_shot_s: float) -> Scan:
+def scan(frames: Iterable[Frame], start: int, threshold: float) -> Scan:
     """Find the cuts in the frames of one range; frames before `start` only lead in.
 
     The source of the rule is PySceneDetect's AdaptiveDetector: a frame whose content changes `threshold` times more
     than its four neighbours'. It looks at nothing else, so ranges find what a scan of the whole film would: the
-    shortest shot (`min_shot_s`) is left to `join_shots`, which sees all cuts, and a constant rate (not `fps`) serves to
-    count frames.
+    shortest shot is left to `join_shots`, which sees all cuts.
     """
     detector = AdaptiveDetector(adaptive_threshold=threshold, min_scene_len=0)
     cuts: list[int] = []

@@ -108,7 +108,7 @@ def _rows(found: track.Tracked, seen: list[Face], shot_id: int, first_id: int) -
 def with_track_ids(pieces: list[pd.DataFrame], cuts: list[piece.Cut]) -> list[pd.DataFrame]:
     reduced = [assemble.piece_tracks(rows, cut.start, cut.end, SEAM) for rows, cut in zip(pieces, cuts, strict=True)]
     numbers = assemble.number_tracks(reduced, MIN_FACES)
-    return list(assemble.track_faces(pieces, numbers, [cut.end for cut in cuts], TIMES))
+    return list(assemble.track_faces(pieces, numbers, TIMES))
 
 
 def assembled(

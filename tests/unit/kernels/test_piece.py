@@ -135,14 +135,14 @@ def harvest(long_film, models) -> Harvest:
     @functools.cache
     def faces_of(cut: piece.Cut) -> pd.DataFrame:
         frames, shots = decoded(long_film, cut), piece.shots_in(cut, *SHOTS)
-        return piece.piece_faces(frames, shots, cut.end, models, RULES).to_pandas()
+        return piece.piece_faces(frames, shots, models, RULES).to_pandas()
 
     def run(cuts: list[piece.Cut]) -> tuple[pd.DataFrame, pd.DataFrame]:
         pieces = [faces_of(cut) for cut in cuts]
         reduced = [assemble.piece_tracks(rows, c.start, c.end, SEAM) for rows, c in zip(pieces, cuts, strict=True)]
         times = video.probe(long_film).times
         numbers = assemble.number_tracks(reduced, 3)
-        faces = list(assemble.track_faces(pieces, numbers, [cut.end for cut in cuts], times))
+        faces = list(assemble.track_faces(pieces, numbers, times))
         return pd.concat(faces), pd.concat(list(assemble.summarise_tracks(iter(faces), times)))
 
     return run
@@ -198,7 +198,7 @@ def embedded(faces: pd.DataFrame) -> pd.DataFrame:
 def test_rows_of_a_piece(long_film, models):
     cut = piece.Cut(0, 120, 120)
     frames, shots = decoded(long_film, cut), piece.shots_in(cut, *SHOTS)
-    table = piece.piece_faces(iter(frames), shots, 120, models, RULES)
+    table = piece.piece_faces(iter(frames), shots, models, RULES)
     assert table.schema.equals(piece.SCHEMA)
     rows = table.to_pandas()
     assert rows[["local_id", "frame"]].equals(rows.sort_values(["local_id", "frame"])[["local_id", "frame"]])
@@ -224,30 +224,28 @@ def test_the_batch_has_no_effect(long_film, models, batch):
     cut = piece.Cut(120, 168, 168)
     frames, shots = decoded(long_film, cut), piece.shots_in(cut, *SHOTS)
     rules = piece.Rules(**{**RULES.__dict__, "batch": batch})
-    assert piece.piece_faces(frames, shots, 168, models, rules).equals(
-        piece.piece_faces(frames, shots, 168, models, RULES)
-    )
+    assert piece.piece_faces(frames, shots, models, rules).equals(piece.piece_faces(frames, shots, models, RULES))
 
 
 def test_faces_too_small_or_too_weak_are_not_there(long_film, models):
     cut = piece.Cut(120, 168, 168)
     frames, shots = decoded(long_film, cut), piece.shots_in(cut, *SHOTS)
     for change in ({"min_face_px": 1000.0}, {"min_score": 0.99, "low_score": 0.98}):
-        assert len(piece.piece_faces(frames, shots, 168, models, piece.Rules(**{**RULES.__dict__, **change}))) == 0
+        assert len(piece.piece_faces(frames, shots, models, piece.Rules(**{**RULES.__dict__, **change}))) == 0
 
 
 def test_a_piece_without_frames_or_faces(models):
     shots = [piece.Shot(0, 0, 0, 10, True)]
-    nothing = piece.piece_faces([], shots, 10, models, RULES)
+    nothing = piece.piece_faces([], shots, models, RULES)
     assert (len(nothing), nothing.schema) == (0, piece.SCHEMA)
     grey = [Frame(number, np.full((360, 640, 3), 90, np.uint8)) for number in (0, 2, 4, 6, 8, 9)]
-    assert piece.piece_faces(grey, shots, 10, models, RULES).equals(piece.SCHEMA.empty_table())
+    assert piece.piece_faces(grey, shots, models, RULES).equals(piece.SCHEMA.empty_table())
 
 
 def test_missing_frames_are_bridged(long_film, models):
     cut = piece.Cut(120, 168, 168)
     frames, shots = decoded(long_film, cut), piece.shots_in(cut, *SHOTS)
-    rows = piece.piece_faces([f for f in frames if not 130 <= f.number < 140], shots, 168, models, RULES).to_pandas()
+    rows = piece.piece_faces([f for f in frames if not 130 <= f.number < 140], shots, models, RULES).to_pandas()
     assert rows.local_id.unique().tolist() == [0]
     assert rows.frame.tolist() == list(range(120, 168))
     assert not rows.detected[(rows.frame >= 129) & (rows.frame < 140)].any()

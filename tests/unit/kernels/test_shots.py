@@ -12,7 +12,7 @@ from udfs.kernels import shots, video
 from udfs.kernels.video import Frame
 
 MIN_SHOT = 10
-LEAD = 48
+LEAD = shots.SCAN_LEAD
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def pictures(small_film) -> list[Frame]:
 
 
 def scanned(pictures: list[Frame], ranges: list[tuple[int, int]]) -> list[tuple[int, shots.Scan]]:
-    return [(a, shots.scan(pictures[max(0, a - LEAD) : b], a, 24.0, 3.0, 0.4)) for a, b in ranges]
+    return [(a, shots.scan(pictures[max(0, a - LEAD) : b], a, 3.0)) for a, b in ranges]
 
 
 def found(pictures: list[Frame], bounds: list[int], min_shot: int = MIN_SHOT, back: int = 6) -> shots.Shots:
@@ -91,7 +91,7 @@ def test_frames_that_do_not_decode_are_bridged(pictures):
 
 
 def scanned_by_number(pictures: list[Frame], ranges: list[tuple[int, int]]) -> list[tuple[int, shots.Scan]]:
-    return [(a, shots.scan([p for p in pictures if a - LEAD <= p.number < b], a, 24.0, 3.0, 0.4)) for a, b in ranges]
+    return [(a, shots.scan([p for p in pictures if a - LEAD <= p.number < b], a, 3.0)) for a, b in ranges]
 
 
 def test_a_range_without_a_frame_says_nothing(pictures):
@@ -105,18 +105,12 @@ def test_a_range_without_a_frame_says_nothing(pictures):
 
 
 def test_no_frame_one_frame_and_nothing_decoded():
-    nothing = shots.scan([], 0, 24.0, 3.0, 0.4)
+    nothing = shots.scan([], 0, 3.0)
     assert all(len(column) == 0 for column in shots.join_shots([], 0, 10, 6, 0.1))
     assert [column.tolist() for column in shots.join_shots([(0, nothing)], 50, 10, 6, 0.1)] == [[0], [50], [0]]
-    one = shots.scan([Frame(0, np.full((9, 16, 3), 7, np.uint8))], 0, 24.0, 3.0, 0.4)
+    one = shots.scan([Frame(0, np.full((9, 16, 3), 7, np.uint8))], 0, 3.0)
     assert one.frame.tolist() == [0]
     assert [column.tolist() for column in shots.join_shots([(0, one)], 1, 10, 6, 0.1)] == [[0], [1], [0]]
-
-
-@pytest.mark.parametrize("fps", [1e-6, 0.5, 24.0, 1e6])
-def test_the_rate_does_not_matter(pictures, fps):
-    scan = shots.scan(pictures[:80], 0, fps, 3.0, 0.4)
-    assert scan.frame.tolist() == [0, 36, 65]
 
 
 # --- threads ---------------------------------------------------------------------------------------------------------
