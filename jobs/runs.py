@@ -61,7 +61,7 @@ class Run:
 
     def to_do(self, tasks: Iterable[Task], force: bool = False) -> list[Task]:
         """The tasks whose last run is not an `ok` one with the same inputs, settings and code."""
-        last = {} if force else self._done_before()[self.job]
+        last = {} if force else newest_of(self._done_before())
         return [
             task for task in tasks if why_again(task, last.get(task.title_id), self.settings_hash, self.code_version)
         ]
@@ -198,16 +198,19 @@ def evaluated(lake: Lake) -> dict[str, str]:
 
 
 def _finished(lake: Lake, made_by: Sequence[str], titles: Sequence[str] | None, what: str) -> dict[str, str]:
-    rows: dict[str, dict[str, object]] = {}
-    for of_job in latest_of(lake, made_by).values():
-        for title, row in of_job.items():
-            rows[title] = newest(rows.get(title), row)
+    rows = newest_of(latest_of(lake, made_by))
     return _chosen({t: str(row["run_id"]) for t, row in rows.items() if row["status"] == "ok"}, titles, what)
 
 
-def newest(*rows: dict[str, object] | None) -> dict[str, object]:
-    """The newest of some rows of one title; those that are not there are None, but not all."""
-    return max((row for row in rows if row), key=lambda row: (row["ended_at"], row["run_id"]))
+def newest_of(found: Newest) -> dict[str, dict[str, object]]:
+    """title_id -> the newest of its rows, whichever job they are of."""
+    rows: dict[str, dict[str, object]] = {}
+    for of_job in found.values():
+        for title, row in of_job.items():
+            before = rows.get(title)
+            if before is None or (row["ended_at"], row["run_id"]) > (before["ended_at"], before["run_id"]):
+                rows[title] = row
+    return rows
 
 
 def _chosen(found: dict[str, str], titles: Sequence[str] | None, what: str) -> dict[str, str]:

@@ -46,7 +46,6 @@ class Stage:
 
 
 Stages = dict[str, Stage]  # by name
-Last = Mapping[str, Mapping[str, dict[str, Any]]]
 Films = Mapping[str, Mapping[str, Any]]
 
 
@@ -81,7 +80,7 @@ def main(
 # --- stages -------------------------------------------------------------------------------------------------
 
 
-def title_stages(last: Last, films: Films, adapters: Mapping[str, str], settings: Settings) -> dict[str, Stages]:
+def title_stages(last: runs.Newest, films: Films, adapters: Mapping[str, str], settings: Settings) -> dict[str, Stages]:
     """How far each title is.
 
     Args:
@@ -90,8 +89,7 @@ def title_stages(last: Last, films: Films, adapters: Mapping[str, str], settings
         adapters: embedder -> the adapter that clustering would take now.
     """
     stages: dict[str, Stages] = {}
-    for title in sorted({*last["harvest"], *last["import"]}):
-        source = runs.newest(last["harvest"].get(title), last["import"].get(title))
+    for title, source in sorted(runs.newest_of({job: last[job] for job in runs.HARVESTS}).items()):
         mined, cast, film = last["mine"].get(title), last["cluster"].get(title), films.get(title, {})
         made = {"harvest": _harvest_stage(title, source, film, settings)}
         task = runs.Task(title, {"harvest": str(source["run_id"])})

@@ -96,5 +96,7 @@ def test_a_title_that_is_not_there_is_named_with_those_that_are(done):
 def test_the_newest_of_harvest_and_import_is_what_is_there(lake):
     for job in ("harvest", "import"):
         run = runs.begin(lake, job, "s", 1, clock)
-        run.commit([runs.Done(runs.Task("a", {}))])
+        run.commit([runs.Done(runs.Task("a", {"file": "f"} if job == "harvest" else {"tracks": "t"}))])
     assert runs.harvested(lake) == {"a": run.run_id}
+    again = runs.begin(lake, "harvest", "s", 1, clock)
+    assert again.to_do([runs.Task("a", {"file": "f"})])  # what the import replaced is to be harvested again
