@@ -17,6 +17,7 @@ from tests.whole.conftest import PIECES, castmine, cut
 from tests.whole.processes import run_and_kill, started
 from udfs import assets
 
+pytestmark = pytest.mark.timeout(2 * 3600)
 Moment = Callable[[], bool]
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pyspark
 
-LIMIT_S = 240
+LIMIT_S = 600
 LOOK_S = 0.02
 SPARK_HOME = Path(pyspark.__file__).parent
 
