@@ -40,7 +40,7 @@ $(BIN)/uv:
 
 $(VENV)/.castmine: $(BIN)/uv $(PINS)
 	@sh conf/setup/check_host.sh
-	@echo "installing castmine into $(VENV): about 3 GB to download where nothing is cached, 2 to 5 minutes"
+	@echo "installing castmine into $(VENV): about 4 GB to download where nothing is cached, 2 to 5 minutes"
 ifeq ($(GPU),)
 	$(UV) -e .
 else

@@ -209,7 +209,7 @@ def _read(path: Path) -> dict[str, Any]:
         raise UsageError(f"--conf {path}: cannot be read as YAML: {error}") from error
     if not isinstance(values, dict):
         raise UsageError(f"--conf {path}: expected sections such as 'harvest:', found a {type(values).__name__}")
-    return values
+    return {section: said for section, said in values.items() if said is not None}  # `harvest:` with nothing under it
 
 
 def _preset(name: str) -> dict[str, Any]:

@@ -66,6 +66,12 @@ def test_an_empty_file_changes_nothing(tmp_path):
     assert load(write(tmp_path, "# only a comment\n")) == Settings()
 
 
+def test_a_section_with_nothing_under_it_changes_nothing(tmp_path):
+    assert load(write(tmp_path, "harvest:\n  # detect_fps: 24\ncluster:\n  min_quality: 0.5\n")) == load(
+        None, ["cluster.min_quality=0.5"]
+    )
+
+
 def test_values_are_read_as_yaml():
     made = load(None, ["report.blur=true", "cluster.characters=8-15", "harvest.device='cuda'", "train.held_out=0.5"])
     assert (made.report.blur, made.cluster.characters, made.harvest.device, made.train.held_out) == (
