@@ -18,6 +18,19 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from conf.errors import UsageError
 
+TrainingMethod = Literal[
+    "mvcorr",
+    "imptriplet",
+    "bcl",
+    "tsiam",
+    "ssiam",
+    "cross_entropy",
+    "ldml",
+    "contrastive",
+    "triplet",
+    "prototypical",
+]
+
 
 class Section(BaseModel):
     """Settings of one job."""
@@ -83,7 +96,7 @@ class MineSettings(Section):
 class TrainSettings(Section):
     """Mined tracklets to an adapter (methods cards 3 to 5)."""
 
-    method: Literal["mvcorr", "imptriplet"] = Field("imptriplet", description="the loss and its published settings")
+    method: TrainingMethod = Field("imptriplet", description="the loss and its published settings")
     preset: Literal["auto", "paper", "small"] = Field(
         "auto", description="paper: as published; small: for hundreds of rows; auto: small below `small_rows` rows"
     )

@@ -16,10 +16,9 @@ from typing import Any
 import pandas as pd
 from pyspark.sql import SparkSession
 
-from conf.errors import UsageError
 from conf.tables import table
 from jobs import cli, runs
-from jobs.films import MANIFESTS
+from jobs.truth import read_truth
 from udfs import spark_udfs
 
 CODE_VERSION = 1
@@ -57,26 +56,6 @@ def main(
         for title, found in figures.items():
             job.progress.say(f"{title}: {said(found)}")
         return job.finish(run, {"job": "evaluate", "figures": figures})
-
-
-def read_truth(file: Path, titles: Sequence[str] | None) -> pd.DataFrame:
-    """A truth file as title_id, label and track_id or frame, x, y, w, h. Raises UsageError for what it lacks."""
-    if file.suffix.lower() not in MANIFESTS:
-        raise UsageError(f"--truth {file}: a truth file ends in .csv or .parquet")
-    try:
-        truth = MANIFESTS[file.suffix.lower()](file)
-    except Exception as error:  # a reader's errors are of many kinds, and all mean the same here
-        raise UsageError(f"--truth {file}: cannot be read: {error}") from error
-    if "title_id" not in truth:
-        if titles is None or len(titles) != 1:
-            raise UsageError(f"--truth {file}: has no title_id column; name its one title with --titles ID")
-        truth = truth.assign(title_id=titles[0])
-    needed = ["title_id", "label", "track_id"] if "track_id" in truth else ["title_id", "label", "frame", *"xywh"]
-    if missing := [name for name in needed if name not in truth]:
-        raise UsageError(f"--truth {file}: needs label and track_id, or label, frame, x, y, w, h; missing: {missing}")
-    if bad := [name for name in needed if truth[name].isna().any()]:
-        raise UsageError(f"--truth {file}: empty values in {', '.join(bad)}")
-    return truth[needed] if titles is None else truth.loc[truth.title_id.isin(titles), needed]
 
 
 def said(figures: dict[str, float]) -> str:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import re
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from urllib.parse import unquote
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -24,6 +26,7 @@ CONFLICTS = (
     *("DELTA_CONCURRENT", "DELTA_PROTOCOL_CHANGED", "DELTA_METADATA_CHANGED"),
     "DELTA_CREATE_TABLE_WITH_NON_EMPTY_LOCATION",
 )
+UNDIVIDED = str(2**50)  # bytes; as cost of opening a file, it also keeps two files out of one partition
 RETRIES = 6  # another writer's commit at the same moment; each retry waits twice as long
 COMMITTED = ("ok", "failed")  # a failed title's row of `titles` counts: it says why
 MADE_FROM = {"mine": "harvest", "cluster": "mine"}  # whose rows a job's rows are about, as in its runs' input_versions
@@ -90,6 +93,22 @@ class Lake:
             return found
         counted = F.broadcast(self.counted(made.written_by))
         return found.join(counted, ["run_id", "title_id"], "left_semi").select(*found.columns)
+
+    def whole_titles(self, name: str, titles: Sequence[str]) -> DataFrame:
+        """The rows of a table that count, each title's together in one partition, and where possible without a shuffle.
+
+        Jobs write a title's rows with one task, so they lie in one file: each file is read by one task, undivided. Only
+        where another program has cut a title into several files are rows shuffled by title.
+        """
+        lake = self.apart()
+        for option in ("maxPartitionBytes", "openCostInBytes"):
+            lake.spark.conf.set(f"spark.sql.files.{option}", UNDIVIDED)
+        found = lake.rows(name, titles)
+        folders = re.findall(r"/title_id=([^/]+)/", " ".join(found.inputFiles()))
+        files = Counter(unquote(unquote(folder)) for folder in folders)  # escaped by Hive's rules, then as a URI
+        if all(files[title] <= 1 for title in titles):
+            return found
+        return found.repartition("title_id").sortWithinPartitions("title_id")
 
     def counted(self, job: str) -> DataFrame:
         """run_id and title_id of the runs whose rows count, for the tables that `job` writes."""

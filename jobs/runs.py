@@ -66,6 +66,19 @@ class Run:
             task for task in tasks if why_again(task, last.get(task.title_id), self.settings_hash, self.code_version)
         ]
 
+    def did_before(self, task: Task) -> bool:
+        """Whether any run, not only the last, ended well with the same inputs, settings and code."""
+        rows = self.lake.raw("runs").where((F.col("job") == self.job) & (F.col("status") == "ok"))
+        same = {
+            "title_id": task.title_id,
+            "input_versions": _as_json(task.inputs),
+            "settings_hash": self.settings_hash,
+            "code_version": self.code_version,
+        }
+        for name, value in same.items():
+            rows = rows.where(F.col(name) == value)
+        return not rows.isEmpty()
+
     def writes(self, tasks: Iterable[Task]) -> None:
         """Say that the rows of these titles are about to be replaced, table by table.
 

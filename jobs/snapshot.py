@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import pandas as pd
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.window import Window
@@ -19,34 +20,49 @@ from conf.errors import TooLittleData, UsageError
 from conf.ids import stable_id
 from conf.settings import TrainSettings
 from jobs.lake import Lake
-from training.snapshot import Snapshot, write_rows
+from training.presets import kind
+from training.snapshot import NOBODY, Kind, Snapshot, write_rows
 from udfs import spark_udfs
 
 ROWS_PER_GROUP = 1024
 ROWS_PER_FILE = 8 * ROWS_PER_GROUP
 TITLES_TO_SPLIT = 4  # with fewer, whole titles cannot be held out and shots are
-SOURCES = ("titles", "tracks", "cannot_links", "tracklets", "hard_negatives")
+SOURCES = ("titles", "tracks", "faces", "cannot_links", "tracklets", "hard_negatives")
+
+
+FACES = 8  # of a track in a snapshot of faces
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Identities from a truth file: whose file it is, and (title_id, track_id, label) rows."""
+
+    source: str
+    rows: pd.DataFrame
 
 
 @dataclass(frozen=True)
 class Selection:
     """What a snapshot is made of, before it is written."""
 
-    rows: DataFrame  # part, title_id, track_id, views, negative, has_negative
-    n_tracklets: int
+    rows: DataFrame  # part, title_id, track_id, views, negative, has_negative, label
+    kind: Kind
+    n_views: int
+    n_negatives: int
     dim: int
     embedder_sha256: str
     split: str
+    labels: Labels | None
 
 
-def write(lake: Lake, titles: Sequence[str], settings: TrainSettings) -> Snapshot:
+def write(lake: Lake, titles: Sequence[str], settings: TrainSettings, labels: Labels | None = None) -> Snapshot:
     """Write the snapshot of these titles, or find the one that is there with the same rows.
 
     Raises:
         TooLittleData: no track that can train. UsageError: the titles have more than one embedder.
     """
     versions: dict[str, int | str] = {name: lake.version(name) for name in SOURCES}
-    selection = select(lake, titles, settings)
+    selection = select(lake, titles, settings, labels)
     selection.rows.persist()  # read three times: hashed, counted and written
     try:
         return _written(lake, selection, versions)
@@ -70,7 +86,9 @@ def _written(lake: Lake, selection: Selection, versions: dict[str, int | str]) -
     snapshot = Snapshot(
         folder=folder,
         fingerprint=found,
-        n_tracklets=selection.n_tracklets,
+        kind=selection.kind,
+        n_views=selection.n_views,
+        n_negatives=selection.n_negatives,
         dim=selection.dim,
         base_embedder_sha256=selection.embedder_sha256,
         rows_train=total["train"],
@@ -79,13 +97,18 @@ def _written(lake: Lake, selection: Selection, versions: dict[str, int | str]) -
         titles_train=tuple(sorted(title for part, title in counts if part == "train")),
         titles_dev=tuple(sorted(title for part, title in counts if part == "dev")),
         source_versions=versions,
+        labels=_names(selection.labels),
+        labels_from=selection.labels.source if selection.labels else None,
     )
     snapshot.save()
     return Snapshot.open(folder)
 
 
-def select(lake: Lake, titles: Sequence[str], settings: TrainSettings) -> Selection:
-    """The rows that may train: long enough tracks with M tracklets, with their hard negative where its link passes."""
+def select(lake: Lake, titles: Sequence[str], settings: TrainSettings, labels: Labels | None = None) -> Selection:
+    """The rows that may train: long enough tracks with their views, their negative where its link passes, their label.
+
+    Raises: as `write`.
+    """
     films = lake.rows("titles", titles)
     embedders = [row.asDict() for row in films.select("embedder_sha256", "embedding_dim").distinct().collect()]
     if len(embedders) > 1:
@@ -95,39 +118,79 @@ def select(lake: Lake, titles: Sequence[str], settings: TrainSettings) -> Select
         )
     if not embedders:
         raise TooLittleData("no title is mined")
+    dim, wanted = int(embedders[0]["embedding_dim"]), kind(settings.method)
+    tracks = _trainable(lake, titles, settings, films)
+    if wanted == "tracklets":
+        rows, n_views = _of_tracklets(lake, titles, tracks)
+        n_negatives = 1
+    else:
+        rows, n_views, n_negatives = _of_faces(lake, titles, tracks, settings.seed), FACES, FACES
+    nothing = F.array_repeat(F.lit(0.0).cast("float"), n_negatives * dim)
+    rows = rows.withColumn("has_negative", F.col("negative").isNotNull())
+    rows = rows.withColumn("negative", F.coalesce("negative", nothing))
+    split, held_out = _held_out(titles, settings)
+    columns = ("part", "title_id", "track_id", "views", "negative", "has_negative", "label")
+    return Selection(
+        rows=_labelled(rows, labels)
+        .withColumn("part", F.when(held_out, F.lit("dev")).otherwise(F.lit("train")))
+        .select(*columns),
+        kind=wanted,
+        n_views=n_views,
+        n_negatives=n_negatives,
+        dim=dim,
+        embedder_sha256=str(embedders[0]["embedder_sha256"]),
+        split=split,
+        labels=labels,
+    )
+
+
+def _of_tracklets(lake: Lake, titles: Sequence[str], tracks: DataFrame) -> tuple[DataFrame, int]:
+    """title_id, track_id, shot_id, views, negative (or null) of the tracks with all M tracklets; and M."""
     mined = lake.rows("tracklets", titles).where("role <> 'face'")
-    n_tracklets = mined.agg(F.max("rank")).first()[0]
-    if n_tracklets is None:
+    last = mined.agg(F.max("rank")).first()[0]
+    if last is None:
         raise TooLittleData("no track has enough embedded faces for Algorithm 1")
     ordered = F.expr("transform(array_sort(collect_list(struct(rank, embedding))), x -> x.embedding)")
     views = mined.groupBy("title_id", "track_id").agg(F.flatten(ordered).alias("views"), F.count("*").alias("n"))
-    views = views.where(F.col("n") == n_tracklets + 1).drop("n")
+    views = views.where(F.col("n") == last + 1).drop("n")
     negatives = lake.rows("hard_negatives", titles).select(
-        "title_id", "track_id", "negative_track_id", F.col("embedding").alias("found")
+        "title_id", "track_id", "negative_track_id", F.col("embedding").alias("negative")
     )
-    rows = views.join(_trainable(lake, titles, settings, films), ["title_id", "track_id"]).join(
-        negatives, ["title_id", "track_id"], "left"
-    )
-    dim = int(embedders[0]["embedding_dim"])
-    passes = F.coalesce(F.array_contains("partners", F.col("negative_track_id")), F.lit(False))
-    rows = rows.withColumn("has_negative", passes)
-    nothing = F.array_repeat(F.lit(0.0).cast("float"), dim)
-    rows = rows.withColumn("negative", F.when(F.col("has_negative"), F.col("found")).otherwise(nothing))
-    split, held_out = _held_out(titles, settings)
-    columns = ("part", "title_id", "track_id", "views", "negative", "has_negative")
-    return Selection(
-        rows.withColumn("part", F.when(held_out, F.lit("dev")).otherwise(F.lit("train"))).select(*columns),
-        int(n_tracklets) + 1,
-        dim,
-        str(embedders[0]["embedder_sha256"]),
-        split,
-    )
+    rows = views.join(tracks, ["title_id", "track_id"]).join(negatives, ["title_id", "track_id"], "left")
+    passes = F.array_contains("partners", F.col("negative_track_id"))
+    return rows.withColumn("negative", F.when(passes, F.col("negative"))), int(last) + 1
+
+
+def _of_faces(lake: Lake, titles: Sequence[str], tracks: DataFrame, seed: int) -> DataFrame:
+    """title_id, track_id, shot_id, views, negative (or null): faces of each track, and of one of its partners."""
+    faces = lake.whole_titles("faces", titles).where("embedding IS NOT NULL")
+    faces = faces.select("title_id", "track_id", "frame", "embedding")
+    sampled = faces.mapInArrow(functools.partial(spark_udfs.spread_faces, n=FACES), spark_udfs.SPREAD)
+    # any partner will do, but the same one in every run
+    drawn = f"array_min(transform(partners, p -> struct(xxhash64(title_id, track_id, p, {seed}) AS hash, p AS track)))"
+    rows = sampled.join(tracks, ["title_id", "track_id"]).withColumn("partner", F.expr(f"{drawn}.track"))
+    theirs = sampled.select("title_id", F.col("track_id").alias("partner"), F.col("views").alias("negative"))
+    return rows.join(theirs, ["title_id", "partner"], "left")
+
+
+def _labelled(rows: DataFrame, labels: Labels | None) -> DataFrame:
+    if labels is None:
+        return rows.withColumn("label", F.lit(NOBODY).cast("bigint"))
+    number = {name: place for place, name in enumerate(_names(labels))}
+    listed = labels.rows.assign(label=labels.rows.label.astype(str).map(number))
+    listed = rows.sparkSession.createDataFrame(listed[["title_id", "track_id", "label"]])
+    return rows.join(F.broadcast(listed), ["title_id", "track_id"], "left").fillna(NOBODY, ["label"])
+
+
+def _names(labels: Labels | None) -> tuple[str, ...]:
+    return tuple(sorted(set(labels.rows.label.astype(str)))) if labels else ()
 
 
 def fingerprint(selection: Selection, counts: dict[tuple[str, str], tuple[int, str]]) -> str:
     """Hash of the rows, whatever their order: a sum of row hashes per part and title, beside what they mean."""
     listed = [f"{part} {title} {n} {total}" for (part, title), (n, total) in sorted(counts.items())]
-    return stable_id(selection.n_tracklets, selection.dim, selection.embedder_sha256, selection.split, *listed)
+    meaning = (selection.kind, selection.n_views, selection.dim, selection.embedder_sha256, selection.split)
+    return stable_id(*meaning, *_names(selection.labels), *listed)
 
 
 def _trainable(lake: Lake, titles: Sequence[str], settings: TrainSettings, films: DataFrame) -> DataFrame:
@@ -157,7 +220,7 @@ def _held_out(titles: Sequence[str], settings: TrainSettings) -> tuple[str, Colu
 
 def _counts(rows: DataFrame) -> dict[tuple[str, str], tuple[int, str]]:
     """(part, title_id) -> rows, and the sum of their hashes."""
-    of_row = F.xxhash64("track_id", "views", "negative", "has_negative").cast("decimal(38,0)")
+    of_row = F.xxhash64("track_id", "views", "negative", "has_negative", "label").cast("decimal(38,0)")
     counted = rows.groupBy("part", "title_id").agg(F.count("*").alias("n"), F.sum(of_row).alias("total")).collect()
     return {(row["part"], row["title_id"]): (int(row["n"]), str(row["total"])) for row in counted}
 

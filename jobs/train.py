@@ -3,32 +3,42 @@
 Writes a pinned snapshot of the mined tables, trains on it, judges the adapter on held-out tracks against the raw
 embedding, and registers it: `ready`, `not_better`, or `skipped` where there is too little to train on.
 
-  castmine train --lake ./lake [--set train.method=imptriplet]
+  castmine train --lake ./lake
+  castmine train --lake ./lake --method imptriplet mvcorr bcl      several, and a table of how they did
+  castmine train --lake ./lake --method bcl --labels truth.csv     title_id, track_id, label: BCL and its rivals
   castmine train --lake ./lake --set train.launcher=horovod --set train.processes=2
+
+Without labels: mvcorr, imptriplet, bcl (from automatic pairs), tsiam, ssiam.
+With labels: bcl, cross_entropy, ldml, contrastive, triplet, prototypical.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from pathlib import Path
+from typing import Any, get_args
 
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from conf.errors import TooLittleData
+from conf.errors import TooLittleData, UsageError
 from conf.ids import stable_id
-from conf.settings import TrainSettings
+from conf.settings import TrainingMethod, TrainSettings
 from conf.tables import table
 from jobs import cli, runs, snapshot
 from jobs.lake import Lake
+from jobs.text_table import print_table
+from jobs.truth import read_truth
 from training.launchers import launch
-from training.presets import plan
+from training.presets import LABELLED, plan
 from training.snapshot import Snapshot
 
-CODE_VERSION = 1  # raise it when the same snapshot and settings give another adapter
+CODE_VERSION = 2  # raise it when the same snapshot and settings give another adapter
 CORPUS = ""  # the title_id of a run over the whole corpus
+COMPARED = ("method", "adapter", "status", "auc_raw", "auc", "close_auc_raw", "close_auc", "why not ready")
 
 
 def main(
@@ -39,23 +49,64 @@ def main(
     run_id: str | None = None,
 ) -> int:
     """`castmine train`."""
-    args = cli.parser(__doc__ or "", "train").parse_args(argv)
+    parser = cli.parser(__doc__ or "", "train")
+    parser.add_argument(
+        "--method", nargs="+", choices=get_args(TrainingMethod), metavar="NAME", help="one or several, see above"
+    )
+    parser.add_argument("--labels", metavar="FILE", help="csv or parquet with title_id, track_id, label")
+    args = parser.parse_args(argv)
+    labels = _read_labels(Path(args.labels), args.titles) if args.labels else None
     with cli.opened(args, "train", spark, clock, run_id) as job:
-        settings = job.settings.train
-        run = job.begin("train", settings.hash(), CODE_VERSION)
+        methods = args.method or [job.settings.train.method]
+        if labels is None and (lost := [name for name in methods if name in LABELLED]):
+            raise UsageError(f"--method {' '.join(lost)}: needs identities; name a truth file with --labels")
         mined = runs.mined(job.lake, args.titles)
-        task = runs.Task(CORPUS, {"mine": stable_id(*(f"{title} {made}" for title, made in mined.items()))})
-        if not run.to_do([task], args.force):
-            job.progress.say("train: nothing to do; the adapter of these tracks and settings is registered")
-            return job.finish(run, {"job": "train", "adapter_id": None, "status": "unchanged"})
-        row = _trained(job, list(mined), settings)
-        known = job.lake.raw("adapters").where(F.col("adapter_id") == row["adapter_id"]).count()
-        if not known:
-            job.lake.append(table("adapters"), [row])
-        run.commit([runs.Done(task, 1)])
-        job.progress.say(f"train: adapter {row['adapter_id']} is {row['status']}: {row['reason'] or said(row)}")
-        summary = {"job": "train", "adapter_id": row["adapter_id"], "status": row["status"], "reason": row["reason"]}
-        return job.finish(run, summary, f"castmine cluster --lake {args.lake}")
+        ended = [_one(job, method, mined, labels) for method in methods]
+        if len(methods) > 1 and not args.json:
+            _compare(job.lake, [row["adapter_id"] for row in ended])
+        summary = {"job": "train", **ended[0]} if len(ended) == 1 else {"job": "train", "adapters": ended}
+        return job.finish(None, summary, f"castmine cluster --lake {args.lake}")
+
+
+def _one(
+    job: cli.Job, method: TrainingMethod, mined: dict[str, str], labels: snapshot.Labels | None
+) -> dict[str, str | None]:
+    """Train and register one method's adapter, unless that was done before with the same tracks and settings."""
+    settings = job.settings.train.model_copy(update={"method": method})
+    run = job.begin("train", settings.hash(), CODE_VERSION)
+    inputs = {"mine": stable_id(*(f"{title} {made}" for title, made in mined.items()))}
+    task = runs.Task(CORPUS, {**inputs, **({"labels": labels.source} if labels else {})})
+    if not job.args.force and run.did_before(task):
+        job.progress.say(f"train: nothing to do; {method} of these tracks and settings is registered")
+        return {"adapter_id": None, "status": "unchanged", "reason": None}
+    row = _trained(job, list(mined), settings, labels)
+    if job.lake.raw("adapters").where(F.col("adapter_id") == row["adapter_id"]).isEmpty():
+        job.lake.append(table("adapters"), [row])
+    run.commit([runs.Done(task, 1)])
+    job.progress.say(f"train: adapter {row['adapter_id']} is {row['status']}: {row['reason'] or said(row)}")
+    return {name: row[name] for name in ("adapter_id", "status", "reason")}
+
+
+def _read_labels(file: Path, titles: Sequence[str] | None) -> snapshot.Labels:
+    truth = read_truth(file, titles, "--labels")
+    if "track_id" not in truth:
+        raise UsageError(f"--labels {file}: training needs track_id; boxes on frames are for castmine evaluate")
+    if truth.duplicated(["title_id", "track_id"]).any():
+        raise UsageError(f"--labels {file}: a track has two labels")
+    return snapshot.Labels(f"{file.name} {hashlib.sha256(file.read_bytes()).hexdigest()[:12]}", truth)
+
+
+def _compare(lake: Lake, adapter_ids: Sequence[str | None]) -> None:
+    """A line for each adapter, in the order of their training."""
+    found = {row["adapter_id"]: row for row in lake.raw("adapters").collect() if row["adapter_id"] in adapter_ids}
+    rows = []
+    for adapter in adapter_ids:
+        if row := found.get(adapter):
+            figures = json.loads(row["metrics"])
+            shown = [round(figures[name], 4) if name in figures else None for name in COMPARED[3:7]]
+            rows.append([row["method"], adapter, row["status"], *shown, row["reason"]])
+    if rows:
+        print_table(COMPARED, rows)
 
 
 def adapter_id(snapshot_fingerprint: str, settings: TrainSettings) -> str:
@@ -69,12 +120,14 @@ def said(row: dict[str, Any]) -> str:
     return ", ".join(f"{name} {value:.4g}" for name, value in sorted(metrics.items()) if "auc" in name)
 
 
-def _trained(job: cli.Job, titles: list[str], settings: TrainSettings) -> dict[str, Any]:
+def _trained(
+    job: cli.Job, titles: list[str], settings: TrainSettings, labels: snapshot.Labels | None
+) -> dict[str, Any]:
     """Snapshot, train, judge; too little data is a result, not an error."""
     found: Snapshot | None = None
     try:
         with job.progress.step("writing the training snapshot"):
-            found = snapshot.write(job.lake, titles, settings)
+            found = snapshot.write(job.lake, titles, settings, labels)
         chosen = plan(settings, found)
     except TooLittleData as error:
         return register(job.lake, titles, settings, found, {"status": "skipped", "reason": str(error)}, job.clock())
@@ -115,6 +168,7 @@ def register(
         "scope": "corpus" if len(titles) != 1 else titles[0],
         "split": json.dumps(held_out, sort_keys=True),
         "metrics": json.dumps(result.get("metrics") or {}, sort_keys=True),
+        "labels_from": result.get("labels_from"),
         "status": result["status"],
         "reason": result.get("reason"),
         "uri": result.get("uri"),

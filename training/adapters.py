@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from conf.errors import ModelError
+from conf.settings import TrainingMethod
 from training.networks import Network, build
 
 
@@ -25,7 +26,7 @@ class Card(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    method: str
+    method: TrainingMethod
     settings: dict[str, Any]
     network: Network
     in_dim: int
@@ -33,6 +34,8 @@ class Card(BaseModel):
     base_embedder_sha256: str
     snapshot_fingerprint: str
     source_versions: dict[str, int | str]
+    labels_from: str | None = Field(None, description="whose labels it was trained on; None for none")
+    threshold: float | None = Field(None, description="squared distance at which complete linkage stops, if learned")
 
 
 class Adapter:

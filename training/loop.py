@@ -10,25 +10,26 @@ from typing import Literal
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from conf.errors import CastmineError
 from training.adapters import Adapter, Card, apply
 from training.collective import Alone, Collective
-from training.methods import METHODS, Method
+from training.methods import Method, method_of
 from training.networks import start_linear
-from training.presets import Plan
+from training.presets import Plan, kind
 from training.readers import Reader, Rows
-from training.readers.petastorm import PetastormReader
 from training.snapshot import Snapshot
 from training.verification import Verification, verify
 
+DROP_EPOCHS = 10  # after so many the rate falls, where a plan says by how much
 EVALUATION_ROWS = 4096  # rows of the development set embedded at a time
 AS_GOOD_AS_PERFECT = 0.999  # a few pairs of thousands; no reason to turn down an adapter
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """One line of the curve; `train_loss` is the mean over the epoch's steps."""
+    """One line of the curve; `train_loss` is the mean over the epoch's steps, `dev_loss` the method's `score`."""
 
     epoch: int
     train_loss: float
@@ -82,13 +83,12 @@ def train(
     """
     collective = collective or Alone()
     with _reproducible(plan.seed):
-        kind = METHODS[plan.method]
-        reader = PetastormReader(snapshot, plan.batch, plan.seed, kind.triplets, collective.rank, collective.size)
-        method = kind(plan, snapshot.dim, snapshot.n_tracklets, collective)
+        reader = Reader(snapshot, plan.batch, plan.seed, plan.needs, collective.rank, collective.size)
+        method = method_of(plan, snapshot, collective)
         _start(method, plan, reader, collective)
         torch.manual_seed(plan.seed + 1 + collective.rank)  # dropout draws of their own for every process
         curve, best_epoch = _fit(method, plan, reader, collective, progress)
-    adapter = Adapter(_card(snapshot, plan), method.networks[0].state_dict())
+    adapter = Adapter(_card(snapshot, plan, method), method.networks[0].state_dict())
     return _judged(adapter, reader.development(), curve, best_epoch)
 
 
@@ -107,7 +107,7 @@ def _reproducible(seed: int) -> Iterator[None]:
 
 def _start(method: Method, plan: Plan, reader: Reader, collective: Collective) -> None:
     """Linear networks start from the first batch's principal axes; then every process starts from rank 0's weights."""
-    if plan.network.linear:
+    if plan.network.layer == "linear":
         views = collective.gather(next(reader.epoch(0)).views, "start.views")
         for network in method.networks:
             start_linear(network, views.flatten(0, 1))
@@ -120,14 +120,19 @@ def _fit(
     method: Method, plan: Plan, reader: Reader, collective: Collective, progress: Progress | None
 ) -> tuple[list[Epoch], int]:
     """Train until the development loss stops falling and leave the weights of its lowest value in `method`."""
-    optimiser = torch.optim.SGD(method.parameters(), lr=plan.learning_rate, momentum=plan.momentum)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: 1 / (1 + plan.decay * step))
+    groups = [{"params": list(part.parameters())} for part in (method.networks, method.loss)]
+    optimiser = torch.optim.SGD(groups, lr=plan.learning_rate, momentum=plan.momentum)
     stop = EarlyStopping(plan.patience, plan.min_delta)
+    done = 0
     curve: list[Epoch] = []
     lowest, best_epoch, best = float("inf"), -1, method.state_dict()
     for number in range(plan.max_epochs):
-        steps = [_step(method, rows, optimiser, schedule, collective) for rows in reader.epoch(number)]
-        epoch = Epoch(number, float(np.mean(steps)), _development_loss(method, reader.development(), collective))
+        losses = []
+        for rows in reader.epoch(number):
+            _set_rates(optimiser, plan, number, done)
+            losses.append(_step(method, rows, optimiser, collective))
+            done += 1
+        epoch = Epoch(number, float(np.mean(losses)), _development_score(method, reader.development(), collective))
         if not np.isfinite([epoch.train_loss, epoch.dev_loss]).all():
             raise CastmineError(f"training diverged: the loss of epoch {number} is not a finite number")
         curve.append(epoch)
@@ -141,43 +146,51 @@ def _fit(
     return curve, best_epoch
 
 
-def _step(
-    method: Method,
-    rows: Rows,
-    optimiser: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LRScheduler,
-    collective: Collective,
-) -> float:
+def _set_rates(optimiser: torch.optim.Optimizer, plan: Plan, epoch: int, steps: int) -> None:
+    """The rates of the networks' and of the loss's parameters in this epoch, after so many steps in all."""
+    rate = plan.learning_rate / (1 + plan.decay * steps) * plan.drop ** (epoch // DROP_EPOCHS)
+    networks, loss = optimiser.param_groups
+    networks["lr"] = rate
+    loss["lr"] = 0.0 if epoch < plan.loss_waits else rate * plan.loss_rate
+
+
+def _step(method: Method, rows: Rows, optimiser: torch.optim.Optimizer, collective: Collective) -> float:
     """One step on one global batch, of which `rows` is this process's part; returns the global loss."""
     method.train()
     optimiser.zero_grad()
     loss = backward(method, rows, collective)
     optimiser.step()
-    schedule.step()
     return loss
 
 
 def backward(method: Method, rows: Rows, collective: Collective) -> float:
     """Leave the gradient of the global batch's loss in the parameters, on every process; returns that loss."""
-    loss = method.loss(collective.gather(method.embed(rows), "outputs"))
+    loss = method.loss_of(collective.gather(method.embed(rows), "outputs"), _beside(method, rows, collective))
     loss.backward()
-    gradients = [parameter.grad for parameter in method.parameters() if parameter.grad is not None]
+    # those of the loss's own parameters are the global ones already: everyone evaluates the same loss
+    gradients = [parameter.grad for parameter in method.networks.parameters() if parameter.grad is not None]
     added = collective.sum(torch.cat([gradient.flatten() for gradient in gradients]), "gradients")
     for gradient, total in zip(gradients, added.split([gradient.numel() for gradient in gradients]), strict=True):
         gradient.copy_(total.view_as(gradient))
     return loss.item()
 
 
+def _beside(method: Method, rows: Rows, collective: Collective) -> Tensor | None:
+    beside = method.beside(rows)
+    return None if beside is None else collective.gather(beside, "beside")
+
+
 @torch.no_grad()
-def _development_loss(method: Method, rows: Rows, collective: Collective) -> float:
-    """Loss of the whole held-out part; rank 0's, so that all processes stop at the same epoch."""
+def _development_score(method: Method, rows: Rows, collective: Collective) -> float:
+    """Score of the whole held-out part; rank 0's, so that all processes stop at the same epoch."""
     method.eval()
     starts = range(0, len(rows), EVALUATION_ROWS)
     outputs = torch.cat([method.embed(rows[start : start + EVALUATION_ROWS]) for start in starts])
-    return collective.broadcast(method.loss(outputs).reshape(1), "development").item()
+    score = method.score(outputs, method.beside(rows))
+    return collective.broadcast(torch.tensor([score], dtype=torch.float64), "development").item()
 
 
-def _card(snapshot: Snapshot, plan: Plan) -> Card:
+def _card(snapshot: Snapshot, plan: Plan, method: Method) -> Card:
     return Card(
         method=plan.method,
         settings=plan.model_dump(mode="json"),
@@ -187,6 +200,8 @@ def _card(snapshot: Snapshot, plan: Plan) -> Card:
         base_embedder_sha256=snapshot.base_embedder_sha256,
         snapshot_fingerprint=snapshot.fingerprint,
         source_versions=snapshot.source_versions,
+        labels_from=snapshot.labels_from if plan.needs == "label" else None,
+        threshold=method.threshold(),
     )
 
 
@@ -194,6 +209,10 @@ def _judged(adapter: Adapter, held_out: Rows, curve: list[Epoch], best_epoch: in
     """Compare the adapter with the raw embeddings on the held-out rows."""
     sha256 = adapter.card.base_embedder_sha256
     views, negative = held_out.views.numpy(), held_out.negative.numpy()
+    if kind(adapter.card.method) == "faces":  # two halves of a track against the mean of the other track's faces
+        half = views.shape[1] // 2
+        views = np.stack([views[:, :half].mean(axis=1), views[:, half:].mean(axis=1)], axis=1)
+    negative = negative.mean(axis=1)
     n, m, d = views.shape
     raw = verify(_unit(views), _unit(negative), held_out.has_negative.numpy(), held_out.title.numpy())
     adapted = verify(

@@ -3,51 +3,74 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
 
 import torch
+from sklearn.cluster import AgglomerativeClustering
+from sklearn.metrics import v_measure_score
 from torch import Tensor, nn
+from torch.nn.functional import normalize
 
+from conf.settings import TrainingMethod
 from training.collective import Collective
+from training.losses.ball_cluster import BallCluster, TrackBalls
 from training.losses.imptriplet import ImpTriplet
+from training.losses.labelled import Contrastive, CrossEntropy, Ldml, Prototypical, Triplet
 from training.losses.mvcorr import MvCorr
+from training.losses.siamese import SSiam, TSiam
 from training.networks import build
 from training.presets import Plan
 from training.readers import Rows
+from training.snapshot import Snapshot
 
 
 class Method(nn.Module, ABC):
     """What the training loop asks of a method; the module holds all weights that are trained.
 
-    Args:
-        in_dim: width of the base embedder.
-        views: M, tracklets per row.
     Attributes:
-        triplets: whether it learns from rows with a hard negative alone.
         networks: the first becomes the adapter.
-        loss: (N, V, out_dim) outputs of the global batch, or of the whole development set -> scalar.
+        loss: (N, ...) outputs of the global batch, or of the whole development set, and what `beside` says of its rows
+            -> scalar. Its own parameters get the same gradient on every process.
     """
 
-    triplets: ClassVar[bool]
     networks: nn.ModuleList
     loss: nn.Module
 
-    def __init__(self, plan: Plan, in_dim: int, views: int, collective: Collective) -> None:
+    def __init__(self, plan: Plan, snapshot: Snapshot, collective: Collective) -> None:
         super().__init__()
+        self.networks = nn.ModuleList([build(plan.network, snapshot.dim, collective, name="shared")])
 
     @abstractmethod
     def embed(self, rows: Rows) -> Tensor:
-        """(n, V, out_dim) outputs of the rows of this process."""
+        """(n, ...) outputs of the rows of this process."""
+
+    def beside(self, rows: Rows) -> Tensor | None:
+        """(n, ...) what the loss wants to know of the rows beside their outputs."""
+        return None
+
+    def score(self, outputs: Tensor, beside: Tensor | None) -> float:
+        """How far the development set is from what it should be; the weights of the lowest score are kept."""
+        return self.loss_of(outputs, beside).item()
+
+    def loss_of(self, outputs: Tensor, beside: Tensor | None) -> Tensor:
+        return self.loss(outputs) if beside is None else self.loss(outputs, beside)
+
+    def threshold(self) -> float | None:
+        """The squared distance of unit outputs at which complete linkage stops, where the method learns one."""
+        return None
+
+    def _one(self, x: Tensor) -> Tensor:
+        """The network on the last axis of (..., D)."""
+        return self.networks[0](x.flatten(0, -2)).unflatten(0, x.shape[:-1])
 
 
 class MvCorrMethod(Method):
     """M branches that share no weights, one per view; the anchor's becomes the adapter (card 4)."""
 
-    triplets = False
-
-    def __init__(self, plan: Plan, in_dim: int, views: int, collective: Collective) -> None:
-        super().__init__(plan, in_dim, views, collective)
-        branches = (build(plan.network, in_dim, collective, name=f"branch{view}") for view in range(views))
+    def __init__(self, plan: Plan, snapshot: Snapshot, collective: Collective) -> None:
+        super().__init__(plan, snapshot, collective)
+        branches = (
+            build(plan.network, snapshot.dim, collective, name=f"branch{view}") for view in range(snapshot.n_views)
+        )
         self.networks = nn.ModuleList(branches)
         self.loss = MvCorr(**plan.loss)
 
@@ -58,16 +81,120 @@ class MvCorrMethod(Method):
 class ImpTripletMethod(Method):
     """One network for anchor, first hard positive and hard negative; batch norm runs over all three (card 3)."""
 
-    triplets = True
-
-    def __init__(self, plan: Plan, in_dim: int, views: int, collective: Collective) -> None:
-        super().__init__(plan, in_dim, views, collective)
-        self.networks = nn.ModuleList([build(plan.network, in_dim, collective, name="shared")])
+    def __init__(self, plan: Plan, snapshot: Snapshot, collective: Collective) -> None:
+        super().__init__(plan, snapshot, collective)
         self.loss = ImpTriplet(**plan.loss)
 
     def embed(self, rows: Rows) -> Tensor:
-        triplets = torch.stack([rows.views[:, 0], rows.views[:, 1], rows.negative], dim=1)
-        return self.networks[0](triplets.flatten(0, 1)).unflatten(0, (-1, 3))
+        return self._one(torch.cat([rows.views[:, :2], rows.negative[:, :1]], dim=1))
 
 
-METHODS: dict[str, type[Method]] = {"mvcorr": MvCorrMethod, "imptriplet": ImpTripletMethod}
+class TSiamMethod(Method):
+    """Two random faces of a track, and one of a track that it is cannot-linked to (card 9)."""
+
+    def __init__(self, plan: Plan, snapshot: Snapshot, collective: Collective) -> None:
+        super().__init__(plan, snapshot, collective)
+        self.loss = TSiam(**plan.loss)
+
+    def embed(self, rows: Rows) -> Tensor:
+        faces, (first, step, third) = rows.views.shape[1], rows.draw.T
+        second = first % faces + 1 + step % (faces - 1)  # any but the first
+        chosen = [_picked(rows.views, first), _picked(rows.views, second), _picked(rows.negative, third)]
+        return self._one(torch.stack(chosen, dim=1))
+
+    def beside(self, rows: Rows) -> Tensor:
+        return rows.has_negative
+
+
+class SSiamMethod(Method):
+    """One random face of each track; pairs come from sorted distances (card 9)."""
+
+    def __init__(self, plan: Plan, snapshot: Snapshot, collective: Collective) -> None:
+        super().__init__(plan, snapshot, collective)
+        self.loss = SSiam(**plan.loss)
+
+    def embed(self, rows: Rows) -> Tensor:
+        return self.networks[0](self.beside(rows))
+
+    def beside(self, rows: Rows) -> Tensor:
+        return _picked(rows.views, rows.draw[:, 0])
+
+
+class TrackBallsMethod(Method):
+    """BCL from automatic pairs: all sampled faces of a track, and of one that it is cannot-linked to (card 7)."""
+
+    loss: TrackBalls
+
+    def __init__(self, plan: Plan, snapshot: Snapshot, collective: Collective) -> None:
+        super().__init__(plan, snapshot, collective)
+        self.loss = TrackBalls(**plan.loss)
+
+    def embed(self, rows: Rows) -> Tensor:
+        return self._one(torch.stack([rows.views, rows.negative], dim=1))
+
+    def beside(self, rows: Rows) -> Tensor:
+        return rows.has_negative
+
+    def threshold(self) -> float:
+        return self.loss.ball.threshold()
+
+
+class LabelledMethod(Method):
+    """A random face of each track and its identity; held-out tracks by the mean of their faces (cards 7 and 8).
+
+    Kept are the weights with the best V-measure of complete linkage on the held-out tracks: at the threshold for BCL,
+    at the true number of identities for its rivals, which have none.
+    """
+
+    def __init__(self, plan: Plan, snapshot: Snapshot, collective: Collective) -> None:
+        super().__init__(plan, snapshot, collective)
+        identities = len(snapshot.labels)
+        self.loss = {
+            "bcl": lambda: BallCluster(**plan.loss),
+            "cross_entropy": lambda: CrossEntropy(plan.network.out_dim, identities),
+            "ldml": lambda: Ldml(**plan.loss),
+            "contrastive": lambda: Contrastive(**plan.loss),
+            "triplet": lambda: Triplet(**plan.loss),
+            "prototypical": lambda: Prototypical(),
+        }[plan.method]()
+
+    def embed(self, rows: Rows) -> Tensor:
+        faces = _picked(rows.views, rows.draw[:, 0]) if self.training else normalize(rows.views.mean(dim=1), dim=1)
+        return self.networks[0](faces)[:, None]
+
+    def beside(self, rows: Rows) -> Tensor:
+        return rows.label
+
+    def score(self, outputs: Tensor, beside: Tensor | None) -> float:
+        """1 - V-measure."""
+        assert beside is not None
+        unit = normalize(outputs[:, 0], dim=1).double().numpy()
+        threshold = self.threshold()
+        cut = {"n_clusters": len(beside.unique())} if threshold is None else {"n_clusters": None}
+        reach = None if threshold is None else threshold**0.5
+        tree = AgglomerativeClustering(linkage="complete", distance_threshold=reach, **cut)
+        return 1 - float(v_measure_score(beside.numpy(), tree.fit_predict(unit)))
+
+    def threshold(self) -> float | None:
+        return self.loss.ball.threshold() if isinstance(self.loss, BallCluster) else None
+
+
+def _picked(views: Tensor, number: Tensor) -> Tensor:
+    """(N, D): of each row's (N, V, D) views the one that a random number names."""
+    return views[torch.arange(len(views)), number % views.shape[1]]
+
+
+METHODS: dict[TrainingMethod, type[Method]] = {
+    "mvcorr": MvCorrMethod,
+    "imptriplet": ImpTripletMethod,
+    "tsiam": TSiamMethod,
+    "ssiam": SSiamMethod,
+    "bcl": LabelledMethod,
+    **dict.fromkeys(("cross_entropy", "ldml", "contrastive", "triplet", "prototypical"), LabelledMethod),
+}
+
+
+def method_of(plan: Plan, snapshot: Snapshot, collective: Collective) -> Method:
+    """The plan's method; BCL without labels is the one on automatic pairs."""
+    kind = TrackBallsMethod if plan.method == "bcl" and plan.needs != "label" else METHODS[plan.method]
+    return kind(plan, snapshot, collective)

@@ -1,12 +1,9 @@
-"""The networks of card 5 (C1, C2, C3), the small one, and batch normalisation over all processes.
-
-Every layer is dense -> batch norm -> ReLU, also the last; dropout follows the inner ones. The paper's text has batch
-norm after the ReLU, the code that made the released models before it: `norm_first` says which.
-"""
+"""The adapter networks: C1 to C3 (card 5), BCL's (card 7), two that start as the identity; and a synced batch norm."""
 
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -16,15 +13,20 @@ from training.collective import Alone, Collective
 
 
 class Network(BaseModel):
-    """Shape of one branch; the input width comes from the embedder."""
+    """Shape of one branch; the input width comes from the embedder.
+
+    A layer is a dense one and what follows it: batch norm and ReLU (`norm_relu`, as in the code that made the released
+    models; also after the last layer), the two in the order of the paper's text (`relu_norm`), a ReLU between layers
+    alone (`relu`), or nothing, not even a bias (`linear`). Dropout follows inner layers.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     widths: tuple[int, ...] = Field(min_length=1, description="outputs of each dense layer")
-    linear: bool = Field(False, description="dense layers alone: no bias, batch norm, ReLU or dropout")
+    layer: Literal["norm_relu", "relu_norm", "relu", "linear"] = "norm_relu"
     dropout: float = Field(0.2, ge=0, lt=1, description="share of inner outputs dropped while training")
-    norm_first: bool = Field(True, description="batch norm before the ReLU")
+    residual: bool = Field(False, description="the layers' output is added to their input; they start as zero")
 
     @property
     def out_dim(self) -> int:
@@ -34,6 +36,7 @@ class Network(BaseModel):
 C1 = Network(name="C1", widths=(512, 256))
 C2 = Network(name="C2", widths=(1024, 512))
 C3 = Network(name="C3", widths=(1024, 512, 256))
+BALL = Network(name="ball", widths=(256, 128, 64, 64), layer="relu", dropout=0.0)
 
 
 def small(out_dim: int) -> Network:
@@ -43,7 +46,12 @@ def small(out_dim: int) -> Network:
     below the raw embedding. A linear map starts where the embedder ended (see `start_linear`), so that stopping early
     means staying close to it, and a map without a shift keeps the meaning of the cosine.
     """
-    return Network(name="small", widths=(out_dim,), linear=True, dropout=0.0)
+    return Network(name="small", widths=(out_dim,), layer="linear", dropout=0.0)
+
+
+def residual(in_dim: int) -> Network:
+    """The embedding and a correction of it by one hidden layer; before training the correction is 0."""
+    return Network(name="residual", widths=(512, in_dim), layer="relu", dropout=0.0, residual=True)
 
 
 class SyncedBatchNorm(nn.Module):
@@ -79,28 +87,52 @@ class SyncedBatchNorm(nn.Module):
         return (x - mean) * torch.rsqrt(variance + self.eps) * self.scale + self.shift
 
 
+class Residual(nn.Sequential):
+    """Layers whose output is added to their input."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + super().forward(x)
+
+
 def build(network: Network, in_dim: int, collective: Collective | None = None, name: str = "") -> nn.Sequential:
     """The network's layers with a Glorot-uniform start from torch's random state.
 
     Args:
         in_dim: width of the base embedder.
         name: tells the batch norms of several branches apart in collective calls.
+    Raises:
+        ValueError: a residual network whose outputs are not as wide as its input.
     """
+    if network.residual and network.out_dim != in_dim:
+        raise ValueError(f"a residual network of {network.out_dim} outputs cannot be added to an input of {in_dim}")
     collective = collective or Alone()
-    layers = nn.Sequential()
+    layers = Residual() if network.residual else nn.Sequential()
     widths = (in_dim, *network.widths)
     for depth, (inputs, outputs) in enumerate(pairwise(widths)):
-        dense = nn.Linear(inputs, outputs, bias=not network.linear)
+        dense = nn.Linear(inputs, outputs, bias=network.layer != "linear")
         nn.init.xavier_uniform_(dense.weight)
+        if dense.bias is not None:
+            nn.init.zeros_(dense.bias)
         layers.append(dense)
-        if network.linear:
-            continue
-        nn.init.zeros_(dense.bias)
-        norm = SyncedBatchNorm(outputs, collective, f"{name}.{depth}")
-        layers.extend([norm, nn.ReLU()] if network.norm_first else [nn.ReLU(), norm])
-        if depth < len(network.widths) - 1:
+        last = depth == len(network.widths) - 1
+        layers.extend(_after_dense(network, outputs, last, collective, f"{name}.{depth}"))
+        if not last and network.dropout:
             layers.append(nn.Dropout(network.dropout))
+    if network.residual:
+        nn.init.zeros_(dense.weight)
     return layers
+
+
+def _after_dense(network: Network, width: int, last: bool, collective: Collective, name: str) -> list[nn.Module]:
+    match network.layer:
+        case "norm_relu":
+            return [SyncedBatchNorm(width, collective, name), nn.ReLU()]
+        case "relu_norm":
+            return [nn.ReLU(), SyncedBatchNorm(width, collective, name)]
+        case "relu":
+            return [] if last else [nn.ReLU()]
+        case "linear":
+            return []
 
 
 def start_linear(network: nn.Module, rows: Tensor) -> None:

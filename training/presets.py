@@ -6,12 +6,14 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from conf.errors import TooLittleData
-from conf.settings import TrainSettings
-from training.networks import C1, C2, Network, small
-from training.snapshot import Snapshot
+from conf.errors import TooLittleData, UsageError
+from conf.settings import TrainingMethod, TrainSettings
+from training.networks import BALL, C1, C2, Network, small
+from training.readers import Needs
+from training.snapshot import Kind, Snapshot
 
 PAPER_BATCH = 1024
+LABELLED: tuple[TrainingMethod, ...] = ("cross_entropy", "ldml", "contrastive", "triplet", "prototypical")
 
 
 class Plan(BaseModel):
@@ -19,46 +21,71 @@ class Plan(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    method: Literal["mvcorr", "imptriplet"]
+    method: TrainingMethod
     preset: Literal["paper", "small"]
+    needs: Needs = Field("all", description="rows that it learns from: those with a negative, a label, or all")
     network: Network
     loss: dict[str, Any] = Field(description="parameters of the loss")
     batch: int = Field(ge=1, description="rows of a global batch, over all processes")
     learning_rate: float = Field(gt=0)
     momentum: float = Field(0.9, ge=0, lt=1)
-    decay: float = Field(1e-6, ge=0, description="the rate of step t is learning_rate / (1 + decay t)")
+    decay: float = Field(0.0, ge=0, description="the rate of step t is learning_rate / (1 + decay t)")
+    drop: float = Field(1.0, gt=0, le=1, description="factor on the rate after every 10 epochs")
+    loss_rate: float = Field(1.0, ge=0, description="rate of the loss's own parameters, as a share of learning_rate")
+    loss_waits: int = Field(0, ge=0, description="epochs in which the loss's own parameters stand still")
     max_epochs: int = Field(200, ge=1)
     patience: int = Field(5, ge=1, description="epochs without progress after which training stops")
-    min_delta: float = Field(1e-3, ge=0, description="fall of the development loss that counts as progress")
+    min_delta: float = Field(1e-3, ge=0, description="fall of the development score that counts as progress")
     seed: int = 7
+
+
+def kind(method: TrainingMethod) -> Kind:
+    """What a method's snapshot holds of each track."""
+    return "tracklets" if method in ("mvcorr", "imptriplet") else "faces"
 
 
 def plan(settings: TrainSettings, snapshot: Snapshot) -> Plan:
     """Choose batch, network and schedule for a snapshot.
 
     Raises:
+        UsageError: the method needs labels, and the snapshot has none.
         TooLittleData: fewer rows than the settings or the method ask for, in the training or the held-out part.
     """
-    needs, train, dev = _usable(settings.method, snapshot)
+    needs = _needs(settings.method, snapshot)
+    what, train, dev = _usable(needs, snapshot)
     if train < settings.min_rows:
-        raise TooLittleData(f"{train} training {needs}, {settings.min_rows} are needed (train.min_rows)")
+        raise TooLittleData(f"{train} training {what}, {settings.min_rows} are needed (train.min_rows)")
     if dev < 2:
-        raise TooLittleData(f"{dev} held-out {needs}, 2 are needed to stop the training and judge the adapter")
+        raise TooLittleData(f"{dev} held-out {what}, 2 are needed to stop the training and judge the adapter")
     preset = settings.preset
     if preset == "auto":
         preset = "small" if train < settings.small_rows else "paper"
-    made = (_mvcorr if settings.method == "mvcorr" else _imptriplet)(preset, snapshot.dim, train, dev)
-    return made.model_copy(update={"max_epochs": settings.max_epochs, "seed": settings.seed})
+    made = _MADE[settings.method](settings.method, preset, snapshot.dim, train, dev)
+    max_epochs = min(settings.max_epochs, made["max_epochs"]) if "max_epochs" in made else settings.max_epochs
+    fixed = {"method": settings.method, "preset": preset, "needs": needs, "seed": settings.seed}
+    return Plan.model_validate({**made, **fixed, "max_epochs": max_epochs})
 
 
-def _usable(method: str, snapshot: Snapshot) -> tuple[str, int, int]:
+def _needs(method: TrainingMethod, snapshot: Snapshot) -> Needs:
+    if method in LABELLED or (method == "bcl" and snapshot.labels):
+        if not snapshot.labels:
+            raise UsageError(f"train.method={method} learns from identities: name a truth file with --labels")
+        return "label"
+    return "all" if method in ("mvcorr", "ssiam") else "negative"
+
+
+def _usable(needs: Needs, snapshot: Snapshot) -> tuple[str, int, int]:
     """What a row must be for a method, in words, and how many there are to train and held out."""
-    if method == "imptriplet":
-        return "tracks with a hard negative", snapshot.triplets("train"), snapshot.triplets("dev")
-    return "tracks with hard positives", snapshot.rows_train, snapshot.rows_dev
+    if needs == "negative":
+        what = "a hard negative" if snapshot.kind == "tracklets" else "a cannot-linked track"
+        return f"tracks with {what}", snapshot.triplets("train"), snapshot.triplets("dev")
+    if needs == "label":
+        return "tracks with a label", snapshot.labelled("train"), snapshot.labelled("dev")
+    what = "tracks with hard positives" if snapshot.kind == "tracklets" else "tracks"
+    return what, snapshot.rows_train, snapshot.rows_dev
 
 
-def _mvcorr(preset: Literal["paper", "small"], in_dim: int, train: int, dev: int) -> Plan:
+def _mvcorr(method: TrainingMethod, preset: str, in_dim: int, train: int, dev: int) -> dict[str, Any]:
     """Published: C1, rate 0.01. Small: as many outputs, up to 64, as the covariances of both parts can bear."""
     network, rate = (C1, 0.01) if preset == "paper" else (small(_outputs(train, dev, in_dim)), 1.0)
     batch = min(PAPER_BATCH, train)
@@ -67,8 +94,7 @@ def _mvcorr(preset: Literal["paper", "small"], in_dim: int, train: int, dev: int
             f"MvCorr with {network.out_dim} outputs needs more than {network.out_dim} tracks with hard positives in "
             f"each part; there are {train} to train and {dev} held out"
         )
-    loss = {"shrinkage": 0.2}
-    return Plan(method="mvcorr", preset=preset, network=network, loss=loss, batch=batch, learning_rate=rate)
+    return {"network": network, "loss": {"shrinkage": 0.2}, "batch": batch, "learning_rate": rate, "decay": 1e-6}
 
 
 def _outputs(train: int, dev: int, in_dim: int) -> int:
@@ -77,9 +103,59 @@ def _outputs(train: int, dev: int, in_dim: int) -> int:
     return max(min(8, in_dim), 1 << max(bound, 1).bit_length() - 1)
 
 
-def _imptriplet(preset: Literal["paper", "small"], in_dim: int, train: int, dev: int) -> Plan:
+def _imptriplet(method: TrainingMethod, preset: str, in_dim: int, train: int, dev: int) -> dict[str, Any]:
     """Published: C2, rate 0.001. Small: a square map that starts as the identity; the rate is for unit rows."""
     network, rate = (C2, 0.001) if preset == "paper" else (small(in_dim), 0.1)
     loss = {"margin": 1.0, "pull": 0.1, "weight": 0.02}
-    batch = min(PAPER_BATCH, train)
-    return Plan(method="imptriplet", preset=preset, network=network, loss=loss, batch=batch, learning_rate=rate)
+    return {
+        "network": network,
+        "loss": loss,
+        "batch": min(PAPER_BATCH, train),
+        "learning_rate": rate,
+        "decay": 1e-6,
+    }
+
+
+def _bcl(method: TrainingMethod, preset: str, in_dim: int, train: int, dev: int) -> dict[str, Any]:
+    """Published (card 7): batch 2000, rate 0.003, times 0.9 every 10 epochs; h waits 5 epochs, then a tenth of it."""
+    schedule = {"drop": 0.9, "loss_rate": 0.1, "loss_waits": 5, "patience": 30}
+    network, rate = (BALL, 0.003) if preset == "paper" else (small(in_dim), 0.1)
+    return {"network": network, "loss": {}, "batch": min(2000, train), "learning_rate": rate, **schedule}
+
+
+def _rival(method: TrainingMethod, preset: str, in_dim: int, train: int, dev: int) -> dict[str, Any]:
+    """BCL's five rivals have its data, network and schedule (card 8), their own parameters the full rate."""
+    return {**_bcl(method, preset, in_dim, train, dev), "loss_rate": 1.0, "loss_waits": 0}
+
+
+def _tsiam(method: TrainingMethod, preset: str, in_dim: int, train: int, dev: int) -> dict[str, Any]:
+    """As rerun in the VideoClusterNet paper: batch 32, 100 epochs; head and rate are ours."""
+    return _siamese(preset, in_dim, min(32 if preset == "paper" else PAPER_BATCH, train))
+
+
+def _ssiam(method: TrainingMethod, preset: str, in_dim: int, train: int, dev: int) -> dict[str, Any]:
+    """Sorted lists of batches of 1000."""
+    return _siamese(preset, in_dim, min(1000, train))
+
+
+def _siamese(preset: str, in_dim: int, batch: int) -> dict[str, Any]:
+    head = Network(name="head", widths=(256,), layer="relu", dropout=0.0)
+    network, rate = (head, 0.01) if preset == "paper" else (small(in_dim), 0.1)
+    return {
+        "network": network,
+        "loss": {"margin": 1.0},
+        "batch": batch,
+        "learning_rate": rate,
+        "max_epochs": 100,
+        "min_delta": 1e-4,
+    }
+
+
+_MADE = {
+    "mvcorr": _mvcorr,
+    "imptriplet": _imptriplet,
+    "bcl": _bcl,
+    "tsiam": _tsiam,
+    "ssiam": _ssiam,
+    **dict.fromkeys(LABELLED, _rival),
+}

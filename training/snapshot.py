@@ -4,14 +4,16 @@
     train/*.parquet   rows that move the weights
     dev/*.parquet     rows that stop the training and judge the adapter
 
-One row is one track: `views` holds its M tracklet embeddings one after the other (anchor, then hard positives in rank
-order), `negative` its hard negative (zeros where there is none).
+One row is one track. In a snapshot of tracklets, `views` holds its M tracklet embeddings one after the other (anchor,
+then hard positives in rank order), `negative` its hard negative. In a snapshot of faces, `views` holds faces spread
+evenly over the track, `negative` as many of one track that it is cannot-linked to. Zeros where there is no negative.
 """
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,15 +25,18 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from conf.errors import LakeError
 
 Part = Literal["train", "dev"]
+Kind = Literal["tracklets", "faces"]
+NOBODY = -1  # the label of a track that the truth file does not name
 
 SCHEMA = pa.schema(
     [
         pa.field("title_id", pa.string(), nullable=False),
         pa.field("track_id", pa.int64(), nullable=False),
         pa.field("row", pa.int64(), nullable=False),  # position in key order, from 0 in each part
-        pa.field("views", pa.list_(pa.float32()), nullable=False),  # M * D numbers
-        pa.field("negative", pa.list_(pa.float32()), nullable=False),  # D numbers
+        pa.field("views", pa.list_(pa.float32()), nullable=False),  # views * D numbers
+        pa.field("negative", pa.list_(pa.float32()), nullable=False),  # negatives * D numbers
         pa.field("has_negative", pa.bool_(), nullable=False),
+        pa.field("label", pa.int64(), nullable=False),  # place in the manifest's `labels`, or NOBODY
     ]
 )
 
@@ -43,7 +48,9 @@ class Snapshot(BaseModel):
 
     folder: Path = Field(exclude=True)
     fingerprint: str = Field(min_length=1, description="hash of the content")
-    n_tracklets: int = Field(ge=2, description="M: views per row, the anchor included")
+    kind: Kind = Field(description="what the views are")
+    n_views: int = Field(ge=2, description="views per row; of tracklets M, the anchor included")
+    n_negatives: int = Field(ge=1, description="embeddings of a row's negative")
     dim: int = Field(ge=1, description="D: width of the base embedder")
     base_embedder_sha256: str = Field(min_length=1)
     rows_train: int = Field(ge=0)
@@ -54,6 +61,8 @@ class Snapshot(BaseModel):
     titles_train: tuple[str, ...]
     titles_dev: tuple[str, ...]
     source_versions: dict[str, int | str] = Field(description="version of each table that was read")
+    labels: tuple[str, ...] = Field((), description="identities of a truth file, sorted; empty where none was given")
+    labels_from: str | None = Field(None, description="whose labels: name and sha256 of that file")
 
     @classmethod
     def open(cls, folder: str | Path) -> Snapshot:
@@ -107,8 +116,15 @@ class Snapshot(BaseModel):
         return sorted((self.folder / part).glob("*.parquet"))
 
     def triplets(self, part: Part) -> int:
-        """Rows of a part that have a hard negative; reads that one column."""
-        return sum(pc.sum(pq.read_table(file, columns=["has_negative"])[0]).as_py() or 0 for file in self.files(part))
+        """Rows of a part that have a negative; reads that one column."""
+        return sum(pc.sum(column).as_py() or 0 for column in self._column(part, "has_negative"))
+
+    def labelled(self, part: Part) -> int:
+        """Rows of a part whose identity is known; reads that one column."""
+        return sum(pc.sum(pc.not_equal(column, NOBODY)).as_py() or 0 for column in self._column(part, "label"))
+
+    def _column(self, part: Part, name: str) -> Iterator[pa.ChunkedArray]:
+        return (pq.read_table(file, columns=[name])[0] for file in self.files(part))
 
 
 def write_rows(path: str | Path, rows: pa.Table, rows_per_group: int) -> None:

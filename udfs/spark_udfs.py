@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from conf.errors import FilmError, GpuUnavailable
@@ -24,7 +25,7 @@ from conf.ids import stable_id
 from conf.settings import HarvestSettings
 from conf.tables import table
 from udfs import assets
-from udfs.kernels import assemble, casting, evaluation, links, mining, piece, sheet, shots, video
+from udfs.kernels import assemble, casting, evaluation, links, mining, piece, sheet, shots, tracklets, video
 from udfs.kernels.clustering.cut import within_track_distances
 from udfs.kernels.faces import Faces, open_faces
 
@@ -242,17 +243,49 @@ def _shot_rows(film: video.Film, file: Path) -> pd.DataFrame:
 # --- mining and clustering: a title's small tables from its faces or tracks --------------------------------------
 
 
-def mine_title(
-    key: tuple[str],
-    faces: pd.DataFrame,
-    tracks: pd.DataFrame,
+def mine_titles(
+    batches: Iterator[pa.RecordBatch],
     *,
     staging: str,
     rules: dict[str, Any],
     run_id: str,
-) -> pd.DataFrame:
-    """A title's detected faces and its tracks -> STAGED_TABLES; stages the rows of the four mined tables."""
-    return _stage_tables(key[0], mining.mined_tables(faces, tracks, **rules), staging, run_id)
+    seconds_per_detection: dict[str, float],
+) -> Iterator[pa.RecordBatch]:
+    """Titles' detected faces -> STAGED_TABLES; stages the rows of the four mined tables."""
+    for title_id, faces in _titles(batches):
+        light = faces.drop_columns(["title_id", "embedding"]).to_pandas()
+        light["embedded"] = faces["embedding"].is_valid().to_numpy()
+        rate = seconds_per_detection.get(title_id, float("nan"))
+        made = mining.mined_tables(light, _matrix(faces["embedding"]), seconds_per_detection=rate, **rules)
+        yield pa.RecordBatch.from_pandas(_stage_tables(title_id, made, staging, run_id), preserve_index=False)
+
+
+def _titles(batches: Iterator[pa.RecordBatch]) -> Iterator[tuple[str, pa.Table]]:
+    """The rows of each title of a partition, in which those of a title lie together."""
+    held: list[pa.RecordBatch] = []
+    for batch in batches:
+        for part in _of_one_title(batch):
+            if held and held[0]["title_id"][0] != part["title_id"][0]:
+                yield held[0]["title_id"][0].as_py(), pa.Table.from_batches(held)
+                held = []
+            held.append(part)
+    if held:
+        yield held[0]["title_id"][0].as_py(), pa.Table.from_batches(held)
+
+
+def _of_one_title(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    titles = batch["title_id"].dictionary_encode().indices.to_numpy()
+    starts = np.flatnonzero(np.diff(titles, prepend=-1))
+    for start, end in zip(starts, [*starts[1:], len(titles)], strict=True):
+        yield batch.slice(start, end - start)
+
+
+def _matrix(embeddings: pa.ChunkedArray) -> np.ndarray:
+    """(E, D) float32: the rows that are not null; (0, 1) where all are, since no row says what D is."""
+    there = embeddings.drop_null()
+    if not len(there):
+        return np.zeros((0, 1), np.float32)
+    return pc.list_flatten(there).to_numpy().reshape(len(there), -1).astype(np.float32, copy=False)
 
 
 def cast_title(
@@ -288,14 +321,16 @@ WITHIN = "title_id STRING, track_id BIGINT, within FLOAT"
 
 
 def within_tracks(
-    key: tuple[str], faces: pd.DataFrame, *, adapt: Callable[[np.ndarray], np.ndarray] | None
-) -> pd.DataFrame:
-    """A title's embedded faces (track_id, frame, embedding) -> WITHIN: how far apart the halves of each track are."""
-    faces = faces.sort_values(["track_id", "frame"])
-    tracks, row = np.unique(faces.track_id.to_numpy(np.int64), return_inverse=True)
-    embeddings = mining.stacked(faces.embedding)
-    apart = within_track_distances(adapt(embeddings) if adapt else embeddings, row, len(tracks))
-    return pd.DataFrame({"title_id": key[0], "track_id": tracks, "within": apart})
+    batches: Iterator[pa.RecordBatch], *, adapt: Callable[[np.ndarray], np.ndarray] | None
+) -> Iterator[pa.RecordBatch]:
+    """Titles' embedded faces (track_id, frame, embedding) -> WITHIN: how far apart the halves of each track are."""
+    for title_id, faces in _titles(batches):
+        track_id, embeddings = faces["track_id"].to_numpy(), _matrix(faces["embedding"])
+        order = np.lexsort((faces["frame"].to_numpy(), track_id))
+        tracks, row = np.unique(track_id[order], return_inverse=True)
+        adapted = adapt(embeddings) if adapt else embeddings
+        apart = within_track_distances(adapted[order], row, len(tracks))
+        yield pa.RecordBatch.from_pydict({"title_id": [title_id] * len(tracks), "track_id": tracks, "within": apart})
 
 
 STAGED_TABLES = "title_id STRING, table STRING, rows BIGINT"
@@ -348,6 +383,19 @@ def trainable_tracks(
     chosen = tracks[rule.tracks if co_occurring else rule.long_enough]
     held = [partners.get(track_id, []) for track_id in chosen.track_id]
     return chosen[["title_id", "track_id", "shot_id"]].assign(partners=held)
+
+
+SPREAD = "title_id STRING, track_id BIGINT, views ARRAY<FLOAT>"
+
+
+def spread_faces(batches: Iterator[pa.RecordBatch], *, n: int) -> Iterator[pa.RecordBatch]:
+    """Titles' embedded faces (track_id, frame, embedding) -> SPREAD: n of each track, one after the other."""
+    for title_id, faces in _titles(batches):
+        tracks, views = tracklets.spread_faces(
+            faces["track_id"].to_numpy(), faces["frame"].to_numpy(), _matrix(faces["embedding"]), n
+        )
+        flat = pa.FixedSizeListArray.from_arrays(views.ravel(), views[0].size).cast(pa.list_(pa.float32()))
+        yield pa.RecordBatch.from_pydict({"title_id": [title_id] * len(tracks), "track_id": tracks, "views": flat})
 
 
 UNKNOWN_RATE = 24.0  # detections per second of imported tracks that came without: as if every film frame were one

@@ -11,7 +11,7 @@ TABLE = Table(
     key=("adapter_id",),
     columns=(
         Column("adapter_id", "STRING", "jobs.train:adapter_id", "hash of snapshot, settings and code"),
-        Column("method", "STRING", "conf.settings:TrainSettings", "mvcorr or imptriplet"),
+        Column("method", "STRING", "conf.settings:TrainSettings", "the loss it was trained with"),
         Column("settings", "STRING", "jobs.train:register", "settings it was trained with, JSON"),
         Column("snapshot_fingerprint", "STRING", "jobs.snapshot:fingerprint", "hash of the training rows"),
         Column(
@@ -25,6 +25,7 @@ TABLE = Table(
         Column("scope", "STRING", "jobs.train:register", "corpus, or the one title it was trained on"),
         Column("split", "STRING", "jobs.train:register", "what was held out: titles or shots, JSON"),
         Column("metrics", "STRING", "training.loop:train", "train and held-out metrics, JSON"),
+        Column("labels_from", "STRING", "jobs.train:_read_labels", "whose labels it learned from, null when nobody's"),
         Column(
             "status",
             "STRING",

@@ -1,6 +1,6 @@
 """Run by `horovodrun` in every process: collectives, gradients and a training; rank 0 prints what came out as JSON.
 
-usage: two_processes.py SNAPSHOT_FOLDER
+usage: two_processes.py FOLDER       with a snapshot of tracklets in FOLDER/tracklets and one of faces in FOLDER/faces
 """
 
 from __future__ import annotations
@@ -15,37 +15,52 @@ from torch import Tensor
 from training.collective import Collective
 from training.launchers.horovod import HorovodCollective
 from training.loop import backward, train
-from training.methods import METHODS
+from training.methods import method_of
 from training.networks import Network
-from training.presets import Plan
+from training.presets import LABELLED, Plan, kind
 from training.readers import Rows
 from training.snapshot import Snapshot
 
 DEEP = Network(name="deep", widths=(32, 16), dropout=0.0)
-LINEAR = Network(name="small", widths=(12,), linear=True, dropout=0.0)
-LOSS: dict[str, dict[str, float]] = {"mvcorr": {"shrinkage": 0.2}, "imptriplet": {"weight": 0.02}}
+LINEAR = Network(name="small", widths=(12,), layer="linear", dropout=0.0)
+PLAIN = Network(name="plain", widths=(16, 8), layer="relu", dropout=0.0)
+# what is trained: method, whether with labels, network
+CASES: dict[str, tuple[str, bool, Network]] = {
+    **{f"{name} {net.name}": (name, False, net) for name in ("mvcorr", "imptriplet") for net in (DEEP, LINEAR)},
+    **{f"{name} {PLAIN.name}": (name, False, PLAIN) for name in ("bcl", "tsiam", "ssiam")},
+    **{f"{name} {PLAIN.name} labels": (name, True, PLAIN) for name in ("bcl", *LABELLED)},
+}
 
 
-def plan(method: str, network: Network, **changes: Any) -> Plan:
-    values = {"method": method, "preset": "small", "network": network, "loss": LOSS[method], "batch": 64}
+def plan(case: str, **changes: Any) -> Plan:
+    method, labelled, network = CASES[case]
+    needs = "label" if labelled else "negative" if method in ("imptriplet", "tsiam", "bcl") else "all"
+    values = {"method": method, "preset": "small", "network": network, "loss": {}, "batch": 64, "needs": needs}
     return Plan.model_validate({**values, "learning_rate": 0.05, "max_epochs": 5, **changes})
 
 
-def batch(n: int, d: int = 20) -> Rows:
+def batch(snapshot: Snapshot, n: int) -> Rows:
     """The same global batch wherever it is made."""
     generator = torch.Generator().manual_seed(4)
-    views = torch.randn(n, 1, d, generator=generator) + torch.randn(n, 3, d, generator=generator)
-    negative = torch.randn(n, d, generator=generator)
-    return Rows(torch.arange(n), torch.zeros(n, dtype=torch.int64), views, negative, torch.ones(n, dtype=torch.bool))
+    views = torch.randn(n, 1, 20, generator=generator) + torch.randn(n, snapshot.n_views, 20, generator=generator)
+    return Rows(
+        row=torch.arange(n),
+        title=torch.zeros(n, dtype=torch.int64),
+        views=views,
+        negative=torch.randn(n, snapshot.n_negatives, 20, generator=generator),
+        has_negative=torch.arange(n) % 4 > 0,
+        label=torch.randint(5, (n,), generator=generator),
+        draw=torch.randint(2**31, (n, 3), generator=generator),
+    )
 
 
-def gradients(method_name: str, network: Network, collective: Collective, rows: Rows) -> dict[str, Any]:
+def gradients(case: str, snapshot: Snapshot, collective: Collective, rows: Rows) -> dict[str, Any]:
     """Loss, parameter gradients and running statistics after one batch, from one fixed start."""
     torch.manual_seed(11)
-    method = METHODS[method_name](plan(method_name, network), 20, 3, collective)
+    method = method_of(plan(case), snapshot, collective)
     loss = backward(method, rows, collective)
     found = [parameter.grad for parameter in method.parameters()]
-    return {"loss": loss, "gradient": flat(found), "statistics": flat(list(method.buffers()))}
+    return {"loss": loss, "gradient": flat(found), "statistics": flat(list(method.networks.buffers()))}
 
 
 def flat(tensors: list[Tensor | None]) -> list[float]:
@@ -79,19 +94,18 @@ def exchanged(collective: Collective) -> dict[str, Any]:
 def main() -> None:
     torch.set_num_threads(1)
     collective = HorovodCollective()
-    snapshot = Snapshot.open(sys.argv[1])
+    snapshots = {name: Snapshot.open(f"{sys.argv[1]}/{name}") for name in ("tracklets", "faces")}
     found: dict[str, Any] = {"size": collective.size, "exchanged": exchanged(collective)}
-    for method in METHODS:
-        for network in (DEEP, LINEAR):
-            rows = share(batch(60), collective)
-            found[f"{method} {network.name}"] = gradients(method, network, collective, rows)
-            made = train(snapshot, plan(method, network), collective)
-            sums = collective.gather(torch.tensor([list(bytes.fromhex(made.adapter.sha256()))]), "sha256")
-            found[f"{method} {network.name} training"] = {
-                "curve": [[epoch.train_loss, epoch.dev_loss] for epoch in made.curve],
-                "auc": made.metrics["auc"],
-                "equal": torch.equal(sums[0], sums[1]),
-            }
+    for case, (method, _, _) in CASES.items():
+        snapshot = snapshots[kind(method)]
+        found[case] = gradients(case, snapshot, collective, share(batch(snapshot, 60), collective))
+        made = train(snapshot, plan(case), collective)
+        sums = collective.gather(torch.tensor([list(bytes.fromhex(made.adapter.sha256()))]), "sha256")
+        found[f"{case} training"] = {
+            "curve": [[epoch.train_loss, epoch.dev_loss] for epoch in made.curve],
+            "auc": made.metrics["auc"],
+            "equal": torch.equal(sums[0], sums[1]),
+        }
     if collective.rank == 0:
         print(json.dumps(found), flush=True)
 

@@ -53,7 +53,8 @@ class HorovodCollective:
     def gather(self, rows: Tensor, name: str) -> Tensor:
         """As `Collective.gather`: Horovod's own would add up the gradients of equal losses, one per process."""
         counts = self._hvd.allgather(torch.tensor([len(rows)]), name=f"{name}.counts").tolist()
-        everyone = self._hvd.allgather(rows.detach(), name=name)
+        sent = rows.detach().to(torch.uint8) if rows.dtype == torch.bool else rows.detach()  # Horovod knows no bool
+        everyone = self._hvd.allgather(sent, name=name).to(rows.dtype)
         start = sum(counts[: self.rank])
         return torch.cat([everyone[:start], rows, everyone[start + len(rows) :]])
 

@@ -14,8 +14,9 @@ BOX = ["x", "y", "w", "h"]
 
 def mined_tables(
     faces: pd.DataFrame,
-    tracks: pd.DataFrame,
+    embedding: np.ndarray,
     *,
+    seconds_per_detection: float,
     n_tracklets: int,
     duplicate_iou: float,
     must_link_cosine: float,
@@ -24,27 +25,30 @@ def mined_tables(
     """The rows of cannot_links, must_links, tracklets and hard_negatives of one title, without title_id and run_id.
 
     Args:
-        faces: detected faces: track_id, frame, x, y, w, h, embedding (None where not sampled).
-        tracks: track_id, shot_id and thread_id (NaN where not known: no must-link), embedding (None where there is
-            none), and seconds_per_detection.
+        faces: detected faces in any order: track_id, frame, x, y, w, h, embedded (bool), and the shot_id and thread_id
+            of their track (NaN where not known: no must-link).
+        embedding: (E, D) float32 unit rows of the embedded faces, in the order of `faces`.
+        seconds_per_detection: NaN where not known.
         n_tracklets: M. The others: see `links.cannot_links` and `links.must_links`.
     """
-    faces = faces.sort_values(["track_id", "frame"], kind="stable")
-    tracks = tracks.sort_values("track_id", kind="stable")
-    box = faces[BOX].to_numpy(np.float32)
-    cannot = links.cannot_links(
-        faces.track_id.to_numpy(np.int64), faces.frame.to_numpy(np.int32), box, duplicate_iou=duplicate_iou
+    order = np.lexsort((faces.frame.to_numpy(), faces.track_id.to_numpy()))
+    number = np.cumsum(faces.embedded.to_numpy(bool)) - 1  # a face's row of `embedding`
+    faces = faces.iloc[order]
+    seen = faces.embedded.to_numpy(bool)
+    number = number[order][seen]
+    track_id, frame = faces.track_id.to_numpy(np.int64), faces.frame.to_numpy(np.int32)
+    cannot = links.cannot_links(track_id, frame, faces[BOX].to_numpy(np.float32), duplicate_iou=duplicate_iou)
+    must = _must_links(faces, embedding[number], cannot, must_link_cosine, must_link_iou)
+    mined, negatives = tracklets.mine_title(
+        track_id[seen], frame[seen], embedding[number], cannot.track_a, cannot.track_b, n_tracklets
     )
-    per_detection = float(tracks.seconds_per_detection.iloc[0]) if len(tracks) else 0.0
-    must = _must_links(faces, tracks, cannot, must_link_cosine, must_link_iou)
-    mined, negatives = _tracklets(faces, cannot, n_tracklets)
     return {
         "cannot_links": pd.DataFrame(
             {
                 "track_a": cannot.track_a,
                 "track_b": cannot.track_b,
                 "shared_frames": cannot.shared_frames,
-                "shared_s": cannot.shared_frames * per_detection,
+                "shared_s": cannot.shared_frames * seconds_per_detection,
                 "first_frame": cannot.first_frame,
                 "reason": "co_occurrence",
             }
@@ -56,36 +60,24 @@ def mined_tables(
 
 
 def _must_links(
-    faces: pd.DataFrame, tracks: pd.DataFrame, cannot: links.CannotLinks, min_cosine: float, min_iou: float
+    faces: pd.DataFrame, embedding: np.ndarray, cannot: links.CannotLinks, min_cosine: float, min_iou: float
 ) -> links.MustLinks:
-    ends = faces.groupby("track_id")[BOX]
-    seen = tracks[tracks.track_id.isin(faces.track_id) & tracks.embedding.notna()]
-    first, last = (boxes.loc[seen.track_id].to_numpy(np.float32) for boxes in (ends.first(), ends.last()))
+    """Of the tracks that have an embedding; `faces` are sorted by track and frame."""
+    tracks, start = np.unique(faces.track_id.to_numpy(np.int64)[faces.embedded], return_index=True)
+    mean = np.add.reduceat(embedding, start, axis=0, dtype=np.float64) if len(tracks) else embedding
+    whole = faces[faces.track_id.isin(tracks)].groupby("track_id")
+    first, last = whole.first(), whole.last()
     return links.must_links(
-        seen.track_id.to_numpy(np.int64),
-        seen.shot_id.astype(float).fillna(-1).to_numpy(np.int32),
-        seen.thread_id.astype(float).fillna(-1).to_numpy(np.int32),
-        first,
-        last,
-        stacked(seen.embedding),
+        tracks,
+        first.shot_id.astype(float).fillna(-1).to_numpy(np.int32),
+        first.thread_id.astype(float).fillna(-1).to_numpy(np.int32),
+        first[BOX].to_numpy(np.float32),
+        last[BOX].to_numpy(np.float32),
+        mean,
         cannot.track_a,
         cannot.track_b,
         min_cosine=min_cosine,
         min_iou=min_iou,
-    )
-
-
-def _tracklets(
-    faces: pd.DataFrame, cannot: links.CannotLinks, n_tracklets: int
-) -> tuple[tracklets.TrackletRows, tracklets.HardNegativeRows]:
-    embedded = faces[faces.embedding.notna()]
-    return tracklets.mine_title(
-        embedded.track_id.to_numpy(np.int64),
-        embedded.frame.to_numpy(np.int32),
-        stacked(embedded.embedding),
-        cannot.track_a,
-        cannot.track_b,
-        n_tracklets,
     )
 
 

@@ -131,6 +131,18 @@ def test_a_must_link_makes_a_weak_track_count():
     assert found.status[12] == "uncertain"  # it is linked to ann, but does not look like her
 
 
+def test_weak_tracks_do_not_make_each_other_count():
+    """Two dark faces in one place of one set-up are one person, and still say nothing about who."""
+    x, _ = three_people()
+    dark = unit(np.eye(16)[[9, 9]])
+    quality = np.r_[np.full(12, 0.8), 0.1, 0.1].astype(np.float32)
+    rows, n = np.concatenate([x, dark]), np.ones(14, int)
+    alone = find_characters(rows, n, NONE, np.array([[12, 13]]), quality=quality)
+    assert alone.labels[12:].tolist() == [-1, -1]
+    chained = find_characters(rows, n, NONE, np.array([[12, 13], [13, 0]]), quality=quality)
+    assert chained.labels[12:].tolist() == [0, 0]
+
+
 def test_rejected_tracks_and_tracks_without_embedding_are_left_out():
     x, who = three_people()
     x[2] = np.nan

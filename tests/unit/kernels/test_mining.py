@@ -14,7 +14,7 @@ from udfs.kernels import links, mining, tracklets
 
 RULES = {"n_tracklets": 3, "duplicate_iou": 0.5, "must_link_cosine": 0.6, "must_link_iou": 0.2}
 DIM = 64
-TRACK_COLUMNS = ["track_id", "shot_id", "thread_id", "embedding", "seconds_per_detection"]
+TRACK_COLUMNS = ["track_id", "shot_id", "thread_id", "seconds_per_detection"]
 
 
 def unit(*seed: int) -> np.ndarray:
@@ -37,11 +37,19 @@ def title(seed: int, n_tracks: int, *, embedded: float = 0.6) -> tuple[pd.DataFr
             (*row[:6], None if row[6] is None else (row[6] + 0.2 * unit(track_id, row[1])).astype(np.float32))
             for row in rows
         ]
-        known = any(row[6] is not None for row in rows)
-        tracks.append((track_id, shot, shot % 2, unit(person, 0) if known else None, 2 / 24))
+        tracks.append((track_id, shot, shot % 2, 2 / 24))
     faces_frame = pd.DataFrame(faces, columns=["track_id", "frame", "x", "y", "w", "h", "embedding"])
     tracks_frame = pd.DataFrame(tracks, columns=TRACK_COLUMNS)
     return shuffled(faces_frame, seed), shuffled(tracks_frame, seed)
+
+
+def mine(faces: pd.DataFrame, tracks: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The faces as a job hands them over: with their track's shot and thread, and the embeddings in one matrix."""
+    rate = float(tracks.seconds_per_detection.iloc[0]) if len(tracks) else float("nan")
+    joined = faces.drop(columns="embedding").merge(tracks[["track_id", "shot_id", "thread_id"]], "left", "track_id")
+    joined["embedded"] = faces.embedding.notna().to_numpy()
+    embedding = mining.stacked(faces.embedding[faces.embedding.notna()])
+    return mining.mined_tables(joined, embedding, seconds_per_detection=rate, **RULES)
 
 
 def shuffled(rows: pd.DataFrame, seed: int) -> pd.DataFrame:
@@ -64,7 +72,7 @@ def as_stored(made: dict[str, pd.DataFrame]) -> dict[str, pa.Table]:
 def test_tables_hold_what_the_kernels_say(seed, n_tracks, embedded):
     faces, tracks = title(seed, n_tracks, embedded=embedded)
     before = faces.copy(deep=True), tracks.copy(deep=True)
-    made = mining.mined_tables(faces, tracks, **RULES)
+    made = mine(faces, tracks)
     stored = as_stored(made)
     pd.testing.assert_frame_equal(faces, before[0])
     pd.testing.assert_frame_equal(tracks, before[1])
@@ -103,8 +111,8 @@ def test_tables_hold_what_the_kernels_say(seed, n_tracks, embedded):
 @given(seed=st.integers(0, 100_000), n_tracks=st.integers(0, 12), other=st.integers(0, 1000))
 def test_the_order_of_rows_has_no_effect(seed, n_tracks, other):
     faces, tracks = title(seed, n_tracks)
-    ours = as_stored(mining.mined_tables(faces, tracks, **RULES))
-    theirs = as_stored(mining.mined_tables(shuffled(faces, other), shuffled(tracks, other + 1), **RULES))
+    ours = as_stored(mine(faces, tracks))
+    theirs = as_stored(mine(shuffled(faces, other), shuffled(tracks, other + 1)))
     assert all(ours[name].equals(theirs[name]) for name in ours)
 
 
@@ -112,13 +120,13 @@ def one_track(track_id: int, shot: int, x: float, person: int, thread: int | Non
     frames = range(40 * shot, 40 * shot + 8, 2)
     faces = pd.DataFrame([(track_id, f, x, 50.0, 40.0, 40.0, unit(person)) for f in frames],
                          columns=["track_id", "frame", "x", "y", "w", "h", "embedding"])  # fmt: skip
-    row = (track_id, shot, thread, unit(person), 2 / 24)
+    row = (track_id, shot, thread, 2 / 24)
     return faces, pd.DataFrame([row], columns=TRACK_COLUMNS)
 
 
 def mined(*given_tracks: tuple[pd.DataFrame, pd.DataFrame]) -> dict[str, pd.DataFrame]:
     faces, tracks = (pd.concat(parts) for parts in zip(*given_tracks, strict=True))
-    made = mining.mined_tables(faces, tracks, **RULES)
+    made = mine(faces, tracks)
     as_stored(made)
     return made
 
@@ -147,7 +155,7 @@ def test_tracks_without_shots_link_nothing_and_mine_all_the_same():
     """As they come from another program: no shots, no frame rate."""
     faces, tracks = title(5, 8, embedded=1.0)
     bare = tracks.assign(shot_id=np.nan, thread_id=np.nan, seconds_per_detection=np.nan)
-    ours, whole = mining.mined_tables(faces, bare, **RULES), mining.mined_tables(faces, tracks, **RULES)
+    ours, whole = mine(faces, bare), mine(faces, tracks)
     stored = as_stored(ours)
     assert len(ours["must_links"]) == 0
     assert len(whole["cannot_links"]) > 0

@@ -10,13 +10,20 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from training.snapshot import Snapshot, write_rows
+from training.snapshot import NOBODY, Kind, Snapshot, write_rows
 
 DIM = 24
+SHAPES: dict[Kind, tuple[int, int]] = {"tracklets": (3, 1), "faces": (5, 5)}  # views and negatives of a row
 
 
-def rows(seed: int, tracks: int, titles: int = 1, negatives: bool = True, dim: int = DIM) -> pa.Table:
-    """Rows of a snapshot part: 6 people in the first 8 directions, light in the next 4, noise in all."""
+def rows(
+    seed: int, tracks: int, titles: int = 1, negatives: bool = True, dim: int = DIM, kind: Kind = "tracklets"
+) -> pa.Table:
+    """Rows of a snapshot part: 6 people in the first 8 directions, light in the next 4, noise in all.
+
+    Of a snapshot of faces: 5 faces a row and 5 of its partner, every third track without a label.
+    """
+    n_views, n_negatives = SHAPES[kind]
     rng = np.random.default_rng(seed)
     people = np.zeros((6, dim))
     people[:, :8] = np.random.default_rng(0).normal(size=(6, 8))
@@ -32,20 +39,29 @@ def rows(seed: int, tracks: int, titles: int = 1, negatives: bool = True, dim: i
         return (x / np.linalg.norm(x, axis=2, keepdims=True)).astype(np.float32)
 
     has = np.arange(tracks) % 4 != 0 if negatives else np.zeros(tracks, bool)
-    negative = np.where(has[:, None], seen(stranger, 1)[:, 0], np.float32(0))
+    negative = np.where(has[:, None], seen(stranger, n_negatives).reshape(tracks, n_negatives * dim), np.float32(0))
     return pa.table(
         {
             "title_id": [f"film{track * titles // tracks}" for track in range(tracks)],
             "track_id": np.arange(tracks),
             "row": np.arange(tracks),
-            "views": list(seen(who, 3).reshape(tracks, -1)) if tracks else pa.array([], pa.list_(pa.float32())),
+            "views": list(seen(who, n_views).reshape(tracks, -1)) if tracks else pa.array([], pa.list_(pa.float32())),
             "negative": list(negative) if tracks else pa.array([], pa.list_(pa.float32())),
             "has_negative": has,
+            "label": np.where(np.arange(tracks) % 3 == 0, NOBODY, who) if kind == "faces" else np.full(tracks, NOBODY),
         }
     )
 
 
-def write(folder: Path, train: pa.Table, dev: pa.Table, files: int = 1, group: int = 64, **changes: object) -> Snapshot:
+def write(
+    folder: Path,
+    train: pa.Table,
+    dev: pa.Table,
+    files: int = 1,
+    group: int = 64,
+    kind: Kind = "tracklets",
+    **changes: object,
+) -> Snapshot:
     for part, table in (("train", train), ("dev", dev)):
         bounds = np.linspace(0, len(table), files + 1).astype(int)
         for number, (start, stop) in enumerate(pairwise(bounds)):
@@ -54,7 +70,11 @@ def write(folder: Path, train: pa.Table, dev: pa.Table, files: int = 1, group: i
     values = {
         "folder": folder,
         "fingerprint": "f" * 16,
-        "n_tracklets": 3,
+        "kind": kind,
+        "n_views": SHAPES[kind][0],
+        "n_negatives": SHAPES[kind][1],
+        "labels": tuple("abcdef") if kind == "faces" else (),
+        "labels_from": "truth.csv 0123456789ab" if kind == "faces" else None,
         "dim": DIM,
         "base_embedder_sha256": "a" * 64,
         "rows_train": len(train),
@@ -82,3 +102,10 @@ def written() -> Callable[..., Snapshot]:
 def snapshot(tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
     """300 tracks to train and 100 held out, in three files a part."""
     return write(tmp_path_factory.mktemp("snapshot"), rows(1, 300), rows(2, 100), files=3)
+
+
+@pytest.fixture(scope="session")
+def faces(tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
+    """The same people by faces: 240 tracks to train and 90 held out."""
+    train, dev = rows(1, 240, kind="faces"), rows(2, 90, kind="faces")
+    return write(tmp_path_factory.mktemp("faces"), train, dev, kind="faces")

@@ -15,10 +15,10 @@ from conf.errors import CastmineError
 from conf.settings import TrainSettings
 from training.collective import Alone
 from training.loop import EarlyStopping, Epoch, backward, train
-from training.methods import METHODS
+from training.methods import method_of
 from training.networks import Network
 from training.presets import Plan, plan
-from training.readers.petastorm import PetastormReader, read
+from training.readers import Reader, read
 from training.snapshot import Snapshot
 
 DEEP = Network(name="deep", widths=(32, 16))
@@ -82,10 +82,10 @@ def test_the_weights_of_the_lowest_development_loss_are_kept(snapshot: Snapshot)
     made = train(snapshot, chosen)
     losses = [epoch.dev_loss for epoch in made.curve]
     assert made.best_epoch == int(np.argmin(losses)) < len(losses) - 1
-    method = METHODS["imptriplet"](chosen, snapshot.dim, 3, Alone())
+    method = method_of(chosen, snapshot, Alone())
     method.networks[0].load_state_dict(made.adapter.layers.state_dict())
     method.eval()
-    held_out = read(snapshot, "dev")
+    held_out = read(snapshot, "dev", "pyarrow")
     with torch.no_grad():
         again = method.loss(method.embed(held_out[held_out.has_negative])).item()
     assert again == pytest.approx(min(losses), rel=1e-6)
@@ -100,11 +100,11 @@ def test_progress_hears_of_every_epoch(snapshot: Snapshot) -> None:
 
 def test_branches_of_mvcorr_part_after_one_step(snapshot: Snapshot) -> None:
     chosen = planned(snapshot, method="mvcorr")
-    method = METHODS["mvcorr"](chosen, snapshot.dim, 3, Alone())
+    method = method_of(chosen, snapshot, Alone())
     with torch.no_grad():
         for network in method.networks[1:]:
             network.load_state_dict(method.networks[0].state_dict())
-    reader = PetastormReader(snapshot, 64, 7, triplets=False)
+    reader = Reader(snapshot, 64, 7)
     backward(method, next(reader.epoch(0)), Alone())
     torch.optim.SGD(method.parameters(), lr=0.1).step()
     weights = [network[0].weight for network in method.networks]
@@ -114,13 +114,13 @@ def test_branches_of_mvcorr_part_after_one_step(snapshot: Snapshot) -> None:
 
 
 def test_imptriplet_has_one_network(snapshot: Snapshot) -> None:
-    method = METHODS["imptriplet"](deep(snapshot, "imptriplet"), snapshot.dim, 3, Alone())
+    method = method_of(deep(snapshot, "imptriplet"), snapshot, Alone())
     assert len(method.networks) == 1
-    held_out = read(snapshot, "dev")[:10]
+    held_out = read(snapshot, "dev", "pyarrow")[:10]
     method.eval()
     embedded = method.embed(held_out)
     assert embedded.shape == (10, 3, 16)
-    torch.testing.assert_close(embedded[:, 2], method.networks[0](held_out.negative))
+    torch.testing.assert_close(embedded[:, 2], method.networks[0](held_out.negative[:, 0]))
 
 
 def test_an_adapter_that_forgets_the_light_is_ready(snapshot: Snapshot) -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from training.networks import C1, C2, C3, Network, SyncedBatchNorm, build, small, start_linear
+from training.networks import BALL, C1, C2, C3, Network, SyncedBatchNorm, build, residual, small, start_linear
 
 
 def count(network: nn.Module, kind: type) -> int:
@@ -28,8 +28,28 @@ def test_layers_stand_in_the_order_of_the_released_models() -> None:
     kinds = [type(layer) for layer in build(C3, 512)]
     inner = [nn.Linear, SyncedBatchNorm, nn.ReLU, nn.Dropout]
     assert kinds == inner + inner + inner[:3]
-    other = build(C1.model_copy(update={"norm_first": False}), 512)
+    other = build(C1.model_copy(update={"layer": "relu_norm"}), 512)
     assert [type(layer) for layer in other][:3] == [nn.Linear, nn.ReLU, SyncedBatchNorm]
+
+
+def test_the_ball_network_has_the_published_number_of_parameters() -> None:
+    layers = build(BALL, 256)
+    assert sum(p.numel() for p in layers.parameters()) == 111_104 == count(layers, nn.Linear)
+    assert [type(layer) for layer in layers] == [nn.Linear, nn.ReLU] * 3 + [nn.Linear]
+
+
+def test_a_residual_network_starts_as_the_identity_and_can_leave_it() -> None:
+    torch.manual_seed(0)
+    layers, x = build(residual(16), 16), torch.randn(5, 16)
+    assert torch.equal(layers(x), x)
+    optimiser = torch.optim.SGD(layers.parameters(), lr=0.1)
+    for _ in range(2):  # the first step moves the last layer alone
+        optimiser.zero_grad()
+        layers(x)[:, 0].sum().backward()
+        optimiser.step()
+    assert all(p.grad is not None and p.grad.any() for p in layers.parameters())
+    with pytest.raises(ValueError, match="16 outputs cannot be added to an input of 12"):
+        build(residual(16), 12)
 
 
 def test_input_width_is_the_embedder_s() -> None:

@@ -13,17 +13,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conf.errors import LakeError
-from training.readers import Rows, parts
-from training.readers.petastorm import PetastormReader, read
+from training.readers import Reader, Rows, parts, read
 from training.snapshot import Snapshot
 
 Corpus = Callable[..., pa.Table]
 Written = Callable[..., Snapshot]
 
 
-def batches(snapshot: Snapshot, size: int, epoch: int = 0, batch: int = 64, triplets: bool = False) -> list[Rows]:
+LIBRARIES = ("petastorm", "pyarrow")
+
+
+def batches(snapshot: Snapshot, size: int, epoch: int = 0, batch: int = 64, needs: str = "all") -> list[Rows]:
     """Global batches, put together from the parts of all ranks."""
-    readers = [PetastormReader(snapshot, batch, 7, triplets, rank, size) for rank in range(size)]
+    readers = [Reader(snapshot, batch, 7, needs, rank, size) for rank in range(size)]
     found = []
     for shares in zip(*(reader.epoch(epoch) for reader in readers), strict=True):
         columns = ([getattr(share, name) for share in shares] for name in Rows.__dataclass_fields__)
@@ -31,17 +33,41 @@ def batches(snapshot: Snapshot, size: int, epoch: int = 0, batch: int = 64, trip
     return found
 
 
-def test_rows_come_back_as_written(snapshot: Snapshot, corpus: Corpus) -> None:
-    table, rows = corpus(1, 300), read(snapshot, "train")
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_rows_come_back_as_written(snapshot: Snapshot, corpus: Corpus, library: str) -> None:
+    table, rows = corpus(1, 300), read(snapshot, "train", library)
     assert rows.views.dtype == rows.negative.dtype == torch.float32
     np.testing.assert_array_equal(rows.views.reshape(300, -1), np.stack(table["views"].to_numpy()))
-    np.testing.assert_array_equal(rows.negative, np.stack(table["negative"].to_numpy()))
+    np.testing.assert_array_equal(rows.negative[:, 0], np.stack(table["negative"].to_numpy()))
     assert rows.has_negative.tolist() == table["has_negative"].to_pylist()
     assert rows.row.tolist() == list(range(300))
+    assert rows.label.tolist() == [-1] * 300
+
+
+@pytest.mark.parametrize("needs", ["all", "negative", "label"])
+def test_both_libraries_give_the_same_batches(faces: Snapshot, needs: str) -> None:
+    readers = [Reader(faces, 32, 5, needs, name=library) for library in LIBRARIES]
+    assert [len(reader.development()) for reader in readers] == [{"all": 90, "negative": 67, "label": 60}[needs]] * 2
+    for left, right in zip(*(reader.epoch(2) for reader in readers), strict=True):
+        for name in Rows.__dataclass_fields__:
+            assert torch.equal(getattr(left, name), getattr(right, name))
+        assert left.views.shape == left.negative.shape == (32, 5, 24)
+
+
+def test_draws_are_a_row_s_own_and_new_in_every_epoch(faces: Snapshot) -> None:
+    drawn = {}
+    for size in (1, 3):
+        rows = batches(faces, size, epoch=4, batch=60)
+        rows_and_draws = [zip(batch.row.tolist(), batch.draw.tolist(), strict=True) for batch in rows]
+        drawn[size] = {row: draw for batch in rows_and_draws for row, draw in batch}
+    assert drawn[1] == drawn[3]
+    assert len({tuple(draw) for draw in drawn[1].values()}) == 240
+    other = batches(faces, 1, epoch=5, batch=60)[0]
+    assert other.draw[0].tolist() != drawn[1][int(other.row[0])]
 
 
 def test_titles_become_numbers(tmp_path: Path, corpus: Corpus, written: Written) -> None:
-    rows = read(written(tmp_path, corpus(0, 90, titles=3), corpus(0, 2)), "train")
+    rows = read(written(tmp_path, corpus(0, 90, titles=3), corpus(0, 2)), "train", "petastorm")
     assert rows.title.tolist() == [0] * 30 + [1] * 30 + [2] * 30
 
 
@@ -54,12 +80,12 @@ def test_the_files_do_not_matter(tmp_path: Path, corpus: Corpus, written: Writte
 
 
 @pytest.mark.parametrize("size", [2, 3])
-@pytest.mark.parametrize("triplets", [False, True])
-def test_ranks_share_the_same_global_batches(snapshot: Snapshot, size: int, triplets: bool) -> None:
+@pytest.mark.parametrize("needs", ["all", "negative"])
+def test_ranks_share_the_same_global_batches(snapshot: Snapshot, size: int, needs: str) -> None:
     for epoch in (0, 3):
         for alone, shared in zip(
-            batches(snapshot, 1, epoch, triplets=triplets),
-            batches(snapshot, size, epoch, triplets=triplets),
+            batches(snapshot, 1, epoch, needs=needs),
+            batches(snapshot, size, epoch, needs=needs),
             strict=True,
         ):
             assert torch.equal(alone.row, shared.row)
@@ -76,10 +102,10 @@ def test_epochs_differ_and_drop_the_partial_batch(snapshot: Snapshot) -> None:
 
 
 def test_triplets_leave_rows_without_a_negative_out(snapshot: Snapshot) -> None:
-    reader = PetastormReader(snapshot, 64, 7, triplets=True)
+    reader = Reader(snapshot, 64, 7, "negative")
     assert len(reader.development()) == 75
     assert all(rows.has_negative.all() for rows in reader.epoch(0))
-    assert len(PetastormReader(snapshot, 64, 7, triplets=False).development()) == 100
+    assert len(Reader(snapshot, 64, 7).development()) == 100
 
 
 @given(rows=st.integers(1, 200), share=st.floats(0.01, 1), seed=st.integers(0, 99), size=st.integers(1, 5))
@@ -95,25 +121,25 @@ def test_parts_tile_each_batch(rows: int, share: float, seed: int, size: int) ->
 
 
 def test_empty_parts_are_read(tmp_path: Path, corpus: Corpus, written: Written) -> None:
-    rows = read(written(tmp_path, corpus(0, 0), corpus(0, 5)), "train")
+    rows = read(written(tmp_path, corpus(0, 0), corpus(0, 5)), "train", "petastorm")
     assert rows.views.shape == (0, 3, 24)
-    assert rows.negative.shape == (0, 24)
+    assert rows.negative.shape == (0, 1, 24)
 
 
 def test_bad_contents_are_named(tmp_path: Path, corpus: Corpus, written: Written) -> None:
     twice = corpus(0, 50).set_column(2, "row", pa.array([*range(49), 0]))
     with pytest.raises(LakeError, match="not numbered 0 to 49"):
-        read(written(tmp_path / "twice", twice, corpus(0, 5)), "train")
-    with pytest.raises(LakeError, match="expected 3 views of 25 numbers"):
-        read(written(tmp_path / "narrow", corpus(0, 50), corpus(0, 5), dim=25), "train")
+        read(written(tmp_path / "twice", twice, corpus(0, 5)), "train", "petastorm")
+    with pytest.raises(LakeError, match="expected 3 views and 1 negatives of 25 numbers"):
+        read(written(tmp_path / "narrow", corpus(0, 50), corpus(0, 5), dim=25), "train", "petastorm")
     with pytest.raises(LakeError, match="move the lake"):
-        read(written(tmp_path / "a#b", corpus(0, 50), corpus(0, 5)), "train")
-    assert len(read(written(tmp_path / "a b é", corpus(0, 50), corpus(0, 5)), "train")) == 50
+        read(written(tmp_path / "a#b", corpus(0, 50), corpus(0, 5)), "train", "petastorm")
+    assert len(read(written(tmp_path / "a b é", corpus(0, 50), corpus(0, 5)), "train", "petastorm")) == 50
 
 
 def test_nothing_is_printed_or_warned(
     snapshot: Snapshot, capfd: pytest.CaptureFixture[str], recwarn: pytest.WarningsRecorder
 ) -> None:
-    read(snapshot, "train")
+    read(snapshot, "train", "petastorm")
     assert capfd.readouterr() == ("", "")
     assert not recwarn.list

@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from scipy.special import expit
 
 from udfs.kernels.clustering.cut import Cut, find_cut
@@ -57,7 +59,8 @@ def find_characters(
 ) -> Characters:
     """Cluster the strong tracks of a title, then attach the weak ones where that is clear.
 
-    Weak is a track of low quality, unless it is must-linked, and one that `method` leaves as noise. From the nearest
+    Weak is a track of low quality, unless must-links join it to one that is not, and one that `method` leaves as noise.
+    From the nearest
     weak track to the farthest, each goes to the nearest character that no cannot-link rules out, if that lies within
     the cut and leads the next one by `attach_margin`; else it is unknown. A track without an embedding is unknown.
     Characters are numbered by their number of faces, the largest first, then by their first row.
@@ -93,7 +96,7 @@ def find_characters(
     not_a_face = np.zeros(tracks, bool) if rejected is None else rejected.astype(bool)
     usable = np.isfinite(embeddings).all(axis=1) & ~not_a_face
     weak = np.zeros(tracks, bool) if quality is None else quality < min_quality
-    weak[together[usable[together].all(axis=1)]] = False
+    weak[_linked_to_strong(usable & ~weak, together[usable[together].all(axis=1)])] = False
     strong = np.flatnonzero(usable & ~weak)
 
     strong_apart, strong_together = _among(strong, apart, tracks), _among(strong, together, tracks)
@@ -141,6 +144,13 @@ def confidence_of(margin: NDArray[np.floating], cut: Cut) -> NDArray[np.float32]
     scale = max(cut.far - cut.near, 1e-3)
     confidence = expit(_STEEPNESS * margin.astype(np.float64) / scale)
     return np.nan_to_num(confidence, nan=0.0).astype(np.float32)
+
+
+def _linked_to_strong(strong: NDArray[np.bool_], must: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """(T,) True where a chain of must-links reaches a strong track."""
+    graph = coo_array((np.ones(len(must), bool), (must[:, 0], must[:, 1])), shape=(len(strong), len(strong)))
+    group = connected_components(graph, directed=False)[1]
+    return np.isin(group, group[strong])
 
 
 def _among(rows: NDArray[np.int64], links: NDArray[np.int64], tracks: int) -> NDArray[np.int64]:

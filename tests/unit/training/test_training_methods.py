@@ -1,0 +1,135 @@
+"""What each method shows its loss, and that all of them learn on synthetic people in changing light."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, get_args
+
+import pyarrow as pa
+import pytest
+import torch
+
+from conf.errors import UsageError
+from conf.settings import TrainingMethod, TrainSettings
+from training.collective import Alone
+from training.loop import train
+from training.methods import TrackBallsMethod, method_of
+from training.networks import BALL, small
+from training.presets import LABELLED, Plan, kind, plan
+from training.readers import Reader
+from training.snapshot import Snapshot
+
+ON_FACES = [name for name in get_args(TrainingMethod) if kind(name) == "faces"]
+
+
+def planned(snapshot: Snapshot, method: str, **changes: Any) -> Plan:
+    made = plan(TrainSettings.model_validate({"method": method, "min_rows": 2}), snapshot)
+    return made.model_copy(update=changes)
+
+
+@pytest.fixture(scope="module")
+def unlabelled(
+    tmp_path_factory: pytest.TempPathFactory, corpus: Callable[..., pa.Table], written: Callable[..., Snapshot]
+) -> Snapshot:
+    folder = tmp_path_factory.mktemp("unlabelled")
+    train_rows, dev = corpus(1, 240, kind="faces"), corpus(2, 90, kind="faces")
+    return written(folder, train_rows, dev, kind="faces", labels=(), labels_from=None)
+
+
+@pytest.mark.parametrize("method", ON_FACES)
+def test_every_method_on_faces_learns_and_repeats_bitwise(faces: Snapshot, method: str) -> None:
+    chosen = planned(faces, method, max_epochs=12)
+    made, again = train(faces, chosen), train(faces, chosen)
+    assert made.adapter.to_bytes() == again.adapter.to_bytes()
+    assert made.curve[made.best_epoch].dev_loss < made.curve[0].dev_loss or made.best_epoch == 0
+    assert made.metrics["auc"] > made.metrics["auc_raw"] - 0.05
+    assert (made.adapter.card.labels_from is None) == (method in ("tsiam", "ssiam"))
+    assert (made.adapter.card.threshold is not None) == (method == "bcl")
+
+
+@pytest.mark.parametrize("method", ["bcl", "prototypical", "triplet"])
+def test_labels_teach_who_is_who(faces: Snapshot, method: str) -> None:
+    made = train(faces, planned(faces, method, max_epochs=40))
+    assert made.metrics["auc"] > made.metrics["auc_raw"] + 0.02
+
+
+@pytest.mark.parametrize("method", LABELLED)
+def test_rivals_of_bcl_ask_for_labels(unlabelled: Snapshot, method: str) -> None:
+    with pytest.raises(UsageError, match=f"train.method={method} learns from identities: .* --labels"):
+        planned(unlabelled, method)
+
+
+def test_bcl_without_labels_takes_tracks_for_classes_and_keeps_its_radius(unlabelled: Snapshot) -> None:
+    chosen = planned(unlabelled, "bcl", max_epochs=15)
+    assert chosen.needs == "negative"
+    assert isinstance(method_of(chosen, unlabelled, Alone()), TrackBallsMethod)
+    made = train(unlabelled, chosen)
+    assert made.adapter.card.threshold == pytest.approx(4 * 0.20141, rel=1e-4)
+    assert made.adapter.card.labels_from is None
+    assert made.metrics["auc"] > made.metrics["auc_raw"]
+
+
+def test_the_radius_waits_five_epochs_then_moves(faces: Snapshot) -> None:
+    thresholds = []
+    for epochs in (5, 6):
+        chosen = planned(faces, "bcl", preset="paper", network=BALL, max_epochs=epochs, learning_rate=0.1, patience=99)
+        method_h = _radius_after(faces, chosen)
+        thresholds.append(method_h)
+    assert thresholds[0] == -1.5
+    assert thresholds[1] != -1.5
+
+
+def _radius_after(snapshot: Snapshot, chosen: Plan) -> float:
+    """h at the end of training, whichever epoch's weights are kept."""
+    from training import loop
+
+    with loop._reproducible(chosen.seed):
+        reader = Reader(snapshot, chosen.batch, chosen.seed, chosen.needs)
+        method = method_of(chosen, snapshot, Alone())
+        groups = [{"params": list(part.parameters())} for part in (method.networks, method.loss)]
+        optimiser = torch.optim.SGD(groups, lr=chosen.learning_rate, momentum=chosen.momentum)
+        for epoch in range(chosen.max_epochs):
+            for rows in reader.epoch(epoch):
+                loop._set_rates(optimiser, chosen, epoch, 0)
+                loop._step(method, rows, optimiser, Alone())
+    return float(method.loss.ball.h.detach())
+
+
+def test_bcl_as_published(faces: Snapshot) -> None:
+    made = plan(TrainSettings(method="bcl", preset="paper", min_rows=2), faces)
+    assert (made.network, made.learning_rate, made.drop, made.loss_rate, made.loss_waits) == (BALL, 0.003, 0.9, 0.1, 5)
+    assert made.batch == 160  # 2000 where there are so many
+    assert made.needs == "label"
+
+
+def test_tsiam_shows_two_faces_of_a_track_and_one_of_its_partner(faces: Snapshot) -> None:
+    chosen = planned(faces, "tsiam", network=small(24))
+    method = method_of(chosen, faces, Alone())
+    with torch.no_grad():
+        method.networks[0][0].weight.copy_(torch.eye(24))
+    rows = next(Reader(faces, 64, 7, "negative").epoch(0))
+    one, other, stranger = method.embed(rows).detach().unbind(dim=1)
+    for shown, of in ((one, rows.views), (other, rows.views), (stranger, rows.negative)):
+        found = (shown[:, None] == of).all(dim=2)
+        assert (found.sum(dim=1) == 1).all()
+    assert not (one == other).all(dim=1).any()
+    assert len({tuple(row.tolist()) for row in (one[:, None] == rows.views).all(dim=2).int()}) > 1
+
+
+def test_ssiam_takes_no_label_no_track_and_no_negative(faces: Snapshot) -> None:
+    """Its sampler sees one face a row: what else a row holds changes nothing."""
+    method = method_of(planned(faces, "ssiam"), faces, Alone())
+    rows = next(Reader(faces, 64, 7).epoch(0))
+    from dataclasses import replace
+
+    other = replace(rows, label=rows.label.flip(0), negative=rows.negative * 0, has_negative=~rows.has_negative)
+    assert torch.equal(method.embed(rows), method.embed(other))
+    assert torch.equal(method.beside(rows), method.beside(other))
+
+
+def test_held_out_tracks_are_embedded_by_the_mean_of_their_faces(faces: Snapshot) -> None:
+    method = method_of(planned(faces, "triplet"), faces, Alone()).eval()
+    rows = Reader(faces, 64, 7, "label").development()
+    mean = rows.views.mean(dim=1)
+    expected = method.networks[0](mean / mean.norm(dim=1, keepdim=True))
+    torch.testing.assert_close(method.embed(rows)[:, 0], expected)

@@ -1,0 +1,82 @@
+"""TSiam and SSiam: the contrastive loss on pairs that nobody labelled (methods card 9)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from training.losses.geometry import TINY, mean_or_zero, squared_distances
+
+
+class TSiam(nn.Module):
+    """`d2 / 2` for two faces of one track, `[margin - d]+^2 / 2` for faces of two tracks that were seen together.
+
+    Args:
+        margin: a distance of unit vectors.
+    """
+
+    def __init__(self, margin: float = 1.0) -> None:
+        super().__init__()
+        self.margin = margin
+
+    def forward(self, outputs: Tensor, met: Tensor) -> Tensor:
+        """Scalar, 0 or more.
+
+        Args:
+            outputs: (N, 3, D) floats: two faces of a track, and one of a track it is cannot-linked to.
+            met: (N,) bool, whether there is such a track; its face is not looked at where there is none.
+        """
+        one, other, stranger = normalize(outputs, dim=2, eps=1e-6).unbind(dim=1)
+        alike = (one - other).square().sum(dim=1)
+        apart = (one[met] - stranger[met]).square().sum(dim=1)
+        return mean_or_zero(alike) / 2 + mean_or_zero(_short(apart, self.margin)) / 2
+
+
+class SSiam(nn.Module):
+    """The same on pairs found by sorting the distances of a random batch: no tracks, no labels.
+
+    Of all samples' nearest ones, the farthest pairs are taken for one person; of all samples' farthest ones, the
+    nearest pairs for two. Distances are those of the untrained embedding.
+
+    Args:
+        margin: as for `TSiam`.
+        share: pairs of each kind as a share of the batch; the card's 64 of 1000.
+    """
+
+    def __init__(self, margin: float = 1.0, share: float = 0.064) -> None:
+        super().__init__()
+        self.margin, self.share = margin, share
+
+    def forward(self, outputs: Tensor, raw: Tensor) -> Tensor:
+        """Scalar, 0 or more; 0 for fewer than two samples.
+
+        Args:
+            outputs: (N, D) floats.
+            raw: (N, D') unit rows, the same samples before the adapter.
+        """
+        if len(outputs) < 2:
+            return outputs.sum() * 0.0
+        samples = normalize(outputs, dim=1, eps=1e-6)
+        alike, apart = self.pairs(raw)
+        near, far = ((samples[pair[:, 0]] - samples[pair[:, 1]]).square().sum(dim=1) for pair in (alike, apart))
+        return near.mean() / 2 + _short(far, self.margin).mean() / 2
+
+    def pairs(self, raw: Tensor) -> tuple[Tensor, Tensor]:
+        """(P, 2) rows taken for one person, and (P, 2) for two; N >= 2, ties by row."""
+        wanted = max(1, round(self.share * len(raw)))
+        distance = squared_distances(raw, raw)
+        itself = torch.eye(len(raw), dtype=torch.bool)
+        near, nearest = distance.masked_fill(itself, torch.inf).min(dim=1)
+        far, farthest = distance.masked_fill(itself, -torch.inf).max(dim=1)
+        hard_alike = near.argsort(descending=True, stable=True)[:wanted]
+        hard_apart = far.argsort(stable=True)[:wanted]
+        return (
+            torch.stack([hard_alike, nearest[hard_alike]], dim=1),
+            torch.stack([hard_apart, farthest[hard_apart]], dim=1),
+        )
+
+
+def _short(squared: Tensor, margin: float) -> Tensor:
+    """How far below the margin, squared."""
+    return torch.relu(margin - (squared + TINY).sqrt()).square()
