@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from conf.errors import UsageError
 
 TrainingMethod = Literal[
+    "whitening",
     "mvcorr",
     "imptriplet",
     "bcl",

@@ -15,7 +15,7 @@ from torch import Tensor
 from conf.errors import CastmineError
 from training.adapters import Adapter, Card, apply
 from training.collective import Alone, Collective
-from training.methods import Method, method_of
+from training.methods import Method, WhiteningMethod, method_of
 from training.networks import start_linear
 from training.presets import Plan, kind
 from training.readers import Reader, Rows
@@ -128,17 +128,20 @@ def _fit(
     lowest, best_epoch, best = float("inf"), -1, method.state_dict()
     for number in range(plan.max_epochs):
         losses = []
-        for rows in reader.epoch(number):
-            _set_rates(optimiser, plan, number, done)
-            losses.append(_step(method, rows, optimiser, collective))
-            done += 1
+        if isinstance(method, WhiteningMethod):
+            losses.append(method.improve(reader.own_titles()))
+        else:
+            for rows in reader.epoch(number):
+                _set_rates(optimiser, plan, number, done)
+                losses.append(_step(method, rows, optimiser, collective))
+                done += 1
         epoch = Epoch(number, float(np.mean(losses)), _development_score(method, reader.development(), collective))
         if not np.isfinite([epoch.train_loss, epoch.dev_loss]).all():
             raise CastmineError(f"training diverged: the loss of epoch {number} is not a finite number")
         curve.append(epoch)
         if progress is not None:
             progress(epoch)
-        if epoch.dev_loss < lowest:
+        if epoch.dev_loss < lowest or isinstance(method, WhiteningMethod):  # a round rests on the one before
             lowest, best_epoch, best = epoch.dev_loss, number, copy.deepcopy(method.state_dict())
         if stop(epoch.dev_loss):
             break

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import Any
 
+import numpy as np
 import torch
 from sklearn.cluster import AgglomerativeClustering
 from sklearn.metrics import v_measure_score
@@ -11,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from conf.settings import TrainingMethod
+from training import whitening
 from training.collective import Collective
 from training.losses.ball_cluster import BallCluster, TrackBalls
 from training.losses.imptriplet import ImpTriplet
@@ -87,6 +91,60 @@ class ImpTripletMethod(Method):
 
     def embed(self, rows: Rows) -> Tensor:
         return self._one(torch.cat([rows.views[:, :2], rows.negative[:, :1]], dim=1))
+
+
+class WhiteningMethod(Method):
+    """A square map found in closed form, a round at a time (see `training.whitening`)."""
+
+    def __init__(self, plan: Plan, snapshot: Snapshot, collective: Collective) -> None:
+        super().__init__(plan, snapshot, collective)
+        self.loss = nn.Identity()
+        self.cut, self.least, self.caution = plan.loss["cut"], plan.loss["least"], plan.loss["caution"]
+        self.seed, self.collective = plan.seed, collective
+
+    def embed(self, rows: Rows) -> Tensor:
+        return normalize(self.networks[0](normalize(rows.views.mean(dim=1), dim=1)), dim=1)
+
+    def beside(self, rows: Rows) -> Tensor:
+        return rows.title
+
+    @torch.no_grad()
+    def improve(self, rows: Rows) -> float:
+        """One round on this process's titles and everybody's scatter; returns `score` before it."""
+        raw, now, title = normalize(rows.views.mean(dim=1), dim=1).numpy(), self.embed(rows).numpy(), rows.title.numpy()
+        dim = raw.shape[1]
+        total, n, share = np.zeros((dim, dim)), 0, np.zeros(2)
+        for chosen, group in self._groups(now, title):
+            scatter, counted = whitening.within_scatter(raw[chosen], group, self.least)
+            total, n = total + scatter, n + counted
+            share += _shares(now[chosen], group)
+        found = np.concatenate([total.ravel(), [n], share])
+        summed = self.collective.sum(torch.from_numpy(found), "scatter").numpy()
+        total, (n, inside, whole) = summed[:-3].reshape(dim, dim), summed[-3:]
+        next(self.networks.parameters()).copy_(torch.from_numpy(whitening.whitener(total, int(n), self.caution)))
+        return float(inside / max(whole, 1e-12))
+
+    def score(self, outputs: Tensor, beside: Tensor | None) -> float:
+        """The share of the tracks' scatter that lies inside the groups; it says how tight they are, not how right."""
+        assert beside is not None
+        shares = [_shares(outputs[chosen].numpy(), group) for chosen, group in self._groups(outputs, beside)]
+        inside, whole = np.sum(shares, axis=0)
+        return float(inside / max(whole, 1e-12))
+
+    def _groups(self, embeddings: Any, title: Any) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Rows of each title, and the group of each."""
+        x, titles = np.asarray(embeddings), np.asarray(title)
+        for one in np.unique(titles):
+            rows = np.flatnonzero(titles == one)
+            rows = rows[whitening.drawn(len(rows), self.seed)]
+            yield rows, whitening.groups(x[rows], self.cut)
+
+
+def _shares(rows: np.ndarray, group: np.ndarray) -> np.ndarray:
+    """Scatter inside the groups, and scatter in all."""
+    inside, _ = whitening.within_scatter(rows, group, 1)
+    whole, _ = whitening.within_scatter(rows, np.zeros(len(rows), np.int64), 1)
+    return np.array([np.trace(inside), np.trace(whole)])
 
 
 class TSiamMethod(Method):
@@ -185,6 +243,7 @@ def _picked(views: Tensor, number: Tensor) -> Tensor:
 
 
 METHODS: dict[TrainingMethod, type[Method]] = {
+    "whitening": WhiteningMethod,
     "mvcorr": MvCorrMethod,
     "imptriplet": ImpTripletMethod,
     "tsiam": TSiamMethod,

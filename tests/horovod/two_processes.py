@@ -16,26 +16,31 @@ from training.collective import Collective
 from training.launchers.horovod import HorovodCollective
 from training.loop import backward, train
 from training.methods import method_of
-from training.networks import Network
+from training.networks import Network, small
 from training.presets import LABELLED, Plan, kind
 from training.readers import Rows
 from training.snapshot import Snapshot
 
 DEEP = Network(name="deep", widths=(32, 16), dropout=0.0)
 LINEAR = Network(name="small", widths=(12,), layer="linear", dropout=0.0)
+SQUARE = small(20)
 PLAIN = Network(name="plain", widths=(16, 8), layer="relu", dropout=0.0)
 # what is trained: method, whether with labels, network
 CASES: dict[str, tuple[str, bool, Network]] = {
     **{f"{name} {net.name}": (name, False, net) for name in ("mvcorr", "imptriplet") for net in (DEEP, LINEAR)},
     **{f"{name} {PLAIN.name}": (name, False, PLAIN) for name in ("bcl", "tsiam", "ssiam")},
+    "whitening": ("whitening", False, SQUARE),
     **{f"{name} {PLAIN.name} labels": (name, True, PLAIN) for name in ("bcl", *LABELLED)},
 }
+
+WITH_GRADIENTS = [case for case in CASES if case != "whitening"]
 
 
 def plan(case: str, **changes: Any) -> Plan:
     method, labelled, network = CASES[case]
     needs = "label" if labelled else "negative" if method in ("imptriplet", "tsiam", "bcl") else "all"
-    values = {"method": method, "preset": "small", "network": network, "loss": {}, "batch": 64, "needs": needs}
+    loss = {"cut": 0.3, "least": 3, "caution": 1.0} if method == "whitening" else {}
+    values = {"method": method, "preset": "small", "network": network, "loss": loss, "batch": 64, "needs": needs}
     return Plan.model_validate({**values, "learning_rate": 0.05, "max_epochs": 5, **changes})
 
 
@@ -98,7 +103,8 @@ def main() -> None:
     found: dict[str, Any] = {"size": collective.size, "exchanged": exchanged(collective)}
     for case, (method, _, _) in CASES.items():
         snapshot = snapshots[kind(method)]
-        found[case] = gradients(case, snapshot, collective, share(batch(snapshot, 60), collective))
+        if case in WITH_GRADIENTS:
+            found[case] = gradients(case, snapshot, collective, share(batch(snapshot, 60), collective))
         made = train(snapshot, plan(case), collective)
         sums = collective.gather(torch.tensor([list(bytes.fromhex(made.adapter.sha256()))]), "sha256")
         found[f"{case} training"] = {

@@ -82,6 +82,10 @@ class Reader:
         for chosen in parts(len(rows), self.batch, self.seed, epoch, self.rank, self.size):
             yield rows[torch.from_numpy(chosen)]
 
+    def own_titles(self) -> Rows:
+        """All training rows of every `size`-th title, beginning with this process's own."""
+        return self._train[self._train.title % self.size == self.rank]
+
     def development(self) -> Rows:
         """All held-out rows, in key order, on every process."""
         return self._dev
