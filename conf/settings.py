@@ -97,7 +97,7 @@ class MineSettings(Section):
 class TrainSettings(Section):
     """Mined tracklets to an adapter (methods cards 3 to 5)."""
 
-    method: TrainingMethod = Field("imptriplet", description="the loss and its published settings")
+    method: TrainingMethod = Field("whitening", description="how the adapter is found (see castmine train --help)")
     preset: Literal["auto", "paper", "small"] = Field(
         "auto", description="paper: as published; small: for hundreds of rows; auto: small below `small_rows` rows"
     )

@@ -155,27 +155,29 @@ class TSiamMethod(Method):
         self.loss = TSiam(**plan.loss)
 
     def embed(self, rows: Rows) -> Tensor:
-        faces, (first, step, third) = rows.views.shape[1], rows.draw.T
-        second = first % faces + 1 + step % (faces - 1)  # any but the first
-        chosen = [_picked(rows.views, first), _picked(rows.views, second), _picked(rows.negative, third)]
-        return self._one(torch.stack(chosen, dim=1))
+        stranger = _picked(rows.negative, rows.draw[:, 2])
+        return self._one(torch.cat([_two_faces(rows), stranger[:, None]], dim=1))
 
     def beside(self, rows: Rows) -> Tensor:
         return rows.has_negative
 
 
 class SSiamMethod(Method):
-    """One random face of each track; pairs come from sorted distances (card 9)."""
+    """Random faces, two of each track, as frames of a film come; pairs come from sorted distances (card 9).
+
+    Nothing says which two are of one track. With one face of each, most would have no other of their person in the
+    batch, and the farthest nearest ones would be two people.
+    """
 
     def __init__(self, plan: Plan, snapshot: Snapshot, collective: Collective) -> None:
         super().__init__(plan, snapshot, collective)
         self.loss = SSiam(**plan.loss)
 
     def embed(self, rows: Rows) -> Tensor:
-        return self.networks[0](self.beside(rows))
+        return self._one(self.beside(rows))
 
     def beside(self, rows: Rows) -> Tensor:
-        return _picked(rows.views, rows.draw[:, 0])
+        return _two_faces(rows)
 
 
 class TrackBallsMethod(Method):
@@ -235,6 +237,13 @@ class LabelledMethod(Method):
 
     def threshold(self) -> float | None:
         return self.loss.ball.threshold() if isinstance(self.loss, BallCluster) else None
+
+
+def _two_faces(rows: Rows) -> Tensor:
+    """(N, 2, D): two of each row's faces, drawn."""
+    first, step = rows.draw[:, 0], rows.draw[:, 1]
+    second = first % rows.views.shape[1] + 1 + step % (rows.views.shape[1] - 1)  # any but the first
+    return torch.stack([_picked(rows.views, first), _picked(rows.views, second)], dim=1)
 
 
 def _picked(views: Tensor, number: Tensor) -> Tensor:

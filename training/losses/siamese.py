@@ -52,12 +52,12 @@ class SSiam(nn.Module):
         """Scalar, 0 or more; 0 for fewer than two samples.
 
         Args:
-            outputs: (N, D) floats.
-            raw: (N, D') unit rows, the same samples before the adapter.
+            outputs: (N, V, D) floats; every view is a sample.
+            raw: (N, V, D') unit rows, the same samples before the adapter.
         """
-        if len(outputs) < 2:
+        samples, raw = normalize(outputs.flatten(0, 1), dim=1, eps=1e-6), raw.flatten(0, 1)
+        if len(samples) < 2:
             return outputs.sum() * 0.0
-        samples = normalize(outputs, dim=1, eps=1e-6)
         alike, apart = self.pairs(raw)
         near, far = ((samples[pair[:, 0]] - samples[pair[:, 1]]).square().sum(dim=1) for pair in (alike, apart))
         return near.mean() / 2 + _short(far, self.margin).mean() / 2

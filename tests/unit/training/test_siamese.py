@@ -62,6 +62,7 @@ def test_ssiam_equals_the_contrastive_loss_on_those_pairs() -> None:
     near = [math.dist(x[i], x[j]) ** 2 for i, j in alike.tolist()]
     far = [short(x[i], x[j]) for i, j in apart.tolist()]
     assert len(near) == len(far) == 2  # 64 of 1000
+    outputs, raw = outputs.reshape(15, 2, 4), raw.reshape(15, 2, 6)
     assert loss(outputs, raw).item() == pytest.approx(sum(near) / 4 + sum(far) / 4, rel=1e-8)
     assert torch.autograd.gradcheck(lambda y: loss(y, raw), outputs.requires_grad_())
 
@@ -70,7 +71,7 @@ def test_ssiam_equals_the_contrastive_loss_on_those_pairs() -> None:
 def test_a_batch_of_none_or_one(n: int) -> None:
     for outputs, loss in (
         (torch.randn(n, 3, 4, requires_grad=True), lambda x: TSiam()(x, torch.zeros(n, dtype=torch.bool))),
-        (torch.randn(n, 4, requires_grad=True), lambda x: SSiam()(x, torch.randn(n, 4))),
+        (torch.randn(n, 1, 4, requires_grad=True), lambda x: SSiam()(x, torch.randn(n, 1, 4))),
     ):
         value = loss(outputs)
         value.backward()
