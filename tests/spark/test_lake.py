@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -179,3 +180,30 @@ def test_views_are_registered_apart_from_the_session(two):
 def test_of_the_views_those_that_a_query_names_are_registered(two):
     registered = two.apart().register_views("SELECT * FROM `Screen_Time` JOIN people")
     assert registered == ["characters", "people", "titles", "screen_time"]
+
+
+def test_whole_titles_are_read_without_a_shuffle(spark, clustered):
+    lake = Lake(spark, str(clustered))
+    found = lake.whole_titles("faces", ["alpha", "beta"])
+    assert "Exchange hashpartitioning" not in _plan(found)
+    parts = found.rdd.map(lambda row: row["title_id"]).glom().map(set).collect()
+    assert sorted(part.pop() for part in parts if part) == ["alpha", "beta"]
+    assert all(len(part) == 0 for part in parts), "one title a partition"
+    assert found.count() == lake.rows("faces", ["alpha", "beta"]).count() > 0
+    assert lake.whole_titles("faces", ["beta"]).select("title_id").distinct().count() == 1
+
+
+def test_titles_in_several_files_are_brought_together(spark, clustered, tmp_path):
+    lake = Lake(spark, str(shutil.copytree(clustered, tmp_path / "lake")))
+    rows = lake.rows("faces", ["alpha"])
+    lake.replace(table("faces"), rows.repartition(3), ["alpha"])
+    found = lake.whole_titles("faces", ["alpha", "beta"])
+    assert "Exchange hashpartitioning" in _plan(found)
+    together = found.rdd.map(lambda row: row["title_id"]).glom().collect()
+    assert sum(len(set(part)) for part in together) == 2
+    assert all(part == sorted(part) for part in together)
+    assert "Exchange hashpartitioning" not in _plan(lake.whole_titles("faces", ["beta"]))
+
+
+def _plan(found):
+    return found._jdf.queryExecution().executedPlan().toString()

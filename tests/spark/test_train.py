@@ -1,0 +1,103 @@
+"""Training from a lake: several methods in one call, labels from a file, snapshots of faces."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from conf.errors import UsageError
+from conf.settings import TrainSettings
+from jobs import snapshot, train
+from jobs.lake import Lake
+from tests.spark import people
+from tests.spark.small import clock
+
+SMALL = ("--set", "train.min_rows=4", "--set", "train.min_track_s=0.5", "--set", "train.max_epochs=3")
+TITLES = ["alpha", "beta"]
+
+
+@pytest.fixture
+def lake(spark, clustered: Path, tmp_path: Path) -> Lake:
+    return Lake(spark, str(shutil.copytree(clustered, tmp_path / "lake")))
+
+
+@pytest.fixture(scope="module")
+def labels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Who is who in both titles; two people appear in both, the last track of each is left out."""
+    rows = [
+        (title, track, f"person {who}" if who < 2 else f"{title} {who}")
+        for seed, title in enumerate(TITLES)
+        for track, who in people.make(title, seed=seed).person.items()
+        if track < 27
+    ]
+    path = tmp_path_factory.mktemp("labels") / "truth.csv"
+    pd.DataFrame(rows, columns=["title_id", "track_id", "label"]).to_csv(path, index=False)
+    return path
+
+
+def trained(lake: Lake, *words: str) -> int:
+    return train.main(["--lake", lake.root, "--quiet", *SMALL, *words], spark=lake.spark, clock=clock)
+
+
+def test_several_methods_are_compared_and_done_once(lake: Lake, labels: Path, capsys) -> None:
+    words = ["--method", "whitening", "imptriplet", "bcl", "triplet", "--labels", str(labels)]
+    assert trained(lake, *words) == 0
+    shown = capsys.readouterr().out
+    rows = {row["method"]: row for row in lake.raw("adapters").collect()}
+    assert set(rows) == {"whitening", "imptriplet", "bcl", "triplet"}
+    assert all(row["adapter_id"] in shown and row["status"] in ("ready", "not_better") for row in rows.values())
+    assert {method: row["labels_from"] is not None for method, row in rows.items()} == {
+        "whitening": False, "imptriplet": False, "bcl": True, "triplet": True,
+    }  # fmt: skip
+    assert rows["bcl"]["labels_from"].startswith("truth.csv ")
+    assert json.loads(rows["whitening"]["metrics"])["auc_raw"] > 0.9
+    assert trained(lake, *words) == 0
+    assert lake.raw("adapters").count() == 4
+    assert lake.raw("runs").where("job = 'train'").count() == 4
+
+
+def test_methods_that_need_labels_say_so(lake: Lake) -> None:
+    with pytest.raises(UsageError, match="--method ldml triplet: needs identities; name a truth file with --labels"):
+        trained(lake, "--method", "mvcorr", "ldml", "triplet")
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        (["title_id", "label", "frame", "x", "y", "w", "h"], "training needs track_id"),
+        (["title_id", "track_id"], r"missing: \['label'\]"),
+    ],
+)
+def test_label_files_that_are_none(lake: Lake, tmp_path: Path, columns: list[str], message: str) -> None:
+    pd.DataFrame([[1] * len(columns)], columns=columns).to_csv(tmp_path / "bad.csv", index=False)
+    with pytest.raises(UsageError, match=message):
+        trained(lake, "--labels", str(tmp_path / "bad.csv"))
+
+
+def test_a_snapshot_of_faces_holds_the_track_s_and_a_partner_s(lake: Lake, labels: Path) -> None:
+    settings = TrainSettings(method="bcl", min_track_s=0.5)
+    named = snapshot.Labels("truth.csv", pd.read_csv(labels))
+    made = snapshot.write(lake, TITLES, settings, named)
+    assert (made.kind, made.n_views, made.n_negatives, made.dim) == ("faces", 8, 8, people.DIM)
+    assert made.labels == ("alpha 2", "alpha 3", "beta 2", "beta 3", "person 0", "person 1")
+    rows = pd.concat([pq.read_table(file).to_pandas() for part in ("train", "dev") for file in made.files(part)])
+    assert len(rows) == 56
+    for seed, title in enumerate(TITLES):
+        known = people.make(title, seed=seed)
+        sampled = known.faces[known.faces.embedding.notna()]
+        for row in rows[rows.title_id == title].itertuples():
+            for given, track in ((row.views, row.track_id), (row.negative, row.track_id ^ 1)):
+                faces = np.stack(sampled.embedding[sampled.track_id == track])
+                expected = faces[np.rint(np.linspace(0, 1, 8) * (len(faces) - 1)).astype(int)]
+                np.testing.assert_allclose(given.reshape(8, -1), expected, atol=1e-6)
+            who = known.person[row.track_id]
+            label = f"person {who}" if who < 2 else f"{title} {who}"
+            assert row.label == (made.labels.index(label) if row.track_id < 27 else -1)
+    assert snapshot.write(lake, TITLES, settings, named).folder == made.folder
+    assert snapshot.write(lake, TITLES, settings).folder != made.folder
