@@ -4,12 +4,12 @@ Writes a pinned snapshot of the mined tables, trains on it, judges the adapter o
 embedding, and registers it: `ready`, `not_better`, or `skipped` where there is too little to train on.
 
   castmine train --lake ./lake
-  castmine train --lake ./lake --method imptriplet mvcorr bcl      several, and a table of how they did
+  castmine train --lake ./lake --method whitening imptriplet       several, and a table of how they did
   castmine train --lake ./lake --method bcl --labels truth.csv     title_id, track_id, label: BCL and its rivals
   castmine train --lake ./lake --set train.launcher=horovod --set train.processes=2
 
-Without labels: mvcorr, imptriplet, bcl (from automatic pairs), tsiam, ssiam.
-With labels: bcl, cross_entropy, ldml, contrastive, triplet, prototypical.
+Without labels: whitening (the default: a linear map in closed form, in seconds), and from the papers imptriplet, mvcorr,
+bcl on automatic pairs, tsiam, ssiam. With labels: bcl, cross_entropy, ldml, contrastive, triplet, prototypical.
 """
 
 from __future__ import annotations
