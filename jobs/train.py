@@ -80,9 +80,10 @@ def _one(
     if not job.args.force and run.did_before(task):
         job.progress.say(f"train: nothing to do; {method} of these tracks and settings is registered")
         return {"adapter_id": None, "status": "unchanged", "reason": None}
-    row = _trained(job, list(mined), settings, labels)
-    if job.lake.raw("adapters").where(F.col("adapter_id") == row["adapter_id"]).isEmpty():
-        job.lake.append(table("adapters"), [row])
+    row, curve = _trained(job, list(mined), settings, labels)
+    for name, rows in (("curves", curve), ("adapters", [row])):
+        if job.lake.raw(name).where(F.col("adapter_id") == row["adapter_id"]).isEmpty():
+            job.lake.append(table(name), rows)
     run.commit([runs.Done(task, 1)])
     job.progress.say(f"train: adapter {row['adapter_id']} is {row['status']}: {row['reason'] or said(row)}")
     return {name: row[name] for name in ("adapter_id", "status", "reason")}
@@ -123,15 +124,16 @@ def said(row: dict[str, Any]) -> str:
 
 def _trained(
     job: cli.Job, titles: list[str], settings: TrainSettings, labels: snapshot.Labels | None
-) -> dict[str, Any]:
-    """Snapshot, train, judge; too little data is a result, not an error."""
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Snapshot, train, judge: the adapter's row, and its curve's. Too little data is a result, not an error."""
     found: Snapshot | None = None
     try:
         with job.progress.step("writing the training snapshot"):
             found = snapshot.write(job.lake, titles, settings, labels)
         chosen = plan(settings, found)
     except TooLittleData as error:
-        return register(job.lake, titles, settings, found, {"status": "skipped", "reason": str(error)}, job.clock())
+        skipped = {"status": "skipped", "reason": str(error)}
+        return register(job.lake, titles, settings, found, skipped, job.clock()), []
     name = adapter_id(found.fingerprint, settings)
     uri = f"_adapters/{name}.safetensors"
     job.progress.say(
@@ -140,10 +142,17 @@ def _trained(
     )
     with job.progress.step(f"training {settings.method}", chosen.max_epochs, "epochs at most") as done:
         result = launch(
-            settings.launcher, found.folder, chosen, job.lake.files / uri, settings.processes, lambda e: done(e.epoch)
+            settings.launcher,
+            found.folder,
+            chosen,
+            job.lake.files / uri,
+            settings.processes,
+            lambda epoch: done(epoch.epoch),
+            settings.reader,
         )
     reason = None if result["status"] == "ready" else result["note"]
-    return register(job.lake, titles, settings, found, {**result, "reason": reason, "uri": uri}, job.clock())
+    row = register(job.lake, titles, settings, found, {**result, "reason": reason, "uri": uri}, job.clock())
+    return row, [{"adapter_id": name, **epoch} for epoch in result["curve"]]
 
 
 def register(

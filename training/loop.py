@@ -18,7 +18,7 @@ from training.collective import Alone, Collective
 from training.methods import Method, WhiteningMethod, method_of
 from training.networks import start_linear
 from training.presets import Plan, kind
-from training.readers import Reader, Rows
+from training.readers import Library, Reader, Rows
 from training.snapshot import Snapshot
 from training.verification import Verification, verify
 
@@ -68,7 +68,11 @@ class EarlyStopping:
 
 
 def train(
-    snapshot: Snapshot, plan: Plan, collective: Collective | None = None, progress: Progress | None = None
+    snapshot: Snapshot,
+    plan: Plan,
+    collective: Collective | None = None,
+    progress: Progress | None = None,
+    library: Library = "petastorm",
 ) -> Trained:
     """Train an adapter: bitwise the same for the same snapshot and plan, the same curve for any number of processes.
 
@@ -77,13 +81,14 @@ def train(
     Args:
         collective: this process's group; None for one process alone.
         progress: called after every epoch, on every process.
+        library: what reads the snapshot's files; it makes no difference to the adapter.
     Raises:
         LakeError: the snapshot cannot be read.
         CastmineError: the loss is no longer a finite number.
     """
     collective = collective or Alone()
     with _reproducible(plan.seed):
-        reader = Reader(snapshot, plan.batch, plan.seed, plan.needs, collective.rank, collective.size)
+        reader = Reader(snapshot, plan.batch, plan.seed, plan.needs, collective.rank, collective.size, library)
         method = method_of(plan, snapshot, collective)
         _start(method, plan, reader, collective)
         torch.manual_seed(plan.seed + 1 + collective.rank)  # dropout draws of their own for every process

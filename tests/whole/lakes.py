@@ -17,8 +17,8 @@ import pyarrow.parquet as pq
 from conf.tables import Table, all_tables, table
 
 MADE = (  # what `castmine run` fills; people, edits and metrics are other commands'
-    "titles", "shots", "tracks", "faces", "cannot_links", "must_links", "tracklets", "hard_negatives", "adapters",
-    "characters", "track_labels", "runs",
+    "titles", "shots", "tracks", "faces", "cannot_links", "must_links", "tracklets", "hard_negatives",
+    "adapters", "curves", "characters", "track_labels", "runs",
 )  # fmt: skip
 MINED = ("cannot_links", "must_links", "tracklets", "hard_negatives")
 

@@ -54,7 +54,8 @@ def test_nothing_staged_is_left(finished: Path):
 
 
 def test_a_film_without_faces_has_shots_alone(finished: Path):
-    rows = {name: lakes.rows(finished, name, [NOBODY]).num_rows for name in lakes.MADE if name != "adapters"}
+    made = [name for name in lakes.MADE if name not in ("adapters", "curves")]
+    rows = {name: lakes.rows(finished, name, [NOBODY]).num_rows for name in made}
     assert {name for name, n in rows.items() if n} == {"titles", "shots", "runs"}
 
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from training.collective import Collective
 from training.loop import Progress, train
 from training.presets import Plan
+from training.readers import Library
 from training.snapshot import Snapshot
 
 
@@ -19,12 +20,14 @@ def launch(
     out_file: str | Path,
     processes: int = 1,
     progress: Progress | None = None,
+    library: Library = "petastorm",
 ) -> dict[str, Any]:
     """Train an adapter and write it to `out_file`.
 
     Args:
         launcher: `local` trains in this process, `horovod` in `processes` new ones on this machine.
         progress: called here after every epoch.
+        library: what reads the snapshot's files.
     Returns:
         What the adapter's row and the user want to know; plain JSON values: status (`ready` or `not_better`), note,
         metrics, best_epoch, curve (epoch, train_loss, dev_loss), processes, sha256 of the file, and its card.
@@ -36,14 +39,19 @@ def launch(
     from training.launchers import horovod, local  # they import this module's `run`
 
     start = {"local": local.launch, "horovod": horovod.launch}[launcher]
-    return start(Path(snapshot_folder), plan, Path(out_file), processes, progress)
+    return start(Path(snapshot_folder), plan, Path(out_file), processes, progress, library)
 
 
 def run(
-    snapshot_folder: Path, plan: Plan, out_file: Path, collective: Collective, progress: Progress | None
+    snapshot_folder: Path,
+    plan: Plan,
+    out_file: Path,
+    collective: Collective,
+    progress: Progress | None,
+    library: Library,
 ) -> dict[str, Any]:
     """What every process of a launch does: train, and write the adapter where it is rank 0. Returns as `launch`."""
-    trained = train(Snapshot.open(snapshot_folder), plan, collective, progress)
+    trained = train(Snapshot.open(snapshot_folder), plan, collective, progress, library)
     if collective.rank == 0:
         trained.adapter.save(out_file)
     return {

@@ -29,6 +29,7 @@ from training.collective import Collective
 from training.launchers import run
 from training.loop import Epoch, Progress
 from training.presets import Plan
+from training.readers import Library
 
 START_S = 180  # a busy machine may take a minute to import torch N times
 STALL_S = 300  # one process waits this long for another's call before all end
@@ -82,7 +83,7 @@ class _Sum(torch.autograd.Function):
 
 
 def launch(
-    snapshot_folder: Path, plan: Plan, out_file: Path, processes: int, progress: Progress | None
+    snapshot_folder: Path, plan: Plan, out_file: Path, processes: int, progress: Progress | None, library: Library
 ) -> dict[str, Any]:
     """As `training.launchers.launch`; the first epoch comes some 20 seconds after the call."""
     with tempfile.TemporaryDirectory(prefix="castmine-train-") as folder:
@@ -94,6 +95,7 @@ def launch(
                     "plan": plan.model_dump(mode="json"),
                     "out_file": str(out_file.resolve()),
                     "result": str(result),
+                    "library": library,
                 }
             )
         )
@@ -180,7 +182,7 @@ def work(job_file: Path) -> None:
             print(json.dumps(asdict(epoch)), flush=True)
 
     plan = Plan.model_validate(job["plan"])
-    result = run(Path(job["snapshot"]), plan, Path(job["out_file"]), collective, progress)
+    result = run(Path(job["snapshot"]), plan, Path(job["out_file"]), collective, progress, job["library"])
     _agree(result["sha256"], collective)
     if collective.rank == 0:
         Path(job["result"]).write_text(json.dumps(result))

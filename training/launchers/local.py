@@ -10,12 +10,13 @@ from training.collective import Alone
 from training.launchers import run
 from training.loop import Progress
 from training.presets import Plan
+from training.readers import Library
 
 
 def launch(
-    snapshot_folder: Path, plan: Plan, out_file: Path, processes: int, progress: Progress | None
+    snapshot_folder: Path, plan: Plan, out_file: Path, processes: int, progress: Progress | None, library: Library
 ) -> dict[str, Any]:
     """As `training.launchers.launch`."""
     if processes != 1:
         raise UsageError(f"train.processes={processes}: the local launcher has one; set train.launcher=horovod")
-    return run(snapshot_folder, plan, out_file, Alone(), progress)
+    return run(snapshot_folder, plan, out_file, Alone(), progress, library)

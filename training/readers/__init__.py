@@ -19,6 +19,7 @@ from training.snapshot import NOBODY, Part, Snapshot
 
 COLUMNS = ["row", "title_id", "views", "negative", "has_negative", "label"]
 DRAWS = 3
+Library = Literal["petastorm", "arrow"]
 Needs = Literal["all", "negative", "label"]  # which rows a method can learn from
 
 
@@ -55,7 +56,7 @@ class Reader:
     """The rows of one snapshot for one process of a group, in memory.
 
     Args:
-        name: which library reads the files: `petastorm` or `pyarrow`; the batches are the same.
+        name: which library reads the files: `petastorm` or `arrow` (pyarrow alone); the batches are the same.
         batch: rows of a global batch, over all processes; not above the training rows that are left.
         needs: which rows to keep, in both parts: those with a negative, with a label, or all.
     Raises:
@@ -70,7 +71,7 @@ class Reader:
         needs: Needs = "all",
         rank: int = 0,
         size: int = 1,
-        name: Literal["petastorm", "pyarrow"] = "petastorm",
+        name: Library = "petastorm",
     ) -> None:
         self.batch, self.seed, self.rank, self.size = batch, seed, rank, size
         self._train, self._dev = (_usable(read(snapshot, part, name), needs) for part in ("train", "dev"))
@@ -91,17 +92,17 @@ class Reader:
         return self._dev
 
 
-def read(snapshot: Snapshot, part: Part, name: Literal["petastorm", "pyarrow"]) -> Rows:
+def read(snapshot: Snapshot, part: Part, name: Library) -> Rows:
     """All rows of one part, sorted by `row`; a part without rows gives empty arrays.
 
     Raises:
         LakeError: lists of another length than the manifest says, rows missing or twice, a path that the library
             cannot open.
     """
-    from training.readers import petastorm, pyarrow  # half a second to import
+    from training.readers import arrow, petastorm  # half a second to import
 
     v, q, d = snapshot.n_views, snapshot.n_negatives, snapshot.dim
-    groups = list({"petastorm": petastorm, "pyarrow": pyarrow}[name].row_groups(snapshot, part))
+    groups = list({"petastorm": petastorm, "arrow": arrow}[name].row_groups(snapshot, part))
     row, title, views, negative, has_negative, label = (
         np.concatenate([group[column] for group in groups]) if groups else np.zeros(0) for column in COLUMNS
     )

@@ -85,7 +85,7 @@ def test_the_weights_of_the_lowest_development_loss_are_kept(snapshot: Snapshot)
     method = method_of(chosen, snapshot, Alone())
     method.networks[0].load_state_dict(made.adapter.layers.state_dict())
     method.eval()
-    held_out = read(snapshot, "dev", "pyarrow")
+    held_out = read(snapshot, "dev", "arrow")
     with torch.no_grad():
         again = method.loss(method.embed(held_out[held_out.has_negative])).item()
     assert again == pytest.approx(min(losses), rel=1e-6)
@@ -116,7 +116,7 @@ def test_branches_of_mvcorr_part_after_one_step(snapshot: Snapshot) -> None:
 def test_imptriplet_has_one_network(snapshot: Snapshot) -> None:
     method = method_of(deep(snapshot, "imptriplet"), snapshot, Alone())
     assert len(method.networks) == 1
-    held_out = read(snapshot, "dev", "pyarrow")[:10]
+    held_out = read(snapshot, "dev", "arrow")[:10]
     method.eval()
     embedded = method.embed(held_out)
     assert embedded.shape == (10, 3, 16)

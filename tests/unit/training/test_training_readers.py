@@ -20,7 +20,7 @@ Corpus = Callable[..., pa.Table]
 Written = Callable[..., Snapshot]
 
 
-LIBRARIES = ("petastorm", "pyarrow")
+LIBRARIES = ("petastorm", "arrow")
 
 
 def batches(snapshot: Snapshot, size: int, epoch: int = 0, batch: int = 64, needs: str = "all") -> list[Rows]:

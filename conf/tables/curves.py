@@ -1,0 +1,19 @@
+"""curves: How the loss of an adapter fell."""
+
+from __future__ import annotations
+
+from conf.tables import Column, Table
+
+TABLE = Table(
+    name="curves",
+    written_by="train",
+    meaning="How the loss of an adapter fell, epoch by epoch.",
+    key=("adapter_id", "epoch"),
+    columns=(
+        Column("adapter_id", "STRING", "jobs.train:adapter_id", "the adapter"),
+        Column("epoch", "INT", "training.loop:train", "epoch, from 0"),
+        Column("train_loss", "DOUBLE", "training.loop:train", "mean loss of the epoch's steps"),
+        Column("dev_loss", "DOUBLE", "training.loop:train", "score of the held-out rows after it; the lowest is kept"),
+    ),
+    by_title=False,
+)
