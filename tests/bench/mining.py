@@ -22,6 +22,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from pyspark.sql import SparkSession
 
 from jobs import mine, session
 from tests.bench import corpus
@@ -107,10 +108,12 @@ class _Watch(threading.Thread):
         return self.worker, self.jvm
 
 
-def _shuffled(spark: object) -> int:
+def _shuffled(spark: SparkSession) -> int:
     """Bytes that all stages of this session wrote for a shuffle."""
-    store = spark.sparkContext._jsc.sc().statusStore()  # type: ignore[attr-defined]
-    stages = store.stageList(None)
+    java = spark.sparkContext._gateway
+    nothing = java.jvm.java.util.ArrayList()
+    store = spark.sparkContext._jsc.sc().statusStore()
+    stages = store.stageList(nothing, False, False, java.new_array(java.jvm.double, 0), nothing)
     return sum(stages.apply(i).shuffleWriteBytes() for i in range(stages.size()))
 
 
