@@ -95,7 +95,7 @@ class MineSettings(Section):
 
 
 class TrainSettings(Section):
-    """Mined tracklets to an adapter (methods cards 3 to 5)."""
+    """Mined tracklets to an adapter (methods cards 3 to 9; whitening is ours)."""
 
     method: TrainingMethod = Field("whitening", description="how the adapter is found (see castmine train --help)")
     preset: Literal["auto", "paper", "small"] = Field(
