@@ -34,11 +34,12 @@ from jobs.lake import Lake
 from jobs.text_table import print_table
 from jobs.truth import read_truth
 from training.launchers import launch
-from training.presets import LABELLED, plan
-from training.snapshot import Snapshot
+from training.presets import LABELLED, kind, plan
+from training.snapshot import Kind, Snapshot
 
 CODE_VERSION = 2  # raise it when the same snapshot and settings give another adapter
 CORPUS = ""  # the title_id of a run over the whole corpus
+Snapshots = dict[Kind, Snapshot]  # of one call: several methods learn from one
 COMPARED = ("method", "adapter", "status", "auc_raw", "auc", "close_auc_raw", "close_auc", "why not ready")
 
 
@@ -62,7 +63,8 @@ def main(
         if labels is None and (lost := [name for name in methods if name in LABELLED]):
             raise UsageError(f"--method {' '.join(lost)}: needs identities; name a truth file with --labels")
         mined = runs.mined(job.lake, args.titles)
-        ended = [_one(job, method, mined, labels) for method in methods]
+        written: Snapshots = {}
+        ended = [_one(job, method, mined, labels, written) for method in methods]
         if len(methods) > 1 and not args.json:
             _compare(job.lake, [row["adapter_id"] for row in ended])
         summary = {"job": "train", **ended[0]} if len(ended) == 1 else {"job": "train", "adapters": ended}
@@ -70,7 +72,7 @@ def main(
 
 
 def _one(
-    job: cli.Job, method: TrainingMethod, mined: dict[str, str], labels: snapshot.Labels | None
+    job: cli.Job, method: TrainingMethod, mined: dict[str, str], labels: snapshot.Labels | None, written: Snapshots
 ) -> dict[str, str | None]:
     """Train and register one method's adapter, unless that was done before with the same tracks and settings."""
     settings = job.settings.train.model_copy(update={"method": method})
@@ -80,7 +82,7 @@ def _one(
     if not job.args.force and run.did_before(task):
         job.progress.say(f"train: nothing to do; {method} of these tracks and settings is registered")
         return {"adapter_id": None, "status": "unchanged", "reason": None}
-    row, curve = _trained(job, list(mined), settings, labels)
+    row, curve = _trained(job, list(mined), settings, labels, written)
     for name, rows in (("curves", curve), ("adapters", [row])):
         if job.lake.raw(name).where(F.col("adapter_id") == row["adapter_id"]).isEmpty():
             job.lake.append(table(name), rows)
@@ -123,13 +125,15 @@ def said(row: dict[str, Any]) -> str:
 
 
 def _trained(
-    job: cli.Job, titles: list[str], settings: TrainSettings, labels: snapshot.Labels | None
+    job: cli.Job, titles: list[str], settings: TrainSettings, labels: snapshot.Labels | None, written: Snapshots
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Snapshot, train, judge: the adapter's row, and its curve's. Too little data is a result, not an error."""
     found: Snapshot | None = None
     try:
-        with job.progress.step("writing the training snapshot"):
-            found = snapshot.write(job.lake, titles, settings, labels)
+        found = written.get(kind(settings.method))
+        if found is None:
+            with job.progress.step("writing the training snapshot"):
+                found = written[kind(settings.method)] = snapshot.write(job.lake, titles, settings, labels)
         chosen = plan(settings, found)
     except TooLittleData as error:
         skipped = {"status": "skipped", "reason": str(error)}

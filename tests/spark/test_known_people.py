@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 
 from conf.tables import table
-from jobs import cluster, import_tracks, mine
+from jobs import cluster, mine
 from jobs.lake import Lake
 from tests.spark import people
-from tests.spark.small import SHA256, collected
+from tests.spark.small import collected
 
-MADE = ("titles", "shots", "tracks", "faces", "cannot_links", "must_links", "tracklets", "hard_negatives")
+MADE = ("cannot_links", "must_links", "tracklets", "hard_negatives")
 MADE_OF_THEM = ("characters", "track_labels")
 
 
@@ -44,14 +46,12 @@ def test_screen_time_is_what_the_tracks_say(spark, given, clustered):
         assert row["n_faces"] == row["n_tracks"] * people.DETECTIONS
 
 
-def test_one_partition_and_seven_make_the_same_rows(spark, given, clustered, tmp_path):
-    lake = Lake(spark, str(tmp_path / "seven"))
+def test_one_partition_and_seven_make_the_same_rows(spark, clustered, tmp_path):
+    lake = Lake(spark, str(shutil.copytree(clustered, tmp_path / "seven")))
     kept = spark.conf.get("spark.sql.shuffle.partitions")
     try:
         spark.conf.set("spark.sql.shuffle.partitions", "7")
-        words = ["--lake", lake.root, "--quiet"]
-        files = ["--tracks", str(given / "tracks"), "--faces", str(given / "faces"), "--embedder", SHA256]
-        assert import_tracks.main([*words, *files], spark=spark) == 0
+        words = ["--lake", lake.root, "--quiet", "--force"]
         assert mine.main(words, spark=spark) == 0
         spark.conf.set("spark.sql.shuffle.partitions", "1")
         assert cluster.main(words, spark=spark) == 0

@@ -68,6 +68,17 @@ def test_killed_at_every_stage_in_turn(finished: Path, films, tmp_path):
     assert lakes.uncommitted(lake) == {}
 
 
+def test_killed_while_mine_writes_again(finished: Path, copied: Path, tmp_path):
+    """With --force, or other settings, a title's old rows go while it is written: it must not pass for done."""
+    before = lakes.version(copied, "cannot_links")
+    words = ["mine", "--lake", copied, "--force", "--master", "local[1]"]
+    run_and_kill(words, lambda: lakes.version(copied, "cannot_links") > before, tmp_path)
+    assert castmine("mine", "--lake", copied) == 0
+    assert lakes.differences(copied, finished, names=lakes.MINED) == []
+    assert lakes.uncommitted(copied) == {}
+    assert lakes.repeated_keys(copied) == []
+
+
 TRAINED = ("train.min_rows=4", "train.min_track_s=0.5", "train.max_epochs=30", "train.preset=small")
 TRAIN_MOMENTS: list[tuple[str, Callable[[Path], Moment]]] = [
     ("a snapshot file is written", lambda lake: staged(lake, "_snapshots/*/*/*.parquet")),

@@ -20,14 +20,3 @@ def test_killed_while_harvest_writes_its_tables(finished: Path, films, tmp_path)
     assert lakes.differences(lake, finished, names=HARVESTED) == []
     assert lakes.repeated_keys(lake) == []
     assert lakes.uncommitted(lake) == {}
-
-
-def test_killed_while_mine_writes_again(finished: Path, copied: Path, tmp_path):
-    """With --force, or other settings, a title's old rows go while it is written: it must not pass for done."""
-    before = lakes.version(copied, "cannot_links")
-    words = ["mine", "--lake", copied, "--force", "--master", "local[1]"]
-    run_and_kill(words, lambda: lakes.version(copied, "cannot_links") > before, tmp_path)
-    assert castmine("mine", "--lake", copied) == 0
-    assert lakes.differences(copied, finished, names=lakes.MINED) == []
-    assert lakes.uncommitted(copied) == {}
-    assert lakes.repeated_keys(copied) == []
