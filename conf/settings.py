@@ -31,6 +31,7 @@ TrainingMethod = Literal[
     "triplet",
     "prototypical",
 ]
+Library = Literal["petastorm", "arrow"]
 
 
 class Section(BaseModel):
@@ -110,7 +111,7 @@ class TrainSettings(Section):
     max_epochs: int = Field(200, ge=1, description="upper bound; early stopping ends sooner")
     seed: int = Field(7, description="order of rows and start of the weights")
     launcher: Literal["local", "horovod"] = _speed("local", "where training runs")
-    reader: Literal["petastorm", "arrow"] = _speed("petastorm", "what reads the training snapshot")
+    reader: Library = _speed("petastorm", "what reads the training snapshot")
     processes: int = _speed(1, "Horovod processes", ge=1)
 
 

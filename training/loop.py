@@ -13,12 +13,13 @@ import torch
 from torch import Tensor
 
 from conf.errors import CastmineError
+from conf.settings import Library
 from training.adapters import Adapter, Card, apply
 from training.collective import Alone, Collective
 from training.methods import Method, WhiteningMethod, method_of
 from training.networks import start_linear
 from training.presets import Plan, kind
-from training.readers import Library, Reader, Rows
+from training.readers import Reader, Rows
 from training.snapshot import Snapshot
 from training.verification import Verification, verify
 

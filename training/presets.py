@@ -60,7 +60,7 @@ def plan(settings: TrainSettings, snapshot: Snapshot) -> Plan:
     preset = settings.preset
     if preset == "auto":
         preset = "small" if train < settings.small_rows else "paper"
-    made = _MADE[settings.method](settings.method, preset, snapshot.dim, train, dev)
+    made = _MADE[settings.method](preset, snapshot.dim, train, dev)
     max_epochs = min(settings.max_epochs, made["max_epochs"]) if "max_epochs" in made else settings.max_epochs
     fixed = {"method": settings.method, "preset": preset, "needs": needs, "seed": settings.seed}
     return Plan.model_validate({**made, **fixed, "max_epochs": max_epochs})
@@ -85,13 +85,13 @@ def _usable(needs: Needs, snapshot: Snapshot) -> tuple[str, int, int]:
     return what, snapshot.rows_train, snapshot.rows_dev
 
 
-def _whitening(method: TrainingMethod, preset: str, in_dim: int, train: int, dev: int) -> dict[str, Any]:
+def _whitening(preset: str, in_dim: int, train: int, dev: int) -> dict[str, Any]:
     """Ours, chosen on composite titles: three rounds, whatever the size of the corpus."""
     loss = {"cut": 0.3, "least": 3, "caution": 6.0}
     return {"network": small(in_dim), "loss": loss, "batch": train, "learning_rate": 1.0, "max_epochs": 3}
 
 
-def _mvcorr(method: TrainingMethod, preset: str, in_dim: int, train: int, dev: int) -> dict[str, Any]:
+def _mvcorr(preset: str, in_dim: int, train: int, dev: int) -> dict[str, Any]:
     """Published: C1, rate 0.01. Small: as many outputs, up to 64, as the covariances of both parts can bear."""
     network, rate = (C1, 0.01) if preset == "paper" else (small(_outputs(train, dev, in_dim)), 1.0)
     batch = min(PAPER_BATCH, train)
@@ -109,7 +109,7 @@ def _outputs(train: int, dev: int, in_dim: int) -> int:
     return max(min(8, in_dim), 1 << max(bound, 1).bit_length() - 1)
 
 
-def _imptriplet(method: TrainingMethod, preset: str, in_dim: int, train: int, dev: int) -> dict[str, Any]:
+def _imptriplet(preset: str, in_dim: int, train: int, dev: int) -> dict[str, Any]:
     """Published: C2, rate 0.001. Small: a square map that starts as the identity; the rate is for unit rows."""
     network, rate = (C2, 0.001) if preset == "paper" else (small(in_dim), 0.1)
     loss = {"margin": 1.0, "pull": 0.1, "weight": 0.02}
@@ -122,24 +122,24 @@ def _imptriplet(method: TrainingMethod, preset: str, in_dim: int, train: int, de
     }
 
 
-def _bcl(method: TrainingMethod, preset: str, in_dim: int, train: int, dev: int) -> dict[str, Any]:
+def _bcl(preset: str, in_dim: int, train: int, dev: int) -> dict[str, Any]:
     """Published (card 7): batch 2000, rate 0.003, times 0.9 every 10 epochs; h waits 5 epochs, then a tenth of it."""
     schedule = {"drop": 0.9, "loss_rate": 0.1, "loss_waits": 5, "patience": 30}
     network, rate = (BALL, 0.003) if preset == "paper" else (small(in_dim), 0.1)
     return {"network": network, "loss": {}, "batch": min(2000, train), "learning_rate": rate, **schedule}
 
 
-def _rival(method: TrainingMethod, preset: str, in_dim: int, train: int, dev: int) -> dict[str, Any]:
+def _rival(preset: str, in_dim: int, train: int, dev: int) -> dict[str, Any]:
     """BCL's five rivals have its data, network and schedule (card 8), their own parameters the full rate."""
-    return {**_bcl(method, preset, in_dim, train, dev), "loss_rate": 1.0, "loss_waits": 0}
+    return {**_bcl(preset, in_dim, train, dev), "loss_rate": 1.0, "loss_waits": 0}
 
 
-def _tsiam(method: TrainingMethod, preset: str, in_dim: int, train: int, dev: int) -> dict[str, Any]:
+def _tsiam(preset: str, in_dim: int, train: int, dev: int) -> dict[str, Any]:
     """As rerun in the VideoClusterNet paper: batch 32, 100 epochs; head and rate are ours."""
     return _siamese(preset, in_dim, min(32 if preset == "paper" else PAPER_BATCH, train))
 
 
-def _ssiam(method: TrainingMethod, preset: str, in_dim: int, train: int, dev: int) -> dict[str, Any]:
+def _ssiam(preset: str, in_dim: int, train: int, dev: int) -> dict[str, Any]:
     """Sorted lists of batches of 1000 faces, two of each track."""
     return _siamese(preset, in_dim, min(500, train))
 

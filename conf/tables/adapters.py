@@ -11,7 +11,7 @@ TABLE = Table(
     key=("adapter_id",),
     columns=(
         Column("adapter_id", "STRING", "jobs.train:adapter_id", "hash of snapshot, settings and code"),
-        Column("method", "STRING", "conf.settings:TrainSettings", "the loss it was trained with"),
+        Column("method", "STRING", "conf.settings:TrainSettings", "how it was found: see castmine train --help"),
         Column("settings", "STRING", "jobs.train:register", "settings it was trained with, JSON"),
         Column("snapshot_fingerprint", "STRING", "jobs.snapshot:fingerprint", "hash of the training rows"),
         Column(

@@ -13,7 +13,12 @@ TABLE = Table(
         Column("adapter_id", "STRING", "jobs.train:adapter_id", "the adapter"),
         Column("epoch", "INT", "training.loop:train", "epoch, from 0"),
         Column("train_loss", "DOUBLE", "training.loop:train", "mean loss of the epoch's steps"),
-        Column("dev_loss", "DOUBLE", "training.loop:train", "score of the held-out rows after it; the lowest is kept"),
+        Column(
+            "dev_loss",
+            "DOUBLE",
+            "training.loop:train",
+            "score of the held-out rows after it; the lowest is kept, of whitening the last",
+        ),
     ),
     by_title=False,
 )

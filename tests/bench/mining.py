@@ -4,7 +4,7 @@ For each share of the full corpus: wall seconds, peak memory of the largest Pyth
 shuffled, rows of each table, and how time grows with size. Beside it, where asked for, the plain script: one process,
 NumPy and a scikit-learn KD-tree for every track, Parquet in and Parquet out.
 
-  python tests/bench/mining.py 0.01 0.03 0.1            shares of the full corpus; --plain runs the script as well
+  python -m tests.bench.mining 0.01 0.03 0.1            shares of the full corpus; --plain runs the script as well
 """
 
 from __future__ import annotations
@@ -61,7 +61,9 @@ def main() -> None:
 
 def _alone(*words: str) -> str:
     """The last line that this file prints in a process of its own."""
-    done = subprocess.run([sys.executable, __file__, *words], stdout=subprocess.PIPE, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.bench.mining", *words], stdout=subprocess.PIPE, text=True, check=True
+    )
     return done.stdout.splitlines()[-1]
 
 

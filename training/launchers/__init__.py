@@ -6,10 +6,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
+from conf.settings import Library
 from training.collective import Collective
 from training.loop import Progress, train
 from training.presets import Plan
-from training.readers import Library
 from training.snapshot import Snapshot
 
 

@@ -25,11 +25,11 @@ import torch
 from torch import Tensor
 
 from conf.errors import CastmineError, UsageError
+from conf.settings import Library
 from training.collective import Collective
 from training.launchers import run
 from training.loop import Epoch, Progress
 from training.presets import Plan
-from training.readers import Library
 
 START_S = 180  # a busy machine may take a minute to import torch N times
 STALL_S = 300  # one process waits this long for another's call before all end

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from conf.errors import UsageError
+from conf.settings import Library
 from training.collective import Alone
 from training.launchers import run
 from training.loop import Progress
 from training.presets import Plan
-from training.readers import Library
 
 
 def launch(

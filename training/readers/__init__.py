@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 
 from conf.errors import LakeError
+from conf.settings import Library
 from training.snapshot import NOBODY, Part, Snapshot
 
 COLUMNS = ["row", "title_id", "views", "negative", "has_negative", "label"]
 DRAWS = 3
-Library = Literal["petastorm", "arrow"]
 Needs = Literal["all", "negative", "label"]  # which rows a method can learn from
 
 

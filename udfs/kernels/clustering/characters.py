@@ -60,10 +60,9 @@ def find_characters(
     """Cluster the strong tracks of a title, then attach the weak ones where that is clear.
 
     Weak is a track of low quality, unless must-links join it to one that is not, and one that `method` leaves as noise.
-    From the nearest
-    weak track to the farthest, each goes to the nearest character that no cannot-link rules out, if that lies within
-    the cut and leads the next one by `attach_margin`; else it is unknown. A track without an embedding is unknown.
-    Characters are numbered by their number of faces, the largest first, then by their first row.
+    From the nearest weak track to the farthest, each goes to the nearest character that no cannot-link rules out, if
+    that lies within the cut and leads the next one by `attach_margin`; else it is unknown. A track without an embedding
+    is unknown. Characters are numbered by their number of faces, the largest first, then by their first row.
 
     Distances of a track to a character are mean cosine distances to its clustered tracks, without the track itself. A
     character of one track counts as a cut away from it. Where no second character is left, the margin is taken
