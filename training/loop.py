@@ -114,7 +114,9 @@ def _reproducible(seed: int) -> Iterator[None]:
 def _start(method: Method, plan: Plan, reader: Reader, collective: Collective) -> None:
     """Linear networks start from the first batch's principal axes; then every process starts from rank 0's weights."""
     if plan.network.layer == "linear":
-        views = collective.gather(next(reader.epoch(0)).views, "start.views")
+        views = next(reader.epoch(0)).views
+        if plan.network.out_dim != views.shape[2]:  # a square one starts as the identity, which needs no rows
+            views = collective.gather(views, "start.views")
         for network in method.networks:
             start_linear(network, views.flatten(0, 1))
     with torch.no_grad():
