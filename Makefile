@@ -22,7 +22,7 @@ demo: $(VENV)/.castmine
 	$(BIN)/castmine demo
 
 test: $(VENV)/.test
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder
 
 check: $(VENV)/.test  # the fast checks alone: style, types, imports
 	$(BIN)/python -m pytest tests/test_house.py

@@ -21,11 +21,10 @@ from conf.ids import stable_id
 from conf.settings import TrainSettings
 from jobs.lake import Lake
 from training.presets import kind
-from training.snapshot import NOBODY, Kind, Snapshot, write_rows
+from training.snapshot import NOBODY, Kind, Snapshot, windows, write_window
 from udfs import spark_udfs
 
-ROWS_PER_GROUP = 1024
-ROWS_PER_FILE = 8 * ROWS_PER_GROUP
+LAYOUT = 2  # raise it when the same rows are written another way
 TITLES_TO_SPLIT = 4  # with fewer, whole titles cannot be held out and shots are
 SOURCES = ("titles", "tracks", "faces", "cannot_links", "tracklets", "hard_negatives")
 
@@ -77,12 +76,13 @@ def _written(lake: Lake, selection: Selection, versions: dict[str, int | str]) -
     if (folder / "snapshot.json").exists():
         return Snapshot.open(folder)
     shutil.rmtree(folder, ignore_errors=True)  # left by a run that was killed
-    numbered = _numbered(selection.rows, counts)
-    writer = functools.partial(
-        spark_udfs.write_files, folder=str(folder), write=functools.partial(write_rows, rows_per_group=ROWS_PER_GROUP)
-    )
-    numbered.groupBy("part", "file").applyInPandas(writer, "rows BIGINT").collect()
     total = {part: sum(n for (p, _), (n, _) in counts.items() if p == part) for part in ("train", "dev")}
+    views = selection.n_views + selection.n_negatives
+    files = {part: windows(n, views, selection.dim) for part, n in total.items()}
+    writers = {part: functools.partial(write_window, windows=n) for part, n in files.items()}
+    writer = functools.partial(spark_udfs.write_files, folder=str(folder), writers=writers)
+    numbered = _numbered(selection.rows, counts, files)
+    numbered.groupBy("part", "file").applyInPandas(writer, "rows BIGINT").collect()
     snapshot = Snapshot(
         folder=folder,
         fingerprint=found,
@@ -189,7 +189,7 @@ def _names(labels: Labels | None) -> tuple[str, ...]:
 def fingerprint(selection: Selection, counts: dict[tuple[str, str], tuple[int, str]]) -> str:
     """Hash of the rows, whatever their order: a sum of row hashes per part and title, beside what they mean."""
     listed = [f"{part} {title} {n} {total}" for (part, title), (n, total) in sorted(counts.items())]
-    meaning = (selection.kind, selection.n_views, selection.dim, selection.embedder_sha256, selection.split)
+    meaning = (LAYOUT, selection.kind, selection.n_views, selection.dim, selection.embedder_sha256, selection.split)
     return stable_id(*meaning, *_names(selection.labels), *listed)
 
 
@@ -225,14 +225,14 @@ def _counts(rows: DataFrame) -> dict[tuple[str, str], tuple[int, str]]:
     return {(row["part"], row["title_id"]): (int(row["n"]), str(row["total"])) for row in counted}
 
 
-def _numbered(rows: DataFrame, counts: dict[tuple[str, str], tuple[int, str]]) -> DataFrame:
+def _numbered(rows: DataFrame, counts: dict[tuple[str, str], tuple[int, str]], files: dict[str, int]) -> DataFrame:
     """Add each row's position in key order inside its part, and the file it goes to; no global sort is needed."""
-    before = {"train": 0, "dev": 0}
+    before = dict.fromkeys(files, 0)
     offsets = []
     for (part, title), (n, _) in sorted(counts.items()):
-        offsets.append((part, title, before[part]))
+        offsets.append((part, title, before[part], files[part]))
         before[part] += n
-    start = rows.sparkSession.createDataFrame(offsets, "part STRING, title_id STRING, start BIGINT")
+    start = rows.sparkSession.createDataFrame(offsets, "part STRING, title_id STRING, start BIGINT, files BIGINT")
     place = F.row_number().over(Window.partitionBy("part", "title_id").orderBy("track_id")) - 1
     placed = rows.join(F.broadcast(start), ["part", "title_id"]).withColumn("row", F.col("start") + place)
-    return placed.withColumn("file", F.floor(F.col("row") / ROWS_PER_FILE).cast("int")).drop("start")
+    return placed.withColumn("file", (F.col("row") % F.col("files")).cast("int")).drop("start", "files")

@@ -137,7 +137,7 @@ def _fit(
     for number in range(plan.max_epochs):
         losses = []
         if isinstance(method, WhiteningMethod):
-            losses.append(method.improve(reader.own_titles()))
+            losses.append(method.improve(*reader.tracks()))
         else:
             for rows in reader.epoch(number):
                 _set_rates(optimiser, plan, number, done)

@@ -109,9 +109,9 @@ class WhiteningMethod(Method):
         return rows.title
 
     @torch.no_grad()
-    def improve(self, rows: Rows) -> float:
-        """One round on this process's titles and everybody's scatter; returns `score` before it."""
-        raw, now, title = normalize(rows.views.mean(dim=1), dim=1).numpy(), self.embed(rows).numpy(), rows.title.numpy()
+    def improve(self, raw: np.ndarray, title: np.ndarray) -> float:
+        """One round on this process's tracks, (N, D) unit rows, and everybody's scatter; returns `score` before it."""
+        now = normalize(self.networks[0](torch.from_numpy(raw)), dim=1).numpy()
         dim = raw.shape[1]
         total, n, share = np.zeros((dim, dim)), 0, np.zeros(2)
         for chosen, group in self._groups(now, title):

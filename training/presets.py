@@ -9,8 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from conf.errors import TooLittleData, UsageError
 from conf.settings import TrainingMethod, TrainSettings
 from training.networks import BALL, C1, C2, Network, small
-from training.readers import Needs
-from training.snapshot import Kind, Snapshot
+from training.snapshot import Kind, Needs, Snapshot
 
 PAPER_BATCH = 1024
 LABELLED: tuple[TrainingMethod, ...] = ("cross_entropy", "ldml", "contrastive", "triplet", "prototypical")
@@ -52,7 +51,7 @@ def plan(settings: TrainSettings, snapshot: Snapshot) -> Plan:
         TooLittleData: fewer rows than the settings or the method ask for, in the training or the held-out part.
     """
     needs = _needs(settings.method, snapshot)
-    what, train, dev = _usable(needs, snapshot)
+    what, train, dev = _usable(needs, snapshot.kind), snapshot.rows("train", needs), snapshot.rows("dev", needs)
     if train < settings.min_rows:
         raise TooLittleData(f"{train} training {what}, {settings.min_rows} are needed (train.min_rows)")
     if dev < 2:
@@ -74,15 +73,13 @@ def _needs(method: TrainingMethod, snapshot: Snapshot) -> Needs:
     return "all" if method in ("whitening", "mvcorr", "ssiam") else "negative"
 
 
-def _usable(needs: Needs, snapshot: Snapshot) -> tuple[str, int, int]:
-    """What a row must be for a method, in words, and how many there are to train and held out."""
+def _usable(needs: Needs, kind: Kind) -> str:
+    """What a row must be for a method, in words."""
     if needs == "negative":
-        what = "a hard negative" if snapshot.kind == "tracklets" else "a cannot-linked track"
-        return f"tracks with {what}", snapshot.triplets("train"), snapshot.triplets("dev")
+        return f"tracks with {'a hard negative' if kind == 'tracklets' else 'a cannot-linked track'}"
     if needs == "label":
-        return "tracks with a label", snapshot.labelled("train"), snapshot.labelled("dev")
-    what = "tracks with hard positives" if snapshot.kind == "tracklets" else "tracks"
-    return what, snapshot.rows_train, snapshot.rows_dev
+        return "tracks with a label"
+    return "tracks with hard positives" if kind == "tracklets" else "tracks"
 
 
 def _whitening(preset: str, in_dim: int, train: int, dev: int) -> dict[str, Any]:

@@ -4,6 +4,10 @@
     train/*.parquet   rows that move the weights
     dev/*.parquet     rows that stop the training and judge the adapter
 
+The rows of a part are numbered in the order of title and track and dealt out: a file is a window, its row groups are
+its `LANES` lanes, of equal length, each with its share of every title. Windows and lanes are the same for every number
+of processes, of which each reads lanes of its own; so all see the same batches, and an epoch is one exact pass.
+
 One row is one track. In a snapshot of tracklets, `views` holds its M tracklet embeddings one after the other (anchor,
 then hard positives in rank order), `negative` its hard negative. In a snapshot of faces, `views` holds faces spread
 evenly over the track, `negative` as many of one track that it is cannot-linked to. Zeros where there is no negative.
@@ -17,6 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -24,8 +29,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from conf.errors import LakeError
 
+LANES = 48  # row groups of a file: a multiple of 1, 2, 3, 4, 6, 8, 12, 16, 24 processes, who then read equal shares
+GROUP_BYTES = 2 * 2**20  # of embeddings in a row group, about; what is not kept in memory is read so much at a time
+
 Part = Literal["train", "dev"]
 Kind = Literal["tracklets", "faces"]
+Needs = Literal["all", "negative", "label"]  # which rows a method can learn from
 NOBODY = -1  # the label of a track that the truth file does not name
 
 SCHEMA = pa.schema(
@@ -115,24 +124,34 @@ class Snapshot(BaseModel):
         """The part's Parquet files in name order; empty when it has none."""
         return sorted((self.folder / part).glob("*.parquet"))
 
-    def triplets(self, part: Part) -> int:
-        """Rows of a part that have a negative; reads that one column."""
-        return sum(pc.sum(column).as_py() or 0 for column in self._column(part, "has_negative"))
-
-    def labelled(self, part: Part) -> int:
-        """Rows of a part whose identity is known; reads that one column."""
-        return sum(pc.sum(pc.not_equal(column, NOBODY)).as_py() or 0 for column in self._column(part, "label"))
+    def rows(self, part: Part, needs: Needs = "all") -> int:
+        """Rows of a part that have a negative, or an identity; or all. Reads that one column."""
+        if needs == "negative":
+            return sum(pc.sum(column).as_py() or 0 for column in self._column(part, "has_negative"))
+        if needs == "label":
+            return sum(pc.sum(pc.not_equal(column, NOBODY)).as_py() or 0 for column in self._column(part, "label"))
+        return self.rows_train if part == "train" else self.rows_dev
 
     def _column(self, part: Part, name: str) -> Iterator[pa.ChunkedArray]:
         return (pq.read_table(file, columns=[name])[0] for file in self.files(part))
 
 
-def write_rows(path: str | Path, rows: pa.Table, rows_per_group: int) -> None:
-    """Write one Parquet file of a snapshot, whole or not at all; an existing file is replaced.
+def windows(rows: int, views: int, dim: int) -> int:
+    """How many files a part of so many rows of `views` embeddings has."""
+    return max(1, round(rows * views * dim * 4 / (LANES * GROUP_BYTES)))
+
+
+def lane_of(row: np.ndarray, windows: int) -> np.ndarray:
+    """(N,) int64: the row group of each row of a part, in its window `row % windows`. Lengths differ by one at most."""
+    return row // windows % LANES
+
+
+def write_window(path: str | Path, rows: pa.Table, windows: int) -> None:
+    """Write one file of a snapshot's part, whole or not at all; an existing file is replaced.
 
     Args:
-        rows: the columns of `SCHEMA`, no nulls; no rows are fine.
-        rows_per_group: rows in every row group but the last, which is what a Petastorm reader loads at a time.
+        rows: the columns of `SCHEMA` in any order of rows, no nulls; no rows are fine.
+        windows: files of the part.
     Raises:
         LakeError: a missing column, a null, or lists of unequal length.
     """
@@ -149,5 +168,12 @@ def write_rows(path: str | Path, rows: pa.Table, rows_per_group: int) -> None:
             raise LakeError(f"{path}: column {name} holds lists of unequal length")
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.partial")
-    pq.write_table(table, temporary, row_group_size=rows_per_group, compression="zstd")
+    row = table["row"].to_numpy()
+    lane = lane_of(row, windows)
+    order = np.lexsort((row, lane))
+    lengths = np.bincount(lane, minlength=LANES)
+    with pq.ParquetWriter(temporary, SCHEMA, compression="none", use_dictionary=["title_id"]) as file:
+        for chosen in np.split(order, np.cumsum(lengths)[:-1]):
+            if len(chosen):
+                file.write_table(table.take(chosen), row_group_size=len(chosen))
     os.replace(temporary, path)

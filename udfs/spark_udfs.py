@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -402,12 +402,12 @@ UNKNOWN_RATE = 24.0  # detections per second of imported tracks that came withou
 
 
 def write_files(
-    key: tuple[str, int], rows: pd.DataFrame, *, folder: str, write: Callable[[Path, pa.Table], None]
+    key: tuple[str, int], rows: pd.DataFrame, *, folder: str, writers: Mapping[str, Callable[[Path, pa.Table], None]]
 ) -> pd.DataFrame:
-    """The rows of one file of a training snapshot -> how many; `write` puts them down whole."""
+    """The rows of one file of a training snapshot -> how many; its part's writer puts them down whole."""
     part, number = key
-    ordered = rows.sort_values("row").drop(columns=["part", "file"])
-    write(Path(folder, part, f"part-{number:05d}.parquet"), pa.Table.from_pandas(ordered, preserve_index=False))
+    table = pa.Table.from_pandas(rows.drop(columns=["part", "file"]), preserve_index=False)
+    writers[part](Path(folder, part, f"part-{number:05d}.parquet"), table)
     return pd.DataFrame({"rows": [len(rows)]})
 
 

@@ -30,10 +30,11 @@ from sklearn.metrics import v_measure_score
 
 from conf.errors import TooLittleData
 from conf.settings import TrainSettings
+from tests.snapshots import write_part
 from training.adapters import apply
 from training.loop import train
 from training.presets import kind, plan
-from training.snapshot import NOBODY, Snapshot, write_rows
+from training.snapshot import NOBODY, Snapshot
 from udfs.kernels import links, mining, tracklets
 
 EMBEDDER, M, FACES, DETECTIONS_PER_S = "0" * 64, 3, 8, 24.0
@@ -137,7 +138,7 @@ def snapshot(folder: Path, of: str, training: dict[str, Title], held_out: str | 
         made = rows[["title_id", "track_id", "views"]].assign(
             row=np.arange(len(rows)), negative=negative, has_negative=has, label=NOBODY
         )
-        write_rows(folder / part / "0.parquet", pa.Table.from_pandas(made, preserve_index=False), 1024)
+        write_part(folder / part, pa.Table.from_pandas(made, preserve_index=False))
         counts[f"rows_{part}"], names[f"titles_{part}"] = len(rows), tuple(sorted(set(rows.title_id)))
     fixed = {"folder": folder, "fingerprint": "bench", "kind": of, "base_embedder_sha256": EMBEDDER, "dim": dim}
     shape = {"n_views": n_views, "n_negatives": n_negatives, "split": "titles" if held_out else "shots"}

@@ -14,6 +14,7 @@ import pytest
 
 from conf.errors import CastmineError
 from conf.settings import TrainSettings
+from tests.snapshots import write_part
 from training.adapters import Adapter
 from training.collective import Alone
 from training.launchers import launch
@@ -21,7 +22,7 @@ from training.launchers.horovod import horovodrun
 from training.loop import Epoch, train
 from training.presets import kind
 from training.presets import plan as planned
-from training.snapshot import Kind, Snapshot, write_rows
+from training.snapshot import Kind, Snapshot
 
 sys.path.insert(0, str(Path(__file__).parent))
 import two_processes as worker
@@ -47,7 +48,7 @@ def write_snapshot(folder: Path, name: Kind, n_views: int, n_negatives: int) -> 
                 "label": who,
             }
         )
-        write_rows(folder / name / part / "0.parquet", table, 50)
+        write_part(folder / name / part, table)
     Snapshot(
         folder=folder / name,
         fingerprint="f" * 16,

@@ -1,38 +1,36 @@
-"""Row groups of a snapshot through Petastorm.
-
-Petastorm deals out whole row groups, so its shards are unequal and its order depends on how the files were written;
-the order of rows is therefore ours (see `training.readers.parts`).
-"""
+"""Row groups of a snapshot through Petastorm, which deals them out to processes by their number in the file."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 
 from conf.errors import LakeError
 from training.readers import COLUMNS
-from training.snapshot import Part, Snapshot
 
 
-def row_groups(snapshot: Snapshot, part: Part) -> Iterator[dict[str, np.ndarray]]:
-    """COLUMNS of each row group, read in this thread; lists of equal length come as (rows, length) arrays."""
+def row_groups(path: Path, rank: int, size: int) -> Iterator[dict[str, np.ndarray]]:
+    """COLUMNS of every `size`-th row group of a file, from `rank` on; lists of equal length as (rows, length) arrays.
+
+    It is read in the thread that calls, in the order of the file; a file has `size` row groups at least.
+    """
     from petastorm import make_batch_reader  # half a second to import
 
-    if (snapshot.rows_train if part == "train" else snapshot.rows_dev) == 0:
-        return  # Petastorm refuses a set without rows
-    folder = str(snapshot.folder / part)
-    if set(folder) & set("#?;"):
-        raise LakeError(f"{folder}: Petastorm reads no path that holds one of # ? ; (move the lake)")
+    if set(str(path)) & set("#?;"):
+        raise LakeError(f"{path}: Petastorm reads no path that holds one of # ? ; (move the lake)")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Petastorm asks pyarrow in ways that pyarrow 14 still knows but deprecates
         reader = make_batch_reader(
-            f"file://{folder}",  # not percent-encoded: Petastorm does not decode it
+            f"file://{path}",  # not percent-encoded: Petastorm does not decode it
             schema_fields=COLUMNS,
             reader_pool_type="dummy",
             shuffle_row_groups=False,
             num_epochs=1,
+            cur_shard=rank,
+            shard_count=size,
         )
         try:
             for group in reader:

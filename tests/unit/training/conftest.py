@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from training.snapshot import NOBODY, Kind, Snapshot, write_rows
+from tests.snapshots import write_part
+from training.snapshot import NOBODY, Kind, Snapshot
 
 DIM = 24
 SHAPES: dict[Kind, tuple[int, int]] = {"tracklets": (3, 1), "faces": (5, 5)}  # views and negatives of a row
@@ -57,16 +57,12 @@ def write(
     folder: Path,
     train: pa.Table,
     dev: pa.Table,
-    files: int = 1,
-    group: int = 64,
+    windows: int = 1,
     kind: Kind = "tracklets",
     **changes: object,
 ) -> Snapshot:
-    for part, table in (("train", train), ("dev", dev)):
-        bounds = np.linspace(0, len(table), files + 1).astype(int)
-        for number, (start, stop) in enumerate(pairwise(bounds)):
-            # later rows in files that sort first
-            write_rows(folder / part / f"{files - number:03}.parquet", table.slice(start, stop - start), group)
+    write_part(folder / "train", train, windows)
+    write_part(folder / "dev", dev, windows)
     values = {
         "folder": folder,
         "fingerprint": "f" * 16,
@@ -80,8 +76,8 @@ def write(
         "rows_train": len(train),
         "rows_dev": len(dev),
         "split": "shots",
-        "titles_train": ("film0",),
-        "titles_dev": ("film0",),
+        "titles_train": tuple(sorted(set(train["title_id"].to_pylist()))),
+        "titles_dev": tuple(sorted(set(dev["title_id"].to_pylist()))),
         "source_versions": {"tracklets": 3, "hard_negatives": 5},
     }
     Snapshot.model_validate({**values, **changes}).save()
@@ -101,7 +97,7 @@ def written() -> Callable[..., Snapshot]:
 @pytest.fixture(scope="session")
 def snapshot(tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
     """300 tracks to train and 100 held out, in three files a part."""
-    return write(tmp_path_factory.mktemp("snapshot"), rows(1, 300), rows(2, 100), files=3)
+    return write(tmp_path_factory.mktemp("snapshot"), rows(1, 300), rows(2, 100), windows=3)
 
 
 @pytest.fixture(scope="session")

@@ -9,11 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
-from conf.errors import LakeError
-from training.readers import Reader, Rows, parts, read
+from conf.errors import LakeError, UsageError
+from training.readers import Reader, Rows, read
 from training.snapshot import Snapshot
 
 Corpus = Callable[..., pa.Table]
@@ -24,12 +22,13 @@ LIBRARIES = ("petastorm", "arrow")
 
 
 def batches(snapshot: Snapshot, size: int, epoch: int = 0, batch: int = 64, needs: str = "all") -> list[Rows]:
-    """Global batches, put together from the parts of all ranks."""
+    """Global batches, put together from the parts of all ranks; rows in the order of their number."""
     readers = [Reader(snapshot, batch, 7, needs, rank, size) for rank in range(size)]
     found = []
     for shares in zip(*(reader.epoch(epoch) for reader in readers), strict=True):
         columns = ([getattr(share, name) for share in shares] for name in Rows.__dataclass_fields__)
-        found.append(Rows(*(torch.cat(column) for column in columns)))
+        together = Rows(*(torch.cat(column) for column in columns))
+        found.append(together[together.row.argsort()])
     return found
 
 
@@ -46,12 +45,12 @@ def test_rows_come_back_as_written(snapshot: Snapshot, corpus: Corpus, library: 
 
 @pytest.mark.parametrize("needs", ["all", "negative", "label"])
 def test_both_libraries_give_the_same_batches(faces: Snapshot, needs: str) -> None:
-    readers = [Reader(faces, 32, 5, needs, name=library) for library in LIBRARIES]
+    readers = [Reader(faces, 32, 5, needs, library=library) for library in LIBRARIES]
     assert [len(reader.development()) for reader in readers] == [{"all": 90, "negative": 67, "label": 60}[needs]] * 2
     for left, right in zip(*(reader.epoch(2) for reader in readers), strict=True):
         for name in Rows.__dataclass_fields__:
             assert torch.equal(getattr(left, name), getattr(right, name))
-        assert left.views.shape == left.negative.shape == (32, 5, 24)
+        assert left.views.shape == left.negative.shape == (len(left), 5, 24)
 
 
 def test_draws_are_a_row_s_own_and_new_in_every_epoch(faces: Snapshot) -> None:
@@ -71,15 +70,7 @@ def test_titles_become_numbers(tmp_path: Path, corpus: Corpus, written: Written)
     assert rows.title.tolist() == [0] * 30 + [1] * 30 + [2] * 30
 
 
-def test_the_files_do_not_matter(tmp_path: Path, corpus: Corpus, written: Written) -> None:
-    one = written(tmp_path / "one", corpus(1, 200), corpus(2, 50), files=1, group=200)
-    many = written(tmp_path / "many", corpus(1, 200), corpus(2, 50), files=7, group=16)
-    for left, right in zip(batches(one, 1), batches(many, 1), strict=True):
-        assert torch.equal(left.row, right.row)
-        assert torch.equal(left.views, right.views)
-
-
-@pytest.mark.parametrize("size", [2, 3])
+@pytest.mark.parametrize("size", [2, 5])
 @pytest.mark.parametrize("needs", ["all", "negative"])
 def test_ranks_share_the_same_global_batches(snapshot: Snapshot, size: int, needs: str) -> None:
     for epoch in (0, 3):
@@ -93,12 +84,52 @@ def test_ranks_share_the_same_global_batches(snapshot: Snapshot, size: int, need
             assert torch.equal(alone.negative, shared.negative)
 
 
-def test_epochs_differ_and_drop_the_partial_batch(snapshot: Snapshot) -> None:
-    first, second = batches(snapshot, 1, 0), batches(snapshot, 1, 1)
-    assert [len(batch) for batch in first] == [64] * 4  # 300 rows
-    rows = torch.cat([batch.row for batch in first])
-    assert len(set(rows.tolist())) == 256
-    assert not torch.equal(rows, torch.cat([batch.row for batch in second]))
+@pytest.mark.parametrize("needs", ["all", "negative"])
+def test_an_epoch_is_one_pass_in_like_batches_and_no_two_are_alike(snapshot: Snapshot, needs: str) -> None:
+    first, second = (batches(snapshot, 1, epoch, batch=32, needs=needs) for epoch in (0, 1))
+    rows = {"all": 300, "negative": 225}[needs]
+    sizes = [len(batch) for batch in first]
+    assert len(first) == 3 * round(rows / 32 / 3)  # in three windows
+    assert max(sizes) - min(sizes) <= 12, sizes
+    assert sorted(torch.cat([batch.row for batch in first]).tolist()) == read_rows(snapshot, needs)
+    assert sorted(batch.row.tolist() for batch in first) != sorted(batch.row.tolist() for batch in second)
+
+
+def read_rows(snapshot: Snapshot, needs: str) -> list[int]:
+    rows = read(snapshot, "train", "arrow")
+    return rows.row[rows.has_negative if needs == "negative" else rows.row >= 0].tolist()
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_what_is_not_kept_is_read_again_and_comes_the_same(snapshot: Snapshot, library: str) -> None:
+    one_window = read(snapshot, "train", "arrow").nbytes() / 3 / 2**30
+    readers = [Reader(snapshot, 64, 7, library=library, kept_gb=gb) for gb in (4.0, 1.1 * one_window, 0.0)]
+    for epoch in (0, 1):
+        for steps in zip(*(reader.epoch(epoch) for reader in readers), strict=True):
+            for name in Rows.__dataclass_fields__:
+                assert all(torch.equal(getattr(steps[0], name), getattr(step, name)) for step in steps)
+    assert [len(reader._kept) for reader in readers] == [3, 1, 0]
+    abandoned = readers[2].epoch(2)
+    next(abandoned)
+    abandoned.close()  # ends the reading ahead, too
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_tracks_are_shared_out_by_title(tmp_path: Path, corpus: Corpus, written: Written, size: int) -> None:
+    snapshot = written(tmp_path, corpus(0, 90, titles=3), corpus(0, 2), windows=2)
+    shares = [Reader(snapshot, 30, 7, rank=rank, size=size).tracks() for rank in range(size)]
+    assert sorted(set(shares[0][1].tolist())) == ([0, 1, 2] if size == 1 else [0, 2])
+    assert sum(len(means) for means, _ in shares) == 90
+    rows = read(snapshot, "train", "arrow")
+    wanted = rows.views.mean(dim=1)[rows.title == 0]
+    wanted = (wanted / wanted.norm(dim=1, keepdim=True)).numpy()
+    found = shares[0][0][shares[0][1] == 0]
+    np.testing.assert_allclose(found[found[:, 0].argsort()], wanted[wanted[:, 0].argsort()], rtol=1e-5)
+
+
+def test_more_processes_than_rows_are_refused(tmp_path: Path, corpus: Corpus, written: Written) -> None:
+    with pytest.raises(UsageError, match=r"train\.processes=7: this snapshot feeds 5 at most"):
+        Reader(written(tmp_path, corpus(0, 5), corpus(0, 5)), 5, 7, size=7)
 
 
 def test_triplets_leave_rows_without_a_negative_out(snapshot: Snapshot) -> None:
@@ -106,18 +137,6 @@ def test_triplets_leave_rows_without_a_negative_out(snapshot: Snapshot) -> None:
     assert len(reader.development()) == 75
     assert all(rows.has_negative.all() for rows in reader.epoch(0))
     assert len(Reader(snapshot, 64, 7).development()) == 100
-
-
-@given(rows=st.integers(1, 200), share=st.floats(0.01, 1), seed=st.integers(0, 99), size=st.integers(1, 5))
-def test_parts_tile_each_batch(rows: int, share: float, seed: int, size: int) -> None:
-    batch = max(1, int(rows * share))
-    shares = [list(parts(rows, batch, seed, 2, rank, size)) for rank in range(size)]
-    assert {len(steps) for steps in shares} == {rows // batch}
-    together = [np.concatenate(step) for step in zip(*shares, strict=True)]
-    assert [part.tolist() for part in together] == [part.tolist() for part in parts(rows, batch, seed, 2, 0, 1)]
-    for step in zip(*shares, strict=True):
-        assert max(map(len, step)) - min(map(len, step)) <= 1
-    assert len(set(np.concatenate(together).tolist())) == rows // batch * batch
 
 
 def test_empty_parts_are_read(tmp_path: Path, corpus: Corpus, written: Written) -> None:

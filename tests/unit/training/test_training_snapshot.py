@@ -6,36 +6,56 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from conf.errors import LakeError
-from training.snapshot import SCHEMA, Snapshot, write_rows
+from tests.snapshots import write_part
+from training.snapshot import LANES, SCHEMA, Snapshot, lane_of, windows, write_window
 
 Corpus = Callable[..., pa.Table]
 Written = Callable[..., Snapshot]
 
 
-def test_row_groups_are_equal_but_the_last(tmp_path: Path, corpus: Corpus) -> None:
-    write_rows(tmp_path / "train" / "0.parquet", corpus(0, 150), 64)
-    footer = pq.read_metadata(tmp_path / "train" / "0.parquet")
-    assert [footer.row_group(group).num_rows for group in range(footer.num_row_groups)] == [64, 64, 22]
-    assert pq.read_table(tmp_path / "train" / "0.parquet").equals(corpus(0, 150).cast(SCHEMA))
-    assert [file.name for file in (tmp_path / "train").iterdir()] == ["0.parquet"]
+def test_a_window_has_a_row_group_a_lane_and_none_differs_by_more_than_a_row(tmp_path: Path, corpus: Corpus) -> None:
+    write_part(tmp_path, corpus(0, 250), windows=3)
+    found = []
+    for path in sorted(tmp_path.iterdir()):
+        footer = pq.read_metadata(path)
+        found.append([footer.row_group(group).num_rows for group in range(footer.num_row_groups)])
+    assert [len(groups) for groups in found] == [LANES] * 3
+    assert {rows for groups in found for rows in groups} == {1, 2}
+    whole = pa.concat_tables(pq.read_table(path) for path in sorted(tmp_path.iterdir()))
+    assert whole.sort_by("row").equals(corpus(0, 250).cast(SCHEMA))
+
+
+@given(first=st.integers(0, 5000), rows=st.integers(1, 5000), files=st.integers(1, 5))
+def test_every_stretch_of_rows_is_spread_evenly(first: int, rows: int, files: int) -> None:
+    row = np.arange(first, first + rows)
+    shares = np.bincount(row % files * LANES + lane_of(row, files), minlength=files * LANES)
+    assert shares.max() - shares.min() <= 1
+
+
+def test_files_are_as_many_as_the_bytes_ask_for() -> None:
+    assert windows(0, 4, 512) == windows(1000, 4, 512) == 1
+    assert windows(169_201, 4, 512) == 14
 
 
 def test_what_was_saved_is_opened(tmp_path: Path, corpus: Corpus, written: Written) -> None:
-    snapshot = written(tmp_path, corpus(0, 100), corpus(1, 40), files=2)
+    snapshot = written(tmp_path, corpus(0, 100), corpus(1, 40), windows=2)
     assert Snapshot.open(tmp_path) == snapshot
     assert (snapshot.rows_train, snapshot.rows_dev) == (100, 40)
-    assert (snapshot.triplets("train"), snapshot.triplets("dev")) == (75, 30)
+    assert (snapshot.rows("train", "negative"), snapshot.rows("dev", "negative")) == (75, 30)
     assert "folder" not in json.loads((tmp_path / "snapshot.json").read_text())
 
 
 def test_no_rows_are_a_snapshot_too(tmp_path: Path, corpus: Corpus, written: Written) -> None:
     snapshot = written(tmp_path, corpus(0, 0), corpus(0, 0))
-    assert (snapshot.rows_train, snapshot.triplets("train"), snapshot.triplets("dev")) == (0, 0, 0)
+    assert (snapshot.rows_train, snapshot.rows("train", "negative"), snapshot.rows("dev", "negative")) == (0, 0, 0)
 
 
 def test_rows_that_do_not_fit_are_refused(tmp_path: Path, corpus: Corpus) -> None:
@@ -49,7 +69,7 @@ def test_rows_that_do_not_fit_are_refused(tmp_path: Path, corpus: Corpus) -> Non
     }
     for what, rows in wrong.items():
         with pytest.raises(LakeError, match=r"0\.parquet"):
-            write_rows(tmp_path / "0.parquet", rows, 10)
+            write_window(tmp_path / "0.parquet", rows, 1)
         assert not (tmp_path / "0.parquet").exists(), what
 
 
@@ -70,6 +90,6 @@ def test_damage_is_found_when_opened(tmp_path: Path, corpus: Corpus, written: Wr
     with pytest.raises(LakeError, match=r"dim: .* surprise: "):
         opened_with(dim="many", surprise=1)
     opened_with()
-    (tmp_path / "dev" / "001.parquet").write_bytes(b"not parquet")
+    (tmp_path / "dev" / "part-00000.parquet").write_bytes(b"not parquet")
     with pytest.raises(LakeError, match="cannot be read as Parquet"):
         opened_with()
