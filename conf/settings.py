@@ -95,6 +95,9 @@ class MineSettings(Section):
     must_link_iou: float = Field(0.2, ge=0, lt=1, description="least overlap of their places in the frame")
 
 
+UNKNOWN_RATE = 24.0  # detections per second of imported tracks that came without: as if every film frame were one
+
+
 class TrainSettings(Section):
     """Mined tracklets to an adapter (methods cards 3 to 9; whitening is ours)."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from conf.settings import UNKNOWN_RATE, TrainSettings
+
 GAP_S = 1.0  # a character who is away for no longer has not left the scene
 
 
@@ -31,6 +33,67 @@ def appearances(gap_s: float, unknown: bool = False) -> str:
         LEFT JOIN characters c ON c.title_id = a.title_id AND c.character_id = a.character_id"""
 
 
+def corpus_statistics(min_track_s: float, min_shared_s: float) -> str:
+    """Table II of the MvCorr paper: the tracks that are left after each step of its rule (methods card 1), and more.
+
+    Three rows: all tracks, those long enough, those of them that are seen with another such. Each with the number of
+    titles, faces (detected) and tracks, the tracks of a title, the share of the row above that is left of a title (the
+    paper's 45.1 +- 21.2 % in the last row) and, in the last row, the partners of a track. Beside each mean its sample
+    standard deviation. Titles count once they are mined; one without tracks has 0, and no share.
+
+    The rule is that of `udfs.kernels.links:training_rule`.
+    """
+    return f"""
+        WITH mined AS (
+          SELECT title_id, coalesce(fps / detect_stride, {UNKNOWN_RATE:f}D) AS rate FROM titles t
+          WHERE EXISTS (
+            SELECT * FROM runs r
+            WHERE r.title_id = t.title_id AND r.job = 'mine' AND r.status = 'ok'
+              AND get_json_object(r.input_versions, '$.harvest') = t.run_id)),
+        found AS (
+          SELECT title_id, t.track_id, t.n_faces, m.rate,
+            t.n_faces >= ceil({min_track_s:f}D * m.rate - 1e-9D) AS long_enough
+          FROM tracks t JOIN mined m USING (title_id)),
+        partners AS (
+          SELECT title_id, track_id, count(*) AS n
+          FROM (
+            SELECT c.title_id, explode(array(c.track_a, c.track_b)) AS track_id
+            FROM cannot_links c
+              JOIN found a ON a.title_id = c.title_id AND a.track_id = c.track_a
+              JOIN found b ON b.title_id = c.title_id AND b.track_id = c.track_b
+            WHERE a.long_enough AND b.long_enough
+              AND c.shared_frames >= ceil({min_shared_s:f}D * a.rate - 1e-9D))
+          GROUP BY title_id, track_id),
+        passed AS (
+          SELECT title_id, f.track_id, f.n_faces,
+            CASE WHEN p.n IS NOT NULL THEN 3 WHEN f.long_enough THEN 2 ELSE 1 END AS steps
+          FROM found f LEFT JOIN partners p USING (title_id, track_id)),
+        by_title AS (
+          SELECT s.step, s.tracks, m.title_id, count(p.track_id) AS n_tracks, sum(p.n_faces) AS n_faces
+          FROM mined m
+            CROSS JOIN (VALUES (1, 'all'), (2, '{min_track_s:g} s or longer'), (3, 'co-occurring')) AS s(step, tracks)
+            LEFT JOIN passed p ON p.title_id = m.title_id AND p.steps >= s.step
+          GROUP BY s.step, s.tracks, m.title_id),
+        shares AS (
+          SELECT *, n_tracks / nullif(lag(n_tracks) OVER (PARTITION BY title_id ORDER BY step), 0) AS share
+          FROM by_title)
+        SELECT a.tracks, a.n_titles, a.n_faces, a.n_tracks, a.tracks_per_title, a.tracks_per_title_sd, a.share,
+          a.share_sd, b.partners_per_track, b.partners_per_track_sd, b.partners_min, b.partners_max
+        FROM (
+          SELECT step, tracks, count(*) AS n_titles, coalesce(sum(n_faces), 0) AS n_faces, sum(n_tracks) AS n_tracks,
+            avg(n_tracks) AS tracks_per_title, stddev(n_tracks) AS tracks_per_title_sd,
+            avg(share) AS share, stddev(share) AS share_sd
+          FROM shares
+          GROUP BY step, tracks) a
+        LEFT JOIN (
+          SELECT 3 AS step, avg(n) AS partners_per_track, stddev(n) AS partners_per_track_sd,
+            min(n) AS partners_min, max(n) AS partners_max
+          FROM partners) b ON b.step = a.step
+        ORDER BY a.step"""
+
+
+PUBLISHED = TrainSettings()  # the paper's rule, whatever a training run was set to
+
 VIEWS = {
     "appearances": appearances(GAP_S),
     # seconds each character is on screen, and the share of the title
@@ -56,4 +119,6 @@ VIEWS = {
           JOIN tracklets p ON p.title_id = a.title_id AND p.track_id = a.track_id AND p.rank = 1
           JOIN hard_negatives n ON n.title_id = a.title_id AND n.track_id = a.track_id
         WHERE a.role = 'anchor'""",
+    # how many tracks and faces of the corpus each step of the paper's rule leaves
+    "corpus_statistics": corpus_statistics(PUBLISHED.min_track_s, PUBLISHED.min_shared_s),
 }

@@ -2,7 +2,8 @@
 
 Free supervision from the films' own structure: tracks seen together are two people, like faces that return to one
 place of one camera set-up are one person, and Algorithm 1 finds each track's mutually unlike groups of faces and the
-nearest one of another person. Each title is mined alone; all constraints are kept.
+nearest one of another person. Each title is mined alone; all constraints are kept. Must-links that contradict a
+cannot-link, one alone or a chain of them, are marked (must_links.contradicted), and no job obeys them.
 
   castmine mine --lake ./lake [--titles ID ...]
 """
@@ -56,6 +57,8 @@ def main(
             counts = staged.write_titles(job, run, tasks, made, TABLES, "mining")
         listed = ", ".join(f"{n:,} {name}" for name, n in counts.items()) or "nothing to do"
         job.progress.say(f"mine: {len(tasks)} titles mined, {len(harvested) - len(tasks)} unchanged: {listed}")
+        if counts.get("must_links"):
+            _say_contradicted(job, [task.title_id for task in tasks])
         summary = {"job": "mine", "titles": [task.title_id for task in tasks], "rows": counts}
         return job.finish(run, summary, f"castmine train --lake {args.lake}, or castmine cluster --lake {args.lake}")
 
@@ -73,6 +76,15 @@ def _faces(job: cli.Job, titles: list[str]) -> DataFrame:
 def _seconds_per_detection(job: cli.Job, titles: list[str]) -> dict[str, float]:
     films = job.lake.rows("titles", titles).select("title_id", (F.col("detect_stride") / F.col("fps")).alias("seconds"))
     return {row["title_id"]: row["seconds"] for row in films.collect() if row["seconds"] is not None}
+
+
+def _say_contradicted(job: cli.Job, titles: list[str]) -> None:
+    n = job.lake.rows("must_links", titles).where("contradicted").count()
+    if n:
+        job.progress.say(
+            f"mine: {n:,} must-links are on chains that join two tracks seen together; they are kept, and not obeyed: "
+            f'castmine sql --lake {job.args.lake} "select * from must_links where contradicted"'
+        )
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from conf.errors import FilmError, GpuUnavailable
 from conf.ids import stable_id
-from conf.settings import HarvestSettings
+from conf.settings import UNKNOWN_RATE, HarvestSettings
 from conf.tables import table
 from udfs import assets
 from udfs.kernels import assemble, casting, evaluation, links, mining, piece, sheet, shots, tracklets, video
@@ -396,9 +396,6 @@ def spread_faces(batches: Iterator[pa.RecordBatch], *, n: int) -> Iterator[pa.Re
         )
         flat = pa.FixedSizeListArray.from_arrays(views.ravel(), views[0].size).cast(pa.list_(pa.float32()))
         yield pa.RecordBatch.from_pydict({"title_id": [title_id] * len(tracks), "track_id": tracks, "views": flat})
-
-
-UNKNOWN_RATE = 24.0  # detections per second of imported tracks that came without: as if every film frame were one
 
 
 def write_files(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from statistics import mean, stdev
+
 import pytest
 
 from conf import views
@@ -117,3 +119,39 @@ def test_triplets_join_anchor_first_hard_positive_and_hard_negative(apart):
     frames = ("track_id", "anchor_frames", "positive_frames")
     others = ("positive_distance", "negative_track_id", "negative_rank", "negative_distance")
     assert view(apart, "triplets", *frames, *others) == [(0, [0], [1], 0.25, 1, 2, 1.25)]
+
+
+def test_corpus_statistics_follow_the_rule_of_the_paper(apart):
+    rates = {"a": (24.0, 1), "b": (25.0, 2), "c": (None, None), "d": (24.0, 1), "again": (24.0, 1), "failed": (24.0, 1)}
+    films = [{"title_id": t, "fps": f, "detect_stride": n, "run_id": f"h-{t}"} for t, (f, n) in rates.items()]
+    show(apart, "titles", films)
+    mark = {"job": "mine", "status": "ok"}
+    runs = [{**mark, "title_id": title, "input_versions": f'{{"harvest": "h-{title}"}}'} for title in rates]
+    runs[4]["input_versions"] = '{"harvest": "an older one"}'
+    runs[5]["status"] = "failed"
+    show(apart, "runs", [*runs, runs[0]])  # a is mined twice
+    faces = {"a": (24, 30, 23, 40), "b": (13, 12, 20), "c": (24, 24), "d": (), "again": (99, 99), "failed": (99, 99)}
+    tracks = [{"title_id": t, "track_id": i, "n_faces": n} for t, each in faces.items() for i, n in enumerate(each)]
+    show(apart, "tracks", tracks)
+    links = [  # 24 a second: 24 faces and 6 shared are needed; 12.5 a second: 13 and 4; of c, 24 are taken for granted
+        *[("a", 0, 1, 6), ("a", 1, 3, 7), ("a", 0, 3, 5), ("a", 2, 3, 20)],
+        *[("b", 0, 1, 10), ("b", 0, 2, 3), ("c", 0, 1, 6), ("again", 0, 1, 50), ("failed", 0, 1, 50)],
+    ]
+    named = ("title_id", "track_a", "track_b", "shared_frames")
+    show(apart, "cannot_links", [dict(zip(named, link, strict=True)) for link in links])
+
+    rows = {row["tracks"]: row.asDict() for row in apart.sql(views.VIEWS["corpus_statistics"]).collect()}
+    assert list(rows) == ["all", "1 s or longer", "co-occurring"]
+    per_title = {"all": (4, 3, 2, 0), "1 s or longer": (3, 2, 2, 0), "co-occurring": (3, 0, 2, 0)}
+    n_faces = {"all": 210, "1 s or longer": 175, "co-occurring": 142}
+    shares = {"all": None, "1 s or longer": (3 / 4, 2 / 3, 1), "co-occurring": (1, 0, 1)}
+    partners = (1, 2, 1, 1, 1)
+    for name, row in rows.items():
+        told = {"tracks": name, "n_titles": 4, "n_faces": n_faces[name], "n_tracks": sum(per_title[name])}
+        spread = {"tracks_per_title": per_title[name], "share": shares[name]}
+        spread["partners_per_track"] = partners if name == "co-occurring" else None
+        for column, values in spread.items():
+            told[column] = values and pytest.approx(mean(values))
+            told[f"{column}_sd"] = values and pytest.approx(stdev(values))
+        told["partners_min"], told["partners_max"] = (1, 2) if name == "co-occurring" else (None, None)
+        assert row == told

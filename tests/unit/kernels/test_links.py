@@ -430,25 +430,25 @@ class TestContradicted:
         with pytest.raises(ValueError, match="itself"):
             marked([(1, 2)], [(1, 1)])
 
-    @settings(max_examples=200, deadline=None)
-    @given(
-        st.lists(st.tuples(st.integers(1, 9), st.integers(0, 8)), max_size=9, unique_by=lambda pair: pair[0]), st.data()
-    )
-    def test_without_loops_it_is_exactly_the_paths(self, edges, data):
-        must = [(small % big, big) for big, small in edges]  # each node has one smaller neighbour: a forest
-        cannot = data.draw(st.lists(st.tuples(st.integers(0, 4), st.integers(5, 9)), max_size=3))
-        on_a_path = {link for a, b in cannot for path in simple_paths(must, a, b) for link in path}
-        assert set(marked(must, cannot)) == on_a_path
+    def test_a_loop_that_only_hangs_on_the_chain_is_not_marked(self):
+        must = [(1, 2), (2, 3), (2, 20), (20, 21), (2, 21)]
+        assert marked(must, [(1, 3)]) == [(1, 2), (2, 3)]
 
-    @settings(max_examples=200, deadline=None)
-    @given(st.sets(st.sampled_from(list(combinations(range(6), 2))), max_size=8), st.integers(0, 2), st.integers(3, 5))
-    def test_with_loops_every_path_is_marked_and_no_other_component(self, edges, a, b):
+    def test_two_contradictions_of_one_chain_leave_what_lies_between_them(self):
+        must = [(n, n + 1) for n in range(1, 9)]
+        assert marked(must, [(1, 3), (6, 7)]) == [(1, 2), (2, 3), (6, 7)]
+
+    @settings(max_examples=300, deadline=None)
+    @given(
+        st.sets(st.sampled_from(list(combinations(range(7), 2))), max_size=9),
+        st.sets(st.sampled_from(list(combinations(range(8), 2))), max_size=3),
+        st.randoms(use_true_random=False),
+    )
+    def test_random_links_against_a_search_of_every_path(self, edges, cannot, random):
         must = sorted(edges)
-        found = set(marked(must, [(a, b)]))
-        paths = list(simple_paths(must, a, b))
-        assert set().union(*paths) <= found
-        assert all(any(True for _ in simple_paths(must, a, link[0])) for link in found)
-        assert bool(found) == bool(paths)
+        random.shuffle(must)
+        on_a_path = {link for a, b in cannot for path in simple_paths(must, a, b) for link in path}
+        assert set(marked(must, sorted(cannot))) == on_a_path
 
 
 class TestPairedIou:
