@@ -32,6 +32,7 @@ TrainingMethod = Literal[
     "prototypical",
 ]
 Library = Literal["petastorm", "arrow"]
+Launcher = Literal["local", "horovod", "horovod_spark", "torch_distributor"]
 
 
 class Section(BaseModel):
@@ -113,9 +114,9 @@ class TrainSettings(Section):
     held_out: float = Field(0.25, gt=0, lt=0.9, description="share of titles held out; of shots where titles are few")
     max_epochs: int = Field(200, ge=1, description="upper bound; early stopping ends sooner")
     seed: int = Field(7, description="order of rows and start of the weights")
-    launcher: Literal["local", "horovod"] = _speed("local", "where training runs")
+    launcher: Launcher = _speed("local", "where training runs: in this process, in others, on Spark's executors")
     reader: Library = _speed("petastorm", "what reads the training snapshot")
-    processes: int = _speed(1, "Horovod processes", ge=1)
+    processes: int = _speed(1, "processes that train together", ge=1)
 
 
 class ClusterSettings(Section):
@@ -217,7 +218,9 @@ def _rules_across_fields(settings: Settings) -> list[str]:
     if least is not None and most is not None and most < least:
         problems.append(f"cluster.characters: {settings.cluster.characters}: the least is more than the most")
     if settings.train.launcher == "local" and settings.train.processes > 1:
-        problems.append("train.processes: more than one needs train.launcher=horovod")
+        problems.append(
+            "train.processes: more than one needs train.launcher=horovod, horovod_spark or torch_distributor"
+        )
     return problems
 
 

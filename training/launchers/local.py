@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
 from conf.errors import UsageError
-from conf.settings import Library
 from training.collective import Alone
-from training.launchers import run
+from training.launchers import Job, Made, run
 from training.loop import Progress
-from training.presets import Plan
 
 
-def launch(
-    snapshot_folder: Path, plan: Plan, out_file: Path, processes: int, progress: Progress | None, library: Library
-) -> dict[str, Any]:
+def launch(job: Job, processes: int, progress: Progress | None) -> Made:
     """As `training.launchers.launch`."""
     if processes != 1:
-        raise UsageError(f"train.processes={processes}: the local launcher has one; set train.launcher=horovod")
-    return run(snapshot_folder, plan, out_file, Alone(), progress, library)
+        raise UsageError(
+            f"train.processes={processes}: the local launcher has one; set train.launcher=horovod, horovod_spark or "
+            "torch_distributor"
+        )
+    return run(job, Alone(), progress)

@@ -1,0 +1,185 @@
+"""What the launchers on Spark's executors share: slots that are enough, one process's work, the way back to the driver.
+
+Only the snapshot lies where all can open it. The adapter comes back to the driver as the job's result; the epochs come
+as a file beside the snapshot, the one thing that both launchers' workers and the driver have in common. What goes to a
+process and comes from it is bytes, so that Spark's Python workers in between need not import torch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pickle
+import re
+import socket
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from conf.errors import CastmineError, LakeError, UsageError
+from training.collective import Collective
+from training.launchers import Job, Made, loopback, run
+from training.loop import Epoch, Progress
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+SLOTS_S = 30  # the executors of a cluster come one by one
+POLL_S = 0.5
+LAST_LINES = 30  # of what failed processes printed
+JAVA_FRAME = re.compile(r"\s*(at [\w.$/]+\(|\.\.\. \d+ more)")
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a process on an executor is told.
+
+    Attributes:
+        epochs: the file that rank 0 writes its curve to.
+        interface: the network interface to use; None for the library's own choice.
+    """
+
+    job: Job
+    epochs: Path
+    interface: str | None
+
+
+Outcome = Made | CastmineError  # an error that a user can mend is a result: Spark would try the training again
+
+
+def launch(job: Job, processes: int, progress: Progress | None, start: Callable[[SparkSession, Task], bytes]) -> Made:
+    """As `training.launchers.launch`, for a `start` that gives what `work` returned on rank 0.
+
+    The processes import castmine by themselves: it is installed on every worker. Code that was sent with --py-files
+    reaches Spark's own Python workers only.
+    """
+    from pyspark.sql import SparkSession
+
+    spark = SparkSession.getActiveSession()
+    if spark is None:
+        raise UsageError("training on Spark's executors needs a Spark session; train.launcher=horovod needs none")
+    _check_slots(spark, processes)
+    task = Task(job, job.snapshot / f".epochs-{uuid.uuid4().hex}.json", loopback() if _on_loopback(spark) else None)
+    with _followed(task.epochs, progress):
+        outcome: Outcome = pickle.loads(start(spark, task))
+    if isinstance(outcome, CastmineError):
+        raise outcome
+    return outcome
+
+
+def work(task: Task, collective: Collective) -> bytes:
+    """One process of a launch; returns its pickled `Outcome`."""
+
+    def progress(epoch: Epoch) -> None:
+        curve.append(epoch)
+        if collective.rank == 0:
+            _write(task.epochs, curve)
+
+    curve: list[Epoch] = []
+    try:
+        _check_seen_by_all(task.job.snapshot, collective)
+        return pickle.dumps(run(task.job, collective, progress))
+    except CastmineError as error:
+        print(f"rank {collective.rank}: {error}", file=sys.stderr, flush=True)  # of rank 0 alone is the outcome heard
+        return pickle.dumps(error)
+
+
+def failure(processes: int, said: str) -> CastmineError:
+    """What to raise when a process failed that printed `said`, Java's frames left out."""
+    lines = [line for line in said.splitlines() if line.strip() and not JAVA_FRAME.match(line)]
+    return CastmineError(f"training in {processes} processes failed:\n" + "\n".join(lines[-LAST_LINES:]))
+
+
+def _check_slots(spark: SparkSession, processes: int) -> None:
+    """All processes run at once or none: Spark would retry for ten minutes, and Horovod wait as long, for more slots.
+
+    Raises:
+        UsageError: there are fewer slots than processes.
+    """
+    if spark.conf.get("spark.dynamicAllocation.enabled", "false") == "true":
+        return  # executors come when they are asked for
+    until = time.monotonic() + (0 if _is_local(spark) else SLOTS_S)
+    while (slots := _task_slots(spark)) < processes:
+        if time.monotonic() >= until:
+            raise UsageError(
+                f"train.processes={processes}: all run at once, and Spark has {slots} task slots here. Lower it, or "
+                f"give Spark more: --master 'local[{processes}]' on one machine, more executors or cores on a cluster"
+            )
+        time.sleep(POLL_S)
+
+
+def _task_slots(spark: SparkSession) -> int:
+    """As Spark itself counts them for a barrier stage; there is no public way that minds cores, GPUs and executors."""
+    context = spark.sparkContext._jsc.sc()
+    return context.maxNumConcurrentTasks(context.resourceProfileManager().defaultResourceProfile())
+
+
+def _is_local(spark: SparkSession) -> bool:
+    return (spark.conf.get("spark.master") or "").startswith("local")
+
+
+def _on_loopback(spark: SparkSession) -> bool:
+    driver = spark.conf.get("spark.driver.host") or ""
+    return _is_local(spark) or driver == "localhost" or driver.startswith("127.")
+
+
+def _check_seen_by_all(folder: Path, collective: Collective) -> None:
+    """Raises LakeError on every process when one does not see the snapshot."""
+    blind = "" if (folder / "snapshot.json").exists() else f"{socket.gethostname()} "
+    told = collective.gather(torch.tensor(list(blind.encode()), dtype=torch.uint8), "blind")
+    if len(told):
+        hosts = ", ".join(sorted(set(bytes(told.tolist()).decode().split())))
+        raise LakeError(
+            f"{folder}: the training snapshot is not there on {hosts}. Give --files a folder that every worker can "
+            "open, or train on this machine with train.launcher=local"
+        )
+
+
+@contextmanager
+def _followed(file: Path, progress: Progress | None) -> Iterator[None]:
+    """Tell of every epoch that appears in `file`, which is gone afterwards."""
+    told, stop = 0, threading.Event()
+
+    def look() -> None:
+        nonlocal told
+        for epoch in _read(file)[told:]:
+            told += 1
+            if progress is not None:
+                progress(epoch)
+
+    def follow() -> None:
+        while not stop.wait(POLL_S):
+            look()
+
+    thread = threading.Thread(target=follow, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+        look()
+        file.unlink(missing_ok=True)
+
+
+def _write(file: Path, curve: list[Epoch]) -> None:
+    with contextlib.suppress(OSError):  # a folder that cannot be written to is no reason not to train
+        temporary = file.with_suffix(".partial")
+        temporary.write_text(json.dumps([asdict(epoch) for epoch in curve]))
+        os.replace(temporary, file)
+
+
+def _read(file: Path) -> list[Epoch]:
+    try:
+        return [Epoch(**epoch) for epoch in json.loads(file.read_text())]
+    except OSError:
+        return []

@@ -1,0 +1,66 @@
+"""Training in N tasks of the Spark session with Horovod's `horovod.spark.run`, over Gloo.
+
+Horovod's services listen on all interfaces of their machines for as long as it trains, whatever `nics` says; they
+answer who knows the job's secret, which Spark brings to the tasks. `nics` decides where the processes exchange.
+"""
+
+from __future__ import annotations
+
+import io
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from training.launchers import START_S, Job, Made, executors
+from training.launchers.executors import Task
+from training.launchers.horovod import HorovodCollective, check_installed
+from training.loop import Progress
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+
+def launch(job: Job, processes: int, progress: Progress | None) -> Made:
+    """As `training.launchers.launch`; Horovod needs the main thread, for its signal handlers."""
+
+    def start(spark: SparkSession, task: Task) -> bytes:
+        import horovod.spark
+
+        said = io.StringIO()
+        try:
+            with _signal_handlers_kept():
+                return horovod.spark.run(
+                    work,
+                    (task,),
+                    num_proc=processes,
+                    start_timeout=START_S,
+                    use_gloo=True,
+                    use_mpi=False,
+                    nics={task.interface} if task.interface else None,
+                    executable=spark.sparkContext.pythonExec,  # the workers'; Horovod would take the driver's
+                    stdout=said,
+                    stderr=said,
+                    verbose=0,
+                )[0]
+        except Exception as error:
+            raise executors.failure(processes, f"{error}\n{said.getvalue()}") from error
+
+    check_installed("horovod_spark")
+    return executors.launch(job, processes, progress, start)
+
+
+def work(task: Task) -> bytes:
+    """One process of a launch, see `executors.work`."""
+    return executors.work(task, HorovodCollective())
+
+
+@contextmanager
+def _signal_handlers_kept() -> Iterator[None]:
+    """Horovod handles Ctrl-C and SIGTERM itself while it runs, and would keep them for good."""
+    kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)
