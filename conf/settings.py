@@ -117,6 +117,7 @@ class TrainSettings(Section):
     launcher: Launcher = _speed("local", "where training runs: in this process, in others, on Spark's executors")
     reader: Library = _speed("petastorm", "what reads the training snapshot")
     processes: int = _speed(1, "processes that train together", ge=1)
+    kept_gb: float = _speed(4.0, "of the snapshot each process keeps in memory; the rest is read every epoch", ge=0)
 
 
 class ClusterSettings(Section):

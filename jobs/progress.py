@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 from rich.console import Console
 from rich.progress import (
@@ -23,6 +24,12 @@ POLL_S = 1.0
 LINE_EVERY_S = 15.0  # where output is no terminal
 
 
+class Done(Protocol):
+    """Sets how much of a step is done; a note stands in the place of the speed."""
+
+    def __call__(self, amount: float, note: str = "") -> None: ...
+
+
 class Progress:
     """Says what is going on, on standard error; silent with `quiet`."""
 
@@ -36,8 +43,8 @@ class Progress:
     @contextmanager
     def step(
         self, name: str, total: float | None = None, unit: str = "", count: Callable[[], float] | None = None
-    ) -> Iterator[Callable[[float], None]]:
-        """Show a step while it runs; yields a function that sets how much is done.
+    ) -> Iterator[Done]:
+        """Show a step while it runs; yields a function that sets how much is done, with a note.
 
         `count` is asked for that every second in the place of being told. A count that fails is no failure of the work.
         """
@@ -51,18 +58,16 @@ class Progress:
             self.say(f"  {name}: {_amount(total, unit)}{time.monotonic() - began:.1f} s")
 
     @contextmanager
-    def _bar(
-        self, name: str, total: float | None, unit: str, count: Callable[[], float] | None
-    ) -> Iterator[Callable[[float], None]]:
+    def _bar(self, name: str, total: float | None, unit: str, count: Callable[[], float] | None) -> Iterator[Done]:
         counted = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[speed]}"), TimeRemainingColumn())
         columns = (SpinnerColumn(), TextColumn("{task.description}"), *(counted if total else ()), TimeElapsedColumn())
         with Bars(*columns, console=self._console, transient=True) as bars:
             task: TaskID = bars.add_task(name, total=total, speed="")
             began = time.monotonic()
 
-            def done(amount: float) -> None:
+            def done(amount: float, note: str = "") -> None:
                 speed = f"{amount / max(time.monotonic() - began, 1e-3):,.1f} {unit}/s" if amount else ""
-                bars.update(task, completed=amount, speed=speed)
+                bars.update(task, completed=amount, speed=note or speed)
 
             with _polled(count, done):
                 yield done
@@ -70,15 +75,16 @@ class Progress:
     @contextmanager
     def _lines(
         self, name: str, total: float | None, unit: str, count: Callable[[], float] | None, began: float
-    ) -> Iterator[Callable[[float], None]]:
+    ) -> Iterator[Done]:
         said = [began]
 
-        def done(amount: float) -> None:
+        def done(amount: float, note: str = "") -> None:
             now = time.monotonic()
             if total and now - said[0] > LINE_EVERY_S and amount:
                 said[0] = now
                 left = (now - began) * (total - amount) / amount
-                self.say(f"  {name}: {amount:,.0f} of {total:,.0f} {unit}, about {left:.0f} s left")
+                what = f"{amount:,.0f} of {total:,.0f} {unit}{', ' if note else ''}{note}"
+                self.say(f"  {name}: {what}, about {left:.0f} s left")
 
         with _polled(count, done):
             yield done

@@ -17,7 +17,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, get_args
@@ -34,10 +35,11 @@ from jobs.lake import Lake
 from jobs.text_table import print_table
 from jobs.truth import read_truth
 from training.launchers import launch
+from training.loop import Epoch
 from training.presets import LABELLED, kind, plan
 from training.snapshot import Kind, Snapshot
 
-CODE_VERSION = 2  # raise it when the same snapshot and settings give another adapter
+CODE_VERSION = 3  # raise it when the same snapshot and settings give another adapter
 CORPUS = ""  # the title_id of a run over the whole corpus
 Snapshots = dict[Kind, Snapshot]  # of one call: several methods learn from one
 COMPARED = ("method", "adapter", "status", "auc_raw", "auc", "close_auc_raw", "close_auc", "why not ready")
@@ -151,12 +153,38 @@ def _trained(
             chosen,
             job.lake.files / uri,
             settings.processes,
-            lambda epoch: done(epoch.epoch),
+            _told(done, found.rows_train, job.lake.files / uri),
             settings.reader,
+            settings.kept_gb,
         )
+    if result["restarts"]:
+        job.progress.say(f"  a process was lost {result['restarts']} times; training went on from its last epoch")
     reason = None if result["status"] == "ready" else result["note"]
     row = register(job.lake, titles, settings, found, {**result, "reason": reason, "uri": uri}, job.clock())
     return row, [{"adapter_id": name, **epoch} for epoch in result["curve"]]
+
+
+def _told(done: Callable[[float, str], None], rows: int, adapter: Path) -> Callable[[Epoch], None]:
+    """Tell of each epoch: to who waits, and as TensorBoard events in a folder beside the adapter."""
+    from torch.utils.tensorboard import SummaryWriter  # a second to import
+
+    events = SummaryWriter(str(adapter.with_suffix(".events")))
+    before = time.monotonic()
+
+    def tell(epoch: Epoch) -> None:
+        nonlocal before
+        now = time.monotonic()
+        speed, before = rows / max(now - before, 1e-6), now
+        done(epoch.epoch + 1, f"loss {epoch.train_loss:.4g}, held out {epoch.dev_loss:.4g}, {speed:,.0f} tracks/s")
+        for name, value in (
+            ("loss/train", epoch.train_loss),
+            ("loss/held_out", epoch.dev_loss),
+            ("tracks_per_s", speed),
+        ):
+            events.add_scalar(name, value, epoch.epoch)
+        events.flush()
+
+    return tell
 
 
 def register(

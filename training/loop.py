@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -15,11 +16,12 @@ from torch import Tensor
 from conf.errors import CastmineError
 from conf.settings import Library
 from training.adapters import Adapter, Card, apply
+from training.checkpoint import Checkpoint
 from training.collective import Alone, Collective
 from training.methods import Method, WhiteningMethod, method_of
 from training.networks import start_linear
 from training.presets import Plan, kind
-from training.readers import Reader, Rows
+from training.readers import KEPT_GB, Reader, Rows
 from training.snapshot import Snapshot
 from training.verification import Verification, verify
 
@@ -59,12 +61,16 @@ class EarlyStopping:
         self.patience, self.min_delta = patience, min_delta
         self.best, self.waited = float("inf"), 0
 
-    def __call__(self, loss: float) -> bool:
-        """Take the loss of one more epoch; whether to stop after it."""
+    def take(self, loss: float) -> None:
+        """Take the loss of one more epoch."""
         if loss < self.best - self.min_delta:
             self.best, self.waited = loss, 0
         else:
             self.waited += 1
+
+    @property
+    def now(self) -> bool:
+        """Whether to stop after the epochs that were taken."""
         return self.waited >= self.patience
 
 
@@ -74,6 +80,8 @@ def train(
     collective: Collective | None = None,
     progress: Progress | None = None,
     library: Library = "petastorm",
+    kept_gb: float = KEPT_GB,
+    checkpoint: Path | None = None,
 ) -> Trained:
     """Train an adapter: bitwise the same for the same snapshot and plan, the same curve for any number of processes.
 
@@ -82,18 +90,21 @@ def train(
     Args:
         collective: this process's group; None for one process alone.
         progress: called after every epoch, on every process.
-        library: what reads the snapshot's files; it makes no difference to the adapter.
+        library, kept_gb: what reads the snapshot's files, and how much of them each process keeps in memory; they
+            make no difference to the adapter.
+        checkpoint: a file to write after every epoch, and to go on from where it is of the same plan and rows.
     Raises:
         LakeError: the snapshot cannot be read.
         CastmineError: the loss is no longer a finite number.
     """
     collective = collective or Alone()
     with _reproducible(plan.seed):
-        reader = Reader(snapshot, plan.batch, plan.seed, plan.needs, collective.rank, collective.size, library)
+        share = (collective.rank, collective.size)
+        reader = Reader(snapshot, plan.batch, plan.seed, plan.needs, *share, library, kept_gb)
         method = method_of(plan, snapshot, collective)
         _start(method, plan, reader, collective)
-        torch.manual_seed(plan.seed + 1 + collective.rank)  # dropout draws of their own for every process
-        curve, best_epoch = _fit(method, plan, reader, collective, progress)
+        kept = Checkpoint(checkpoint, f"{snapshot.fingerprint} {plan.model_dump_json()}", collective)
+        curve, best_epoch = _fit(method, plan, reader, collective, progress, kept)
     adapter = Adapter(_card(snapshot, plan, method), method.networks[0].state_dict())
     return _judged(adapter, reader.development(), curve, best_epoch)
 
@@ -125,36 +136,59 @@ def _start(method: Method, plan: Plan, reader: Reader, collective: Collective) -
 
 
 def _fit(
-    method: Method, plan: Plan, reader: Reader, collective: Collective, progress: Progress | None
+    method: Method,
+    plan: Plan,
+    reader: Reader,
+    collective: Collective,
+    progress: Progress | None,
+    checkpoint: Checkpoint,
 ) -> tuple[list[Epoch], int]:
     """Train until the development loss stops falling and leave the weights of its lowest value in `method`."""
     groups = [{"params": list(part.parameters())} for part in (method.networks, method.loss)]
     optimiser = torch.optim.SGD(groups, lr=plan.learning_rate, momentum=plan.momentum)
     stop = EarlyStopping(plan.patience, plan.min_delta)
-    done = 0
-    curve: list[Epoch] = []
+    steps, curve = 0, list[Epoch]()
     lowest, best_epoch, best = float("inf"), -1, method.state_dict()
-    for number in range(plan.max_epochs):
+    if before := checkpoint.load():
+        method.load_state_dict(before["method"])
+        optimiser.load_state_dict(before["optimiser"])
+        stop.best, stop.waited = before["stop"]
+        steps, curve = before["steps"], [Epoch(*epoch) for epoch in before["curve"]]
+        lowest, best_epoch, best = before["lowest"], before["best_epoch"], before["best"]
+    for number in range(len(curve), plan.max_epochs):
+        if stop.now:
+            break
+        torch.manual_seed(_seed(plan.seed, number, collective.rank))  # dropout draws of each epoch's and process's own
         losses = []
         if isinstance(method, WhiteningMethod):
             losses.append(method.improve(*reader.tracks()))
         else:
             for rows in reader.epoch(number):
-                _set_rates(optimiser, plan, number, done)
+                _set_rates(optimiser, plan, number, steps)
                 losses.append(_step(method, rows, optimiser, collective))
-                done += 1
+                steps += 1
         epoch = Epoch(number, float(np.mean(losses)), _development_score(method, reader.development(), collective))
         if not np.isfinite([epoch.train_loss, epoch.dev_loss]).all():
             raise CastmineError(f"training diverged: the loss of epoch {number} is not a finite number")
         curve.append(epoch)
-        if progress is not None:
-            progress(epoch)
+        stop.take(epoch.dev_loss)
         if epoch.dev_loss < lowest or isinstance(method, WhiteningMethod):  # a round rests on the one before
             lowest, best_epoch, best = epoch.dev_loss, number, copy.deepcopy(method.state_dict())
-        if stop(epoch.dev_loss):
-            break
+        checkpoint.save(
+            {
+                **{"method": method.state_dict(), "optimiser": optimiser.state_dict(), "steps": steps},
+                **{"stop": [stop.best, stop.waited], "curve": [list(astuple(epoch)) for epoch in curve]},
+                **{"lowest": lowest, "best_epoch": best_epoch, "best": best},
+            }
+        )
+        if progress is not None:
+            progress(epoch)
     method.load_state_dict(best)
     return curve, best_epoch
+
+
+def _seed(*of: int) -> int:
+    return int(np.random.SeedSequence(of).generate_state(1)[0])
 
 
 def _set_rates(optimiser: torch.optim.Optimizer, plan: Plan, epoch: int, steps: int) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -145,6 +147,38 @@ def test_launch_trains_and_writes_once(snapshot: Snapshot, tmp_path: Path) -> No
         [epoch["dev_loss"] for epoch in result["curve"]], [epoch["dev_loss"] for epoch in alone["curve"]], rtol=1e-4
     )
     assert sorted(file.name for file in tmp_path.iterdir()) == ["one.safetensors", "two.safetensors"]
+
+
+def test_a_killed_process_costs_no_more_than_its_epoch(snapshot: Snapshot, tmp_path: Path) -> None:
+    chosen = planned(TrainSettings(method="imptriplet", max_epochs=6), snapshot)
+    heard: list[int] = []
+
+    def kill_once(epoch: Epoch) -> None:
+        heard.append(epoch.epoch)
+        if heard == [0, 1, 2]:
+            os.kill(process_of_rank(1), signal.SIGKILL)
+
+    result = launch("horovod", snapshot.folder, chosen, tmp_path / "two.safetensors", 2, kill_once)
+    alone = launch("local", snapshot.folder, chosen, tmp_path / "one.safetensors")
+    assert result["restarts"] == 1
+    assert heard[:3] == [0, 1, 2]
+    assert heard[-1] == 5
+    assert heard.count(0) == 1
+    np.testing.assert_allclose(
+        [epoch["dev_loss"] for epoch in result["curve"]], [epoch["dev_loss"] for epoch in alone["curve"]], rtol=1e-4
+    )
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["one.safetensors", "two.safetensors"]
+
+
+def process_of_rank(rank: int) -> int:
+    """The one whose launcher is this process, or a child of it."""
+    for environ in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):
+            said = environ.read_bytes().split(b"\0")
+            command = environ.with_name("cmdline").read_bytes()
+            if f"HOROVOD_RANK={rank}".encode() in said and b"training.launchers.horovod" in command.split(b"\0"):
+                return int(environ.parent.name)
+    raise AssertionError(f"no process of rank {rank}")
 
 
 def test_a_process_that_fails_ends_the_others(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from training.adapters import Adapter
 from training.collective import Collective
 from training.loop import Progress, train
 from training.presets import Plan
+from training.readers import KEPT_GB
 from training.snapshot import Snapshot
 
 START_S = 180  # a busy machine may take a minute to import torch N times
@@ -32,6 +33,8 @@ class Job(BaseModel):
     snapshot: Path
     plan: Plan
     library: Library
+    kept_gb: float
+    checkpoint: Path
 
 
 def launch(
@@ -42,18 +45,22 @@ def launch(
     processes: int = 1,
     progress: Progress | None = None,
     library: Library = "petastorm",
+    kept_gb: float = KEPT_GB,
 ) -> dict[str, Any]:
     """Train an adapter and write it to `out_file`.
+
+    A training that was stopped goes on where it stood, and comes to the same adapter. Where a process is lost, it does
+    so by itself, as long as it comes an epoch further from one loss to the next.
 
     Args:
         launcher: `local` trains in this process, `horovod` in `processes` new ones on this machine; `horovod_spark` and
             `torch_distributor` in as many task slots of the active Spark session, whose executors must see the
             snapshot.
         progress: called here after every epoch; of training on executors, within a second or so.
-        library: what reads the snapshot's files.
+        library, kept_gb: what reads the snapshot's files, and how much of them each process keeps in memory.
     Returns:
         What the adapter's row and the user want to know; plain JSON values: status (`ready` or `not_better`), note,
-        metrics, best_epoch, curve (epoch, train_loss, dev_loss), processes, sha256 of the file, and its card.
+        metrics, best_epoch, curve (epoch, train_loss, dev_loss), processes, restarts, sha256 of the file, its card.
     Raises:
         UsageError: Horovod is not installed, or Spark has fewer task slots than `processes`.
         LakeError: the snapshot cannot be read, or not on every executor.
@@ -67,15 +74,33 @@ def launch(
         "horovod_spark": horovod_spark.launch,
         "torch_distributor": torch_distributor.launch,
     }[launcher]
-    job = Job(snapshot=Path(snapshot_folder).resolve(), plan=plan, library=library)
-    result, adapter = start(job, processes, progress)
+    checkpoint = Path(out_file).resolve().with_suffix(".checkpoint")
+    checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    snapshot = Path(snapshot_folder).resolve()
+    job = Job(snapshot=snapshot, plan=plan, library=library, kept_gb=kept_gb, checkpoint=checkpoint)
+    restarts = 0
+    while True:
+        before = _written_at(checkpoint)
+        try:
+            result, adapter = start(job, processes, progress)
+            break
+        except CastmineError:
+            if processes == 1 or _written_at(checkpoint) == before:
+                raise
+            restarts += 1
     adapter.save(out_file)
-    return result
+    checkpoint.unlink(missing_ok=True)
+    return {**result, "restarts": restarts}
+
+
+def _written_at(file: Path) -> int | None:
+    return file.stat().st_mtime_ns if file.exists() else None
 
 
 def run(job: Job, collective: Collective, progress: Progress | None) -> Made:
     """What every process of a launch does: the same training as everyone's, checked to have come out the same."""
-    trained = train(Snapshot.open(job.snapshot), job.plan, collective, progress, job.library)
+    snapshot = Snapshot.open(job.snapshot)
+    trained = train(snapshot, job.plan, collective, progress, job.library, job.kept_gb, job.checkpoint)
     sha256 = trained.adapter.sha256()
     everyone = collective.gather(torch.tensor([list(bytes.fromhex(sha256))]), "adapter")
     if not bool((everyone == everyone[0]).all()):

@@ -36,7 +36,11 @@ def deep(snapshot: Snapshot, method: str, **changes: Any) -> Plan:
 
 def epochs_until_stop(losses: list[float]) -> int:
     stop = EarlyStopping(patience=5, min_delta=1e-3)
-    return next((epoch for epoch, loss in enumerate(losses) if stop(loss)), -1)
+    for epoch, loss in enumerate(losses):
+        stop.take(loss)
+        if stop.now:
+            return epoch
+    return -1
 
 
 def test_a_loss_that_falls_too_slowly_stops_after_five_epochs() -> None:
@@ -70,6 +74,38 @@ def test_the_same_seed_gives_bitwise_the_same_adapter(
         assert other.adapter.to_bytes() != first.adapter.to_bytes()
 
 
+@pytest.mark.parametrize("method", ["mvcorr", "imptriplet", "whitening"])
+def test_a_training_that_was_stopped_goes_on_to_the_same_adapter(
+    snapshot: Snapshot, tmp_path: Path, method: str
+) -> None:
+    chosen = planned(snapshot, method=method, max_epochs=3) if method == "whitening" else deep(snapshot, method)
+    whole, checkpoint = train(snapshot, chosen), tmp_path / "a.checkpoint"
+
+    def stopped_at(epoch: Epoch) -> None:
+        if epoch.epoch == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(snapshot, chosen, progress=stopped_at, checkpoint=checkpoint)
+    told: list[Epoch] = []
+    again = train(snapshot, chosen, progress=told.append, checkpoint=checkpoint)
+    assert [epoch.epoch for epoch in told] == list(range(2, len(whole.curve)))
+    assert again.curve == whole.curve
+    assert again.adapter.to_bytes() == whole.adapter.to_bytes()
+    assert train(snapshot, chosen, progress=told.append, checkpoint=checkpoint).curve == whole.curve
+    assert len(told) == len(whole.curve) - 2  # nothing was left to do
+
+
+def test_a_checkpoint_of_something_else_or_a_damaged_one_is_none(snapshot: Snapshot, tmp_path: Path) -> None:
+    chosen, checkpoint = deep(snapshot, "mvcorr"), tmp_path / "a.checkpoint"
+    train(snapshot, chosen.model_copy(update={"seed": 8}), checkpoint=checkpoint)
+    whole = train(snapshot, chosen)
+    assert train(snapshot, chosen, checkpoint=checkpoint).curve == whole.curve
+    checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
+    assert train(snapshot, chosen, checkpoint=checkpoint).curve == whole.curve
+    assert [path.name for path in tmp_path.iterdir()] == ["a.checkpoint"]
+
+
 def test_training_leaves_the_caller_s_torch_as_it_was(snapshot: Snapshot) -> None:
     before, threads = torch.get_rng_state(), torch.get_num_threads()
     train(snapshot, deep(snapshot, "mvcorr", max_epochs=1))
@@ -78,7 +114,7 @@ def test_training_leaves_the_caller_s_torch_as_it_was(snapshot: Snapshot) -> Non
 
 
 def test_the_weights_of_the_lowest_development_loss_are_kept(snapshot: Snapshot) -> None:
-    chosen = deep(snapshot, "imptriplet", learning_rate=0.4, max_epochs=30)
+    chosen = deep(snapshot, "mvcorr", learning_rate=0.5, max_epochs=30)
     made = train(snapshot, chosen)
     losses = [epoch.dev_loss for epoch in made.curve]
     assert made.best_epoch == int(np.argmin(losses)) < len(losses) - 1
