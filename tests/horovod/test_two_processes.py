@@ -1,4 +1,4 @@
-"""Two processes are one: gradients, curves and adapters of Horovod against a single process on the same rows."""
+"""Two processes are one: gradients, curves and adapters against a single process on the same rows."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -84,32 +85,49 @@ def snapshot(snapshots: dict[Kind, Snapshot]) -> Snapshot:
 
 @pytest.fixture(scope="module")
 def two(snapshot: Snapshot) -> dict[str, Any]:
-    """What two processes found: one launch for all tests."""
+    """What two processes found with Horovod: one launch for all tests."""
     lines: list[str] = []
-    horovodrun(2, [sys.executable, str(worker.__file__), str(snapshot.folder.parent)], lines.append)
+    horovodrun(2, [sys.executable, str(worker.__file__), str(snapshot.folder.parent), "horovod"], lines.append)
     return json.loads(next(line for line in lines if line.startswith('{"size"')))
 
 
-def test_collectives_and_their_gradients(two: dict[str, Any]) -> None:
-    assert two["size"] == 2
-    assert two["exchanged"] == {
+@pytest.fixture(scope="module")
+def two_of_torch(snapshot: Snapshot) -> dict[str, Any]:
+    """The same with torch.distributed, trainings aside."""
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    done = subprocess.run(
+        [*torchrun, str(worker.__file__), str(snapshot.folder.parent), "torch"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout)
+
+
+@pytest.fixture(params=["two", "two_of_torch"], ids=["horovod", "torch"])
+def by_any(request: pytest.FixtureRequest) -> dict[str, Any]:
+    return request.getfixturevalue(request.param)
+
+
+def test_collectives_and_their_gradients(by_any: dict[str, Any]) -> None:
+    assert by_any["size"] == 2
+    assert by_any["exchanged"] == {
         "gathered": [[1, 1], [2, 2], [2, 2]],
         "gather_gradients": [[0, 1], [2, 3], [4, 5]],  # of this process's own loss, into its own rows, once
         "sum": [3],
         "sum_gradients": [5, 5],  # 2 from the one, 3 from the other
         "broadcast": [5],
+        "flags": [True, False, False],
     }
 
 
 @pytest.mark.parametrize("case", worker.WITH_GRADIENTS)
-def test_gradients_are_those_of_one_process(two: dict[str, Any], snapshots: dict[Kind, Snapshot], case: str) -> None:
+def test_gradients_are_those_of_one_process(by_any: dict[str, Any], snapshots: dict[Kind, Snapshot], case: str) -> None:
     snapshot = snapshots[kind(worker.CASES[case][0])]
     one = worker.gradients(case, snapshot, Alone(), worker.batch(snapshot, 60))
-    assert two[case]["loss"] == pytest.approx(one["loss"], rel=1e-5)
-    exact, found = np.array(one["gradient"]), np.array(two[case]["gradient"])
+    assert by_any[case]["loss"] == pytest.approx(one["loss"], rel=1e-5)
+    exact, found = np.array(one["gradient"]), np.array(by_any[case]["gradient"])
     assert np.linalg.norm(exact) > 1e-3
     assert np.linalg.norm(found - exact) < 1e-5 * np.linalg.norm(exact)
-    np.testing.assert_allclose(two[case]["statistics"], one["statistics"], atol=1e-6)
+    np.testing.assert_allclose(by_any[case]["statistics"], one["statistics"], atol=1e-6)
 
 
 def test_the_mean_of_two_losses_would_be_another_gradient(snapshot: Snapshot) -> None:

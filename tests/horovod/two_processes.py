@@ -1,19 +1,22 @@
-"""Run by `horovodrun` in every process: collectives, gradients and a training; rank 0 prints what came out as JSON.
+"""Run by `horovodrun` or `torchrun` in every process: collectives, gradients, trainings; rank 0 prints them as JSON.
 
-usage: two_processes.py FOLDER       with a snapshot of tracklets in FOLDER/tracklets and one of faces in FOLDER/faces
+usage: two_processes.py FOLDER horovod|torch     with a snapshot in FOLDER/tracklets (of tracklets) and in FOLDER/faces
 """
 
 from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from training.collective import Collective
+from training.launchers import loopback
 from training.launchers.horovod import HorovodCollective
+from training.launchers.torch_distributor import TorchCollective
 from training.loop import backward, train
 from training.methods import method_of
 from training.networks import Network, small
@@ -93,18 +96,22 @@ def exchanged(collective: Collective) -> dict[str, Any]:
         "sum": collective.sum(y.detach(), "y").tolist(),
         "sum_gradients": collective.gather(y.grad, "y.grad").tolist(),
         "broadcast": collective.broadcast(torch.tensor([rank + 5]), "z").tolist(),
+        "flags": collective.gather(torch.full((collective.rank + 1,), collective.rank == 0), "flags").tolist(),
     }
 
 
 def main() -> None:
     torch.set_num_threads(1)
-    collective = HorovodCollective()
-    snapshots = {name: Snapshot.open(f"{sys.argv[1]}/{name}") for name in ("tracklets", "faces")}
+    folder, library = Path(sys.argv[1]), sys.argv[2]
+    collective = HorovodCollective() if library == "horovod" else TorchCollective(loopback())
+    snapshots = {name: Snapshot.open(folder / name) for name in ("tracklets", "faces")}
     found: dict[str, Any] = {"size": collective.size, "exchanged": exchanged(collective)}
     for case, (method, _, _) in CASES.items():
         snapshot = snapshots[kind(method)]
         if case in WITH_GRADIENTS:
             found[case] = gradients(case, snapshot, collective, share(batch(snapshot, 60), collective))
+        if library == "torch":  # whose training on executors has a test of its own
+            continue
         made = train(snapshot, plan(case), collective)
         sums = collective.gather(torch.tensor([list(bytes.fromhex(made.adapter.sha256()))]), "sha256")
         found[f"{case} training"] = {

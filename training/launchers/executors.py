@@ -16,6 +16,7 @@ import socket
 import sys
 import threading
 import time
+import traceback
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
 SLOTS_S = 30  # the executors of a cluster come one by one
 POLL_S = 0.5
-LAST_LINES = 30  # of what failed processes printed
+LAST_LINES = 30  # of an error
 JAVA_FRAME = re.compile(r"\s*(at [\w.$/]+\(|\.\.\. \d+ more)")
 
 
@@ -53,7 +54,7 @@ class Task:
     interface: str | None
 
 
-Outcome = Made | CastmineError  # an error that a user can mend is a result: Spark would try the training again
+Outcome = Made | CastmineError  # an error is a result too: raised, it would drown in Spark's and torchrun's words
 
 
 def launch(job: Job, processes: int, progress: Progress | None, start: Callable[[SparkSession, Task], bytes]) -> Made:
@@ -70,7 +71,13 @@ def launch(job: Job, processes: int, progress: Progress | None, start: Callable[
     _check_slots(spark, processes)
     task = Task(job, job.snapshot / f".epochs-{uuid.uuid4().hex}.json", loopback() if _on_loopback(spark) else None)
     with _followed(task.epochs, progress):
-        outcome: Outcome = pickle.loads(start(spark, task))
+        try:
+            outcome: Outcome = pickle.loads(start(spark, task))
+        except Exception as error:  # of Spark, Java, Horovod or torchrun: a process ended without an outcome
+            raise CastmineError(
+                f"{failure(processes, str(error))}\nWhat the processes printed is above or in the executors' logs. "
+                "castmine must be installed on every worker (--py-files does not reach these processes)"
+            ) from error
     if isinstance(outcome, CastmineError):
         raise outcome
     return outcome
@@ -85,16 +92,21 @@ def work(task: Task, collective: Collective) -> bytes:
             _write(task.epochs, curve)
 
     curve: list[Epoch] = []
+    outcome: Outcome
     try:
-        _check_seen_by_all(task.job.snapshot, collective)
-        return pickle.dumps(run(task.job, collective, progress))
+        check_seen_by_all(task.job.snapshot, collective)
+        outcome = run(task.job, collective, progress)
     except CastmineError as error:
-        print(f"rank {collective.rank}: {error}", file=sys.stderr, flush=True)  # of rank 0 alone is the outcome heard
-        return pickle.dumps(error)
+        outcome = error
+    except Exception:
+        outcome = failure(collective.size, traceback.format_exc())
+    if collective.rank and isinstance(outcome, CastmineError):  # of rank 0 the driver hears
+        print(f"rank {collective.rank} on {socket.gethostname()}: {outcome}", file=sys.stderr, flush=True)
+    return pickle.dumps(outcome)
 
 
 def failure(processes: int, said: str) -> CastmineError:
-    """What to raise when a process failed that printed `said`, Java's frames left out."""
+    """What to raise when training failed with the words `said`, of which Java's frames are left out."""
     lines = [line for line in said.splitlines() if line.strip() and not JAVA_FRAME.match(line)]
     return CastmineError(f"training in {processes} processes failed:\n" + "\n".join(lines[-LAST_LINES:]))
 
@@ -132,7 +144,7 @@ def _on_loopback(spark: SparkSession) -> bool:
     return _is_local(spark) or driver == "localhost" or driver.startswith("127.")
 
 
-def _check_seen_by_all(folder: Path, collective: Collective) -> None:
+def check_seen_by_all(folder: Path, collective: Collective) -> None:
     """Raises LakeError on every process when one does not see the snapshot."""
     blind = "" if (folder / "snapshot.json").exists() else f"{socket.gethostname()} "
     told = collective.gather(torch.tensor(list(blind.encode()), dtype=torch.uint8), "blind")

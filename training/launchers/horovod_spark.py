@@ -6,8 +6,8 @@ answer who knows the job's secret, which Spark brings to the tasks. `nics` decid
 
 from __future__ import annotations
 
-import io
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -27,24 +27,20 @@ def launch(job: Job, processes: int, progress: Progress | None) -> Made:
     def start(spark: SparkSession, task: Task) -> bytes:
         import horovod.spark
 
-        said = io.StringIO()
-        try:
-            with _signal_handlers_kept():
-                return horovod.spark.run(
-                    work,
-                    (task,),
-                    num_proc=processes,
-                    start_timeout=START_S,
-                    use_gloo=True,
-                    use_mpi=False,
-                    nics={task.interface} if task.interface else None,
-                    executable=spark.sparkContext.pythonExec,  # the workers'; Horovod would take the driver's
-                    stdout=said,
-                    stderr=said,
-                    verbose=0,
-                )[0]
-        except Exception as error:
-            raise executors.failure(processes, f"{error}\n{said.getvalue()}") from error
+        with _signal_handlers_kept():
+            return horovod.spark.run(
+                work,
+                (task,),
+                num_proc=processes,
+                start_timeout=START_S,
+                use_gloo=True,
+                use_mpi=False,
+                nics={task.interface} if task.interface else None,
+                executable=spark.sparkContext.pythonExec,  # the workers'; Horovod would take the driver's
+                stdout=sys.stderr,
+                stderr=sys.stderr,
+                verbose=0,
+            )[0]
 
     check_installed("horovod_spark")
     return executors.launch(job, processes, progress, start)

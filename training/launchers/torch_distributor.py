@@ -62,11 +62,9 @@ def launch(job: Job, processes: int, progress: Progress | None) -> Made:
     def start(spark: SparkSession, task: Task) -> bytes:
         from pyspark.ml.torch.distributor import TorchDistributor
 
-        logging.getLogger("TorchDistributor").addHandler(logging.NullHandler())  # else it speaks on the terminal
-        try:
-            return TorchDistributor(processes, local_mode=False, use_gpu=False).run(process, pickle.dumps(task))
-        except Exception as error:  # of Spark, Java or a process; all that is known is in the text
-            raise executors.failure(processes, str(error)) from error
+        distributor = TorchDistributor(processes, local_mode=False, use_gpu=False)
+        distributor.logger.setLevel(logging.WARNING)  # else it tells the terminal that it starts and ends
+        return distributor.run(process, pickle.dumps(task))
 
     def process(task: bytes) -> bytes:  # nested: it travels as code, and what passes it on imports nothing
         from training.launchers.torch_distributor import work

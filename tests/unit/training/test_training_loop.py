@@ -114,7 +114,7 @@ def test_training_leaves_the_caller_s_torch_as_it_was(snapshot: Snapshot) -> Non
 
 
 def test_the_weights_of_the_lowest_development_loss_are_kept(snapshot: Snapshot) -> None:
-    chosen = deep(snapshot, "mvcorr", learning_rate=0.5, max_epochs=30)
+    chosen = deep(snapshot, "imptriplet", learning_rate=0.4, batch=16, max_epochs=30)
     made = train(snapshot, chosen)
     losses = [epoch.dev_loss for epoch in made.curve]
     assert made.best_epoch == int(np.argmin(losses)) < len(losses) - 1
