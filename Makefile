@@ -30,8 +30,11 @@ check: $(VENV)/.test  # the fast checks alone: style, types, imports
 faults: $(VENV)/.test  # long: killed at every stage, cut anywhere, other cores
 	$(BIN)/python -m pytest tests/whole/faults.py --durations=20
 
-bench: $(VENV)/.test
-	$(BIN)/python tests/bench/harvest.py
+bench: $(VENV)/.test  # DATA=FOLDER: labelled tracks, for adaptation (see its --help)
+	$(BIN)/python -m tests.bench.harvest
+	$(BIN)/python -m tests.bench.mining 0.01 0.03 --plain
+	$(BIN)/python -m tests.bench.training
+	$(if $(DATA),$(BIN)/python -m tests.bench.adaptation $(DATA))
 
 $(BIN)/uv:
 	@sh conf/setup/check_host.sh

@@ -9,7 +9,7 @@ judge), `itself` on the scored title alone (a quarter of its shots is held out).
 of tracks, and the V-measure of average linkage on cosine at the true number of people, in percent, mean over titles.
 `iterated` is the reference of the data's README: strict clusters at a fixed cut, whitening, three rounds.
 
-  python tests/bench/adaptation.py DATA [--methods NAME ...] [--seeds 7 8 9] [--protocol others itself]
+  python -m tests.bench.adaptation DATA [--methods NAME ...] [--seeds 7 8 9] [--protocol others itself]
 """
 
 from __future__ import annotations

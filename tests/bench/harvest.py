@@ -5,7 +5,7 @@ frame on all cores. castmine finds shots, detects `harvest.detect_fps` times a s
 each track. Both run on the same films in one process, in turn. Also: how many of the loop's faces castmine's tracks
 cover (a box of a track in the same frame with IoU >= 0.5).
 
-  python tests/bench/harvest.py [FILM ...]      default: the films of the demo
+  python -m tests.bench.harvest [FILM ...]      default: the films of the demo
 """
 
 from __future__ import annotations
