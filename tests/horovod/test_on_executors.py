@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import sys
 from pathlib import Path
@@ -60,3 +61,30 @@ def test_a_worker_that_does_not_see_the_snapshot_is_named(snapshot: Snapshot, tm
     executors.check_seen_by_all(snapshot.folder, Alone())
     with pytest.raises(LakeError, match=rf"{tmp_path}: .* not there on {socket.gethostname()}\. Give --files"):
         executors.check_seen_by_all(tmp_path, Alone())
+
+
+@pytest.mark.parametrize("failing", [False, True])
+def test_ctrl_c_that_a_library_took_comes_through(failing: bool) -> None:
+    """Horovod's way: it sets handlers of its own, and a signal becomes an error."""
+
+    @executors.signals_kept()
+    def train() -> None:
+        signal.signal(signal.SIGINT, lambda number, frame: None)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.raise_signal(signal.SIGINT)
+        if failing:
+            raise RuntimeError("a process ended")
+
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt):
+        train()
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+
+def test_without_a_signal_errors_are_what_they_were() -> None:
+    @executors.signals_kept()
+    def train() -> None:
+        raise RuntimeError("a process ended")
+
+    with pytest.raises(RuntimeError, match="a process ended"):
+        train()

@@ -12,6 +12,7 @@ import json
 import os
 import pickle
 import re
+import signal
 import socket
 import sys
 import threading
@@ -60,8 +61,8 @@ Outcome = Made | CastmineError  # an error is a result too: raised, it would dro
 def launch(job: Job, processes: int, progress: Progress | None, start: Callable[[SparkSession, Task], bytes]) -> Made:
     """As `training.launchers.launch`, for a `start` that gives what `work` returned on rank 0.
 
-    The processes import castmine by themselves: it is installed on every worker. Code that was sent with --py-files
-    reaches Spark's own Python workers only.
+    The processes import castmine by themselves: it is installed on every worker, or on its PYTHONPATH. Code that was
+    sent with --py-files reaches Spark's own Python workers only.
     """
     from pyspark.sql import SparkSession
 
@@ -70,7 +71,7 @@ def launch(job: Job, processes: int, progress: Progress | None, start: Callable[
         raise UsageError("training on Spark's executors needs a Spark session; train.launcher=horovod needs none")
     _check_slots(spark, processes)
     task = Task(job, job.snapshot / f".epochs-{uuid.uuid4().hex}.json", loopback() if _on_loopback(spark) else None)
-    with _followed(task.epochs, progress):
+    with _followed(task.epochs, progress), signals_kept():
         try:
             outcome: Outcome = pickle.loads(start(spark, task))
         except Exception as error:  # of Spark, Java, Horovod or torchrun: a process ended without an outcome
@@ -109,6 +110,31 @@ def failure(processes: int, said: str) -> CastmineError:
     """What to raise when training failed with the words `said`, of which Java's frames are left out."""
     lines = [line for line in said.splitlines() if line.strip() and not JAVA_FRAME.match(line)]
     return CastmineError(f"training in {processes} processes failed:\n" + "\n".join(lines[-LAST_LINES:]))
+
+
+@contextmanager
+def signals_kept() -> Iterator[None]:
+    """Ctrl-C and SIGTERM come through: py4j and Horovod make failures of them, and Horovod keeps their handlers."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # where Python delivers no signals
+        return
+    kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    noted, note = socket.socketpair()  # Python writes every signal's number here, whoever handles it
+    note.setblocking(False)
+    with noted, note:
+        before = signal.set_wakeup_fd(note.fileno(), warn_on_full_buffer=False)
+        try:
+            yield
+        finally:
+            signal.set_wakeup_fd(before)
+            for number, handler in kept.items():
+                signal.signal(number, handler)
+            note.close()
+            came = noted.recv(4096)
+            if signal.SIGTERM in came:
+                signal.raise_signal(signal.SIGTERM)
+            if signal.SIGINT in came:
+                raise KeyboardInterrupt
 
 
 def _check_slots(spark: SparkSession, processes: int) -> None:

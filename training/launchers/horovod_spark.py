@@ -6,10 +6,7 @@ answer who knows the job's secret, which Spark brings to the tasks. `nics` decid
 
 from __future__ import annotations
 
-import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from training.launchers import START_S, Job, Made, executors
@@ -27,20 +24,19 @@ def launch(job: Job, processes: int, progress: Progress | None) -> Made:
     def start(spark: SparkSession, task: Task) -> bytes:
         import horovod.spark
 
-        with _signal_handlers_kept():
-            return horovod.spark.run(
-                work,
-                (task,),
-                num_proc=processes,
-                start_timeout=START_S,
-                use_gloo=True,
-                use_mpi=False,
-                nics={task.interface} if task.interface else None,
-                executable=spark.sparkContext.pythonExec,  # the workers'; Horovod would take the driver's
-                stdout=sys.stderr,
-                stderr=sys.stderr,
-                verbose=0,
-            )[0]
+        return horovod.spark.run(
+            work,
+            (task,),
+            num_proc=processes,
+            start_timeout=START_S,
+            use_gloo=True,
+            use_mpi=False,
+            nics={task.interface} if task.interface else None,
+            executable=spark.sparkContext.pythonExec,  # the workers'; Horovod would take the driver's
+            stdout=sys.stderr,
+            stderr=sys.stderr,
+            verbose=0,
+        )[0]
 
     check_installed("horovod_spark")
     return executors.launch(job, processes, progress, start)
@@ -49,14 +45,3 @@ def launch(job: Job, processes: int, progress: Progress | None) -> Made:
 def work(task: Task) -> bytes:
     """One process of a launch, see `executors.work`."""
     return executors.work(task, HorovodCollective())
-
-
-@contextmanager
-def _signal_handlers_kept() -> Iterator[None]:
-    """Horovod handles Ctrl-C and SIGTERM itself while it runs, and would keep them for good."""
-    kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in kept.items():
-            signal.signal(number, handler)
