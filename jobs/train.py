@@ -8,8 +8,8 @@ embedding, and registers it: `ready`, `not_better`, or `skipped` where there is 
   castmine train --lake ./lake --method bcl --labels truth.csv     title_id, track_id, label: BCL and its rivals
   castmine train --lake ./lake --set train.launcher=horovod --set train.processes=2
 
-Without labels: whitening (the default: a linear map in closed form, in seconds), and from the papers imptriplet,
-mvcorr, bcl on automatic pairs, tsiam, ssiam.
+Without labels: whitened_triplet (the default: a linear map, in seconds), whitening alone (in closed form), and from the
+papers imptriplet, mvcorr, bcl on automatic pairs, tsiam, ssiam.
 With labels: bcl, cross_entropy, ldml, contrastive, triplet, prototypical.
 """
 

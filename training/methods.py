@@ -23,7 +23,7 @@ from training.losses.mvcorr import MvCorr
 from training.losses.siamese import SSiam, TSiam
 from training.networks import build
 from training.presets import Plan
-from training.readers import Rows
+from training.readers import Reader, Rows
 from training.snapshot import Snapshot
 
 
@@ -46,6 +46,9 @@ class Method(nn.Module, ABC):
     @abstractmethod
     def embed(self, rows: Rows) -> Tensor:
         """(n, ...) outputs of the rows of this process."""
+
+    def begin(self, reader: Reader) -> None:
+        """Done once before the first epoch."""
 
     def beside(self, rows: Rows) -> Tensor | None:
         """(n, ...) what the loss wants to know of the rows beside their outputs."""
@@ -99,7 +102,7 @@ class WhiteningMethod(Method):
     def __init__(self, plan: Plan, snapshot: Snapshot, collective: Collective) -> None:
         super().__init__(plan, snapshot, collective)
         self.loss = nn.Identity()
-        self.cut, self.least, self.caution = plan.loss["cut"], plan.loss["least"], plan.loss["caution"]
+        self.cut, self.least, self.caution = (plan.whitening[name] for name in ("cut", "least", "caution"))
         self.seed, self.collective = plan.seed, collective
 
     def embed(self, rows: Rows) -> Tensor:
@@ -145,6 +148,28 @@ def _shares(rows: np.ndarray, group: np.ndarray) -> np.ndarray:
     inside, _ = whitening.within_scatter(rows, group, 1)
     whole, _ = whitening.within_scatter(rows, np.zeros(len(rows), np.int64), 1)
     return np.array([np.trace(inside), np.trace(whole)])
+
+
+class WhitenedTripletMethod(ImpTripletMethod):
+    """ImpTriplet that begins where whitening ends, on a square linear map.
+
+    Whitening knows how a person's tracks differ, the triplets which two people are taken for one. A track without a
+    hard negative takes part in the whitening alone; where no track has one, whitening is all there is.
+    """
+
+    def __init__(self, plan: Plan, snapshot: Snapshot, collective: Collective) -> None:
+        super().__init__(plan, snapshot, collective)
+        whitening_ = WhiteningMethod(plan, snapshot, collective)
+        whitening_.networks = self.networks
+        self._whiten, self._rounds = whitening_.improve, plan.whitening["rounds"]
+
+    def begin(self, reader: Reader) -> None:
+        tracks = reader.tracks()
+        for _ in range(self._rounds):
+            self._whiten(*tracks)
+
+    def embed(self, rows: Rows) -> Tensor:
+        return super().embed(rows[rows.has_negative])
 
 
 class TSiamMethod(Method):
@@ -252,6 +277,7 @@ def _picked(views: Tensor, number: Tensor) -> Tensor:
 
 
 METHODS: dict[TrainingMethod, type[Method]] = {
+    "whitened_triplet": WhitenedTripletMethod,
     "whitening": WhiteningMethod,
     "mvcorr": MvCorrMethod,
     "imptriplet": ImpTripletMethod,

@@ -32,7 +32,7 @@ PLAIN = Network(name="plain", widths=(16, 8), layer="relu", dropout=0.0)
 CASES: dict[str, tuple[str, bool, Network]] = {
     **{f"{name} {net.name}": (name, False, net) for name in ("mvcorr", "imptriplet") for net in (DEEP, LINEAR)},
     **{f"{name} {PLAIN.name}": (name, False, PLAIN) for name in ("bcl", "tsiam", "ssiam")},
-    "whitening": ("whitening", False, SQUARE),
+    **{name: (name, False, SQUARE) for name in ("whitening", "whitened_triplet")},
     **{f"{name} {PLAIN.name} labels": (name, True, PLAIN) for name in ("bcl", *LABELLED)},
 }
 
@@ -42,9 +42,9 @@ WITH_GRADIENTS = [case for case in CASES if case != "whitening"]
 def plan(case: str, **changes: Any) -> Plan:
     method, labelled, network = CASES[case]
     needs = "label" if labelled else "negative" if method in ("imptriplet", "tsiam", "bcl") else "all"
-    loss = {"cut": 0.3, "least": 3, "caution": 1.0} if method == "whitening" else {}
-    values = {"method": method, "preset": "small", "network": network, "loss": loss, "batch": 64, "needs": needs}
-    return Plan.model_validate({**values, "learning_rate": 0.05, "max_epochs": 5, **changes})
+    values = {"method": method, "preset": "small", "network": network, "loss": {}, "batch": 64, "needs": needs}
+    whitening = {"cut": 0.3, "least": 3, "caution": 1.0, "rounds": 2}
+    return Plan.model_validate({**values, "whitening": whitening, "learning_rate": 0.05, "max_epochs": 5, **changes})
 
 
 def batch(snapshot: Snapshot, n: int) -> Rows:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -119,3 +120,24 @@ def test_whitening_forgets_what_scenes_change(scenes: Snapshot) -> None:
     assert made.adapter.to_bytes() == again.adapter.to_bytes()
     x = unit(np.random.default_rng(0).normal(size=(5, 24))).astype(np.float32)
     assert apply(made.adapter, x, "a" * 64).shape == (5, 24)
+
+
+def test_the_triplets_begin_where_whitening_ends(snapshot: Snapshot) -> None:
+    still = plan(TrainSettings(method="whitened_triplet", max_epochs=1), snapshot)
+    begun = train(snapshot, still.model_copy(update={"learning_rate": 1e-12}))
+    whitened = train(snapshot, plan(TrainSettings(method="whitening"), snapshot))
+    one, other = (made.adapter.layers.state_dict()["0.weight"] for made in (begun, whitened))
+    torch.testing.assert_close(one, other, atol=1e-6, rtol=0)
+    learnt = train(snapshot, plan(TrainSettings(method="whitened_triplet"), snapshot))
+    assert learnt.curve[learnt.best_epoch].dev_loss < begun.curve[0].dev_loss
+    assert learnt.status == "ready"
+
+
+def test_where_nobody_meets_whitening_is_all_there_is(
+    tmp_path: Path, corpus: Callable[..., pa.Table], written: Callable[..., Snapshot]
+) -> None:
+    alone = written(tmp_path, corpus(1, 120, negatives=False), corpus(2, 40, negatives=False))
+    made = train(alone, plan(TrainSettings(method="whitened_triplet"), alone))
+    whitened = train(alone, plan(TrainSettings(method="whitening"), alone))
+    one, other = (found.adapter.layers.state_dict()["0.weight"] for found in (made, whitened))
+    torch.testing.assert_close(one, other)
