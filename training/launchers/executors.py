@@ -1,7 +1,7 @@
 """What the launchers on Spark's executors share: slots that are enough, one process's work, the way back to the driver.
 
-Only the snapshot lies where all can open it; where the adapters' folder does too, a training that lost a process goes on
- from its last epoch, else from its first. The adapter comes back to the driver as the job's result; the epochs come
+Only the snapshot lies where all can open it. Where the adapters' folder does too, a training that lost a process goes
+on from its last epoch, else from its first. The adapter comes back to the driver as the job's result; the epochs come
 as a file beside the snapshot, the one thing that both launchers' workers and the driver have in common. What goes to a
 process and comes from it is bytes, so that Spark's Python workers in between need not import torch.
 """
