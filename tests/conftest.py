@@ -26,6 +26,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     """local[2], started as the commands start theirs."""
     warehouse = str(tmp_path_factory.mktemp("warehouse"))
-    started = session.start("tests", "local[2]", {"spark.sql.warehouse.dir": warehouse})
+    small = {"spark.sql.codegen.wholeStage": "false"}  # to compile a query takes longer than its few rows
+    started = session.start("tests", "local[2]", {"spark.sql.warehouse.dir": warehouse, **small})
     yield started
     started.stop()
