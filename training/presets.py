@@ -13,7 +13,7 @@ from training.readers import Needs
 from training.snapshot import Kind, Snapshot
 
 PAPER_BATCH = 1024
-WHITENING = {"cut": 0.3, "least": 3, "caution": 6.0, "rounds": 3}
+WHITENING: dict[str, Any] = {"cuts": [0.3, 0.4, 0.5], "least": 3, "caution": 3.0}
 LABELLED: tuple[TrainingMethod, ...] = ("cross_entropy", "ldml", "contrastive", "triplet", "prototypical")
 
 
@@ -90,12 +90,17 @@ def _usable(needs: Needs, snapshot: Snapshot) -> tuple[str, int, int]:
 def _whitening(preset: str, in_dim: int, train: int, dev: int) -> dict[str, Any]:
     """Ours, chosen on composite titles: three rounds, whatever the size of the corpus."""
     fixed = {"network": small(in_dim), "loss": {}, "whitening": WHITENING}
-    return {**fixed, "batch": train, "learning_rate": 1.0, "max_epochs": WHITENING["rounds"]}
+    return {**fixed, "batch": train, "learning_rate": 1.0, "max_epochs": len(WHITENING["cuts"])}
 
 
 def _whitened_triplet(preset: str, in_dim: int, train: int, dev: int) -> dict[str, Any]:
-    """Ours, whatever the size of the corpus: a smaller rate than ImpTriplet's, to stay near the whitening."""
-    return {**_imptriplet("small", in_dim, train, dev), "whitening": WHITENING, "learning_rate": 0.05}
+    """Ours, whatever the size of the corpus: few small steps, as what triplets teach holds for the people in them.
+
+    On composite titles 40 steps gain most of what 200 do where people come back, and lose nothing on people never seen,
+    where 200 steps end below the raw embedding.
+    """
+    schedule = {"learning_rate": 0.01, "max_epochs": 40, "min_delta": 0.0}
+    return {**_imptriplet("small", in_dim, train, dev), "whitening": WHITENING, **schedule}
 
 
 def _mvcorr(preset: str, in_dim: int, train: int, dev: int) -> dict[str, Any]:
