@@ -122,8 +122,8 @@ def _own_launch(master: str) -> dict[str, str]:
     os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     cores = str(_cores(master))
     threads = {"spark.sql.shuffle.partitions": cores, "spark.default.parallelism": cores}
-    # The work is in Python: start fast, leave the cores to it. Queries are compiled as they come; the 48 MB for compiled
-    # code that go with one tier are full after some hundred, and all is compiled again and again.
+    # The work is in Python: start fast, leave the cores to it. With one tier come 48 MB for compiled code, which some
+    # hundred queries fill; then all is compiled again and again.
     java = f"{java} -XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m -XX:+UseSerialGC"
     paths = {"spark.driver.extraClassPath": os.pathsep.join(jars), "spark.driver.extraJavaOptions": java}
     return {**common, **LOCAL, **threads, **paths}

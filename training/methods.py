@@ -102,7 +102,7 @@ class WhiteningMethod(Method):
     def __init__(self, plan: Plan, snapshot: Snapshot, collective: Collective) -> None:
         super().__init__(plan, snapshot, collective)
         self.loss = nn.Identity()
-        self.cut, self.least, self.caution = (plan.whitening[name] for name in ("cut", "least", "caution"))
+        self.cuts, self.least, self.caution = (plan.whitening[name] for name in ("cuts", "least", "caution"))
         self.seed, self.collective = plan.seed, collective
 
     def embed(self, rows: Rows) -> Tensor:
@@ -112,12 +112,15 @@ class WhiteningMethod(Method):
         return rows.title
 
     @torch.no_grad()
-    def improve(self, raw: np.ndarray, title: np.ndarray) -> float:
-        """One round on this process's tracks, (N, D) unit rows, and everybody's scatter; returns `score` before it."""
+    def improve(self, number: int, raw: np.ndarray, title: np.ndarray) -> float:
+        """A round on this process's tracks, (N, D) unit rows, and everybody's scatter; each has larger groups.
+
+        Returns `score` before it, for the groups of this round.
+        """
         now = normalize(self.networks[0](torch.from_numpy(raw)), dim=1).numpy()
         dim = raw.shape[1]
         total, n, share = np.zeros((dim, dim)), 0, np.zeros(2)
-        for chosen, group in self._groups(now, title):
+        for chosen, group in self._groups(now, title, self.cuts[number]):
             scatter, counted = whitening.within_scatter(raw[chosen], group, self.least)
             total, n = total + scatter, n + counted
             share += _shares(now[chosen], group)
@@ -128,19 +131,21 @@ class WhiteningMethod(Method):
         return float(inside / max(whole, 1e-12))
 
     def score(self, outputs: Tensor, beside: Tensor | None) -> float:
-        """The share of the tracks' scatter that lies inside the groups; it says how tight they are, not how right."""
+        """The share of the tracks' scatter that lies inside the smallest groups: how tight they are, not how right."""
         assert beside is not None
-        shares = [_shares(outputs[chosen].numpy(), group) for chosen, group in self._groups(outputs, beside)]
+        shares = [
+            _shares(outputs[chosen].numpy(), group) for chosen, group in self._groups(outputs, beside, self.cuts[0])
+        ]
         inside, whole = np.sum(shares, axis=0)
         return float(inside / max(whole, 1e-12))
 
-    def _groups(self, embeddings: Any, title: Any) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def _groups(self, embeddings: Any, title: Any, cut: float) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Rows of each title, and the group of each."""
         x, titles = np.asarray(embeddings), np.asarray(title)
         for one in np.unique(titles):
             rows = np.flatnonzero(titles == one)
             rows = rows[whitening.drawn(len(rows), self.seed)]
-            yield rows, whitening.groups(x[rows], self.cut)
+            yield rows, whitening.groups(x[rows], cut)
 
 
 def _shares(rows: np.ndarray, group: np.ndarray) -> np.ndarray:
@@ -153,20 +158,20 @@ def _shares(rows: np.ndarray, group: np.ndarray) -> np.ndarray:
 class WhitenedTripletMethod(ImpTripletMethod):
     """ImpTriplet that begins where whitening ends, on a square linear map.
 
-    Whitening knows how a person's tracks differ, the triplets which two people are taken for one. A track without a
-    hard negative takes part in the whitening alone; where no track has one, whitening is all there is.
+    Whitening learns how the tracks of one person differ, whoever it is; the triplets, which people here look alike. A
+    track without a hard negative takes part in the whitening alone; where no track has one, whitening is all there is.
     """
 
     def __init__(self, plan: Plan, snapshot: Snapshot, collective: Collective) -> None:
         super().__init__(plan, snapshot, collective)
-        whitening_ = WhiteningMethod(plan, snapshot, collective)
-        whitening_.networks = self.networks
-        self._whiten, self._rounds = whitening_.improve, plan.whitening["rounds"]
+        first = WhiteningMethod(plan, snapshot, collective)
+        first.networks = self.networks
+        self._rounds = [first.improve] * len(first.cuts)  # a bound method: its module is no part of this one
 
     def begin(self, reader: Reader) -> None:
         tracks = reader.tracks()
-        for _ in range(self._rounds):
-            self._whiten(*tracks)
+        for number, improve in enumerate(self._rounds):
+            improve(number, *tracks)
 
     def embed(self, rows: Rows) -> Tensor:
         return super().embed(rows[rows.has_negative])

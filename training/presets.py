@@ -12,7 +12,8 @@ from training.networks import BALL, C1, C2, Network, small
 from training.snapshot import Kind, Needs, Snapshot
 
 PAPER_BATCH = 1024
-WHITENING = {"cut": 0.3, "least": 3, "caution": 6.0, "rounds": 3}
+WHITENING: dict[str, Any] = {"cuts": [0.3, 0.4, 0.5], "least": 3, "caution": 3.0}
+TRIPLET_STEPS = 40
 LABELLED: tuple[TrainingMethod, ...] = ("cross_entropy", "ldml", "contrastive", "triplet", "prototypical")
 
 
@@ -87,12 +88,18 @@ def _usable(needs: Needs, kind: Kind) -> str:
 def _whitening(preset: str, in_dim: int, train: int, dev: int) -> dict[str, Any]:
     """Ours, chosen on composite titles: three rounds, whatever the size of the corpus."""
     fixed = {"network": small(in_dim), "loss": {}, "whitening": WHITENING}
-    return {**fixed, "batch": train, "learning_rate": 1.0, "max_epochs": WHITENING["rounds"]}
+    return {**fixed, "batch": train, "learning_rate": 1.0, "max_epochs": len(WHITENING["cuts"])}
 
 
 def _whitened_triplet(preset: str, in_dim: int, train: int, dev: int) -> dict[str, Any]:
-    """Ours, whatever the size of the corpus: a smaller rate than ImpTriplet's, to stay near the whitening."""
-    return {**_imptriplet("small", in_dim, train, dev), "whitening": WHITENING, "learning_rate": 0.05}
+    """Ours, whatever the size of the corpus: few small steps, as what triplets teach holds for the people in them.
+
+    On composite titles 40 steps gain most of what 200 do where people come back, and lose nothing on people never seen,
+    where 200 steps end below the raw embedding.
+    """
+    made = _imptriplet("small", in_dim, train, dev)
+    epochs = max(1, TRIPLET_STEPS * made["batch"] // train)  # a small corpus is one batch
+    return {**made, "whitening": WHITENING, "learning_rate": 0.01, "max_epochs": epochs, "min_delta": 0.0}
 
 
 def _mvcorr(preset: str, in_dim: int, train: int, dev: int) -> dict[str, Any]:

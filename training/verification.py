@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-CLOSE = 0.10  # share of all pairs of one title that count as close: those a clustering would merge first
+CLOSE = 0.15  # share of all pairs of one title that count as close: those a clustering would merge first
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class Verification:
 
     Attributes:
         auc: (anchor, hard positive) of one track above (anchor, hard negative).
-        close_auc: the closest 10 % of pairs of tracks above (anchor, hard negative). Two tracks are a pair of a title
+        close_auc: the closest 15 % of pairs of tracks above (anchor, hard negative). Two tracks are a pair of a title
             that clustering merges early; a space in which every track is alone with its own light and blur has a high
             `auc` and a low `close_auc`. None without hard negatives.
         negatives: hard negatives that were used; 0 means that pairs of other tracks stood in for them in `auc`.

@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -43,6 +44,7 @@ EMBEDDER, M, FACES, DETECTIONS_PER_S = "0" * 64, 3, 8, 24.0
 METHODS = ("whitened_triplet", "whitening", "imptriplet", "mvcorr", "bcl", "tsiam", "ssiam")
 FPR = (0.001, 0.01, 0.1)
 Map = Callable[[np.ndarray], np.ndarray]
+Mine = Callable[..., tuple[tracklets.TrackletRows, tracklets.HardNegativeRows]]  # as tracklets.mine_title
 
 
 @dataclass(frozen=True)
@@ -55,12 +57,12 @@ class Title:
     rows: dict[str, pd.DataFrame]
 
 
-def load(folder: Path) -> dict[str, Title]:
-    """Titles of a folder, mined by the kernels that the jobs run."""
-    return {path.stem: _load(folder, path.name) for path in sorted((folder / "tracks").glob("*.parquet"))}
+def load(folder: Path, m: int = M, mine: Mine = tracklets.mine_title) -> dict[str, Title]:
+    """Titles of a folder, mined by the kernels that the jobs run, with m tracklets a track."""
+    return {path.stem: _load(folder, path.name, m, mine) for path in sorted((folder / "tracks").glob("*.parquet"))}
 
 
-def _load(folder: Path, name: str) -> Title:
+def _load(folder: Path, name: str, m: int, mine: Mine) -> Title:
     truth = pd.read_parquet(folder / "truth" / name, columns=["track_id", "label"])
     tracks = pd.read_parquet(folder / "tracks" / name).merge(truth, on="track_id").sort_values("track_id")
     tracks = tracks[tracks.label != "unknown"].reset_index(drop=True)
@@ -82,7 +84,7 @@ def _load(folder: Path, name: str) -> Title:
     seen_ids, seen_frames = seen.track_id.to_numpy(np.int64), seen.frame.to_numpy(np.int32)
     rows = mining.stacked(seen.embedding)
     passing = cannot.track_a[rule.links], cannot.track_b[rule.links]
-    mined, negatives = tracklets.mine_title(seen_ids, seen_frames, rows, *passing, M)
+    mined, negatives = mine(seen_ids, seen_frames, rows, *passing, m)
     trained = tracks[["track_id", "shot_id"]][rule.long_enough]
     number = pd.Series(np.arange(len(tracks)), tracks.track_id)
     return Title(
@@ -90,17 +92,17 @@ def _load(folder: Path, name: str) -> Title:
         label=tracks.label.to_numpy(str),
         cannot=number.loc[np.stack([cannot.track_a, cannot.track_b]).ravel()].to_numpy().reshape(2, -1).T,
         rows={
-            "tracklets": _of_tracklets(trained, mined, negatives),
+            "tracklets": _of_tracklets(trained, mined, negatives, m),
             "faces": _of_faces(trained, *tracklets.spread_faces(seen_ids, seen_frames, rows, FACES), *passing),
         },
     )
 
 
 def _of_tracklets(
-    tracks: pd.DataFrame, mined: tracklets.TrackletRows, negatives: tracklets.HardNegativeRows
+    tracks: pd.DataFrame, mined: tracklets.TrackletRows, negatives: tracklets.HardNegativeRows, m: int
 ) -> pd.DataFrame:
     whole = mined.role != "face"
-    ids = mined.track_id[whole][::M]  # sorted by track and rank
+    ids = mined.track_id[whole][::m]  # sorted by track and rank
     views = pd.Series(list(mined.embedding[whole].reshape(len(ids), -1)), ids)
     hard = dict(zip(negatives.track_id.tolist(), negatives.embedding, strict=True))
     rows = tracks[tracks.track_id.isin(views.index)]
@@ -129,8 +131,10 @@ def snapshot(folder: Path, of: str, training: dict[str, Title], held_out: str | 
         dev = np.full(len(rows), name == held_out) if held_out else away[rows.shot_id]
         parts["dev"].append(rows[dev])
         parts["train"].append(rows[~dev])
-    n_views, n_negatives = (M, 1) if of == "tracklets" else (FACES, FACES)
-    dim = next(iter(training.values())).embedding.shape[1]
+    one = next(iter(training.values()))
+    dim = one.embedding.shape[1]
+    n_views = len(one.rows[of].views.iloc[0]) // dim
+    n_negatives = 1 if of == "tracklets" else FACES
     counts, names = {}, {}
     for part, tables in parts.items():
         rows = pd.concat(tables)
@@ -148,15 +152,19 @@ def snapshot(folder: Path, of: str, training: dict[str, Title], held_out: str | 
     return Snapshot.open(folder)
 
 
-def trained(method: str, training: dict[str, Title], seed: int) -> tuple[Map, str, float]:
-    """The map of a method, its verdict, and how long it took; the identity where there was too little to train on."""
+def trained(method: str, training: dict[str, Title], seed: int, **changes: Any) -> tuple[Map, str, float]:
+    """The map of a method, its verdict, and how long it took; the identity where there was too little to train on.
+
+    Args:
+        changes: of the plan, field by field.
+    """
     held_out = None if len(training) < TITLES_TO_SPLIT else sorted(training)[seed % len(training)]
     with tempfile.TemporaryDirectory() as folder:
         chosen = TrainSettings.model_validate({"method": method, "seed": seed})
         made = snapshot(Path(folder), kind(chosen.method), training, held_out, seed)
         began = time.perf_counter()
         try:
-            found = train(made, plan(chosen, made))
+            found = train(made, plan(chosen, made).model_copy(update=changes), library="arrow")
         except TooLittleData as error:
             return (lambda x: x), f"skipped: {error}", 0.0
     return (lambda x: apply(found.adapter, x, EMBEDDER)), found.status, time.perf_counter() - began

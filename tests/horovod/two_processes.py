@@ -43,7 +43,7 @@ def plan(case: str, **changes: Any) -> Plan:
     method, labelled, network = CASES[case]
     needs = "label" if labelled else "negative" if method in ("imptriplet", "tsiam", "bcl") else "all"
     values = {"method": method, "preset": "small", "network": network, "loss": {}, "batch": 64, "needs": needs}
-    whitening = {"cut": 0.3, "least": 3, "caution": 1.0, "rounds": 2}
+    whitening = {"cuts": [0.3] * 5, "least": 3, "caution": 1.0}
     return Plan.model_validate({**values, "whitening": whitening, "learning_rate": 0.05, "max_epochs": 5, **changes})
 
 

@@ -164,7 +164,7 @@ def test_an_adapter_that_forgets_the_light_is_ready(snapshot: Snapshot) -> None:
     made = train(snapshot, planned(snapshot, method="imptriplet"))
     assert made.status == "ready"
     assert made.metrics["auc"] > made.metrics["auc_raw"] + 0.02
-    assert 1 - made.metrics["close_auc"] <= max(0.6 * (1 - made.metrics["close_auc_raw"]), 0.001)
+    assert 1 - made.metrics["close_auc"] <= max(0.75 * (1 - made.metrics["close_auc_raw"]), 0.001)
     assert made.metrics["hard_negatives"] == made.metrics["rows"] == 75
     assert made.curve[made.best_epoch].dev_loss < made.curve[0].dev_loss
     assert "held-out AUC against hard negatives" in made.note
@@ -183,7 +183,7 @@ def test_an_adapter_that_learnt_nothing_is_not_better(snapshot: Snapshot) -> Non
     ("raw", "adapted", "verdict"),
     [
         ((0.90, 0.90), (0.95, 0.95), "ready"),
-        ((0.90, 0.90), (0.95, 0.93), "not_better"),  # 0.07 of 0.10 errors are left
+        ((0.90, 0.90), (0.95, 0.92), "not_better"),  # 0.08 of 0.10 errors are left
         ((0.90, 0.90), (0.89, 0.99), "not_better"),  # tracks fall apart
         ((0.90, 0.9995), (0.95, 0.9991), "ready"),  # as good as perfect before and after
         ((0.90, 0.9995), (0.95, 0.9980), "not_better"),
