@@ -188,7 +188,7 @@ def test_a_hash_sees_what_has_an_effect_and_nothing_else(section, field):
 
 def test_what_has_no_effect():
     assert HarvestSettings.without_effect() == {"batch"}
-    assert TrainSettings.without_effect() == {"launcher", "processes", "reader"}
+    assert TrainSettings.without_effect() == {"launcher", "processes", "reader", "kept_gb"}
 
 
 def test_a_hash_is_of_the_values_however_they_were_given(tmp_path):
