@@ -13,6 +13,7 @@ from jobs import session
 TOGETHER = ("whole", "spark", "horovod")
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups after
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Share the tests out to the processes: a folder of `TOGETHER` is one piece of work, else each file."""
     for item in items:
