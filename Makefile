@@ -11,7 +11,7 @@ UV_VERSION := 0.13.9
 GPU ?=
 PINS := pyproject.toml constraints.txt
 
-.PHONY: help setup demo test check faults bench constraints clean
+.PHONY: help setup demo test test-films test-rest check faults bench constraints clean
 help:
 	@sed -n 's/^# //p' Makefile | sed '/^$$/d'
 
@@ -22,7 +22,14 @@ demo: $(VENV)/.castmine
 	$(BIN)/castmine demo
 
 test: $(VENV)/.test
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder
+	@$(MAKE) --no-print-directory --jobs 2 --keep-going test-films test-rest
+
+## The two halves of `make test`, side by side: what runs films and starts processes, and all else
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+test-films: $(VENV)/.test
+	$(PYTEST) tests/whole tests/horovod
+test-rest: $(VENV)/.test
+	$(PYTEST) --ignore tests/whole --ignore tests/horovod
 
 check: $(VENV)/.test  # the fast checks alone: style, types, imports
 	$(BIN)/python -m pytest tests/test_house.py
