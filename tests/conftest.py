@@ -9,6 +9,7 @@ from pyspark.sql import SparkSession
 
 from jobs import session
 
+
 @pytest.fixture(scope="session")
 def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     """local[2], started as the commands start theirs."""
