@@ -4,7 +4,7 @@ The first line is the default: whitening, then ImpTriplet on mined anchors and h
 Random anchors: the faces of a track are dealt to its M tracklets by chance. Random negatives: any tracklet of any track
 that it is cannot-linked to, not the nearest one.
 
-  python tests/bench/ablation.py DATA [--seeds 7 8 9] [--only WORD ...]
+  python -m tests.bench.ablation DATA [--seeds 7 8 9] [--only WORD ...]
 """
 
 from __future__ import annotations
