@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 
 from training.collective import Collective
@@ -121,6 +122,8 @@ def main() -> None:
         }
     if collective.rank == 0:
         print(json.dumps(found), flush=True)
+    if library == "torch":
+        dist.destroy_process_group()  # left to the interpreter's end, its threads may be ended with an abort
 
 
 if __name__ == "__main__":
