@@ -183,9 +183,14 @@ def _fit(
             lowest, best_epoch, best = epoch.dev_loss, number, copy.deepcopy(method.state_dict())
         checkpoint.save(
             {
-                **{"method": method.state_dict(), "optimiser": optimiser.state_dict(), "steps": steps},
-                **{"stop": [stop.best, stop.waited], "curve": [list(astuple(epoch)) for epoch in curve]},
-                **{"lowest": lowest, "best_epoch": best_epoch, "best": best},
+                "method": method.state_dict(),
+                "optimiser": optimiser.state_dict(),
+                "steps": steps,
+                "stop": [stop.best, stop.waited],
+                "curve": [list(astuple(epoch)) for epoch in curve],
+                "lowest": lowest,
+                "best_epoch": best_epoch,
+                "best": best,
             }
         )
         if progress is not None:

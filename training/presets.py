@@ -54,7 +54,7 @@ def plan(settings: TrainSettings, snapshot: Snapshot) -> Plan:
         TooLittleData: fewer rows than the settings or the method ask for, in the training or the held-out part.
     """
     needs = _needs(settings.method, snapshot)
-    what, train, dev = _usable(needs, snapshot.kind), snapshot.rows("train", needs), snapshot.rows("dev", needs)
+    what, train, dev = _in_words(needs, snapshot.kind), snapshot.rows("train", needs), snapshot.rows("dev", needs)
     if train < settings.min_rows:
         raise TooLittleData(f"{train} training {what}, {settings.min_rows} are needed (train.min_rows)")
     if dev < 2:
@@ -76,7 +76,7 @@ def _needs(method: TrainingMethod, snapshot: Snapshot) -> Needs:
     return "all" if method in ("whitened_triplet", "whitening", "mvcorr", "ssiam") else "negative"
 
 
-def _usable(needs: Needs, kind: Kind) -> str:
+def _in_words(needs: Needs, kind: Kind) -> str:
     """What a row must be for a method, in words."""
     if needs == "negative":
         return f"tracks with {'a hard negative' if kind == 'tracklets' else 'a cannot-linked track'}"
