@@ -27,7 +27,7 @@ DELTA_JARS = {
 DELTA = {
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
     "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
-    "spark.databricks.delta.snapshotPartitions": "2",  # a lake's log is small; 50, the default, double a job's CPU time
+    "spark.databricks.delta.snapshotPartitions": "1",  # a lake's log is small; 50, the default, double a job's CPU time
 }
 LOCAL = {
     "spark.ui.enabled": "false",

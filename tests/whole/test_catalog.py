@@ -8,7 +8,6 @@ import pytest
 from pyspark.sql import SparkSession
 
 from conf.tables import table
-from jobs.demo.film import Film
 from tests.whole.conftest import PIECES, castmine
 from tests.whole.lakes import rows
 
@@ -20,15 +19,15 @@ def schema(spark: SparkSession):
     spark.sql("DROP SCHEMA castmine_test CASCADE")
 
 
-def test_a_catalog_is_a_lake(spark, schema: str, small: Film, finished: Path, tmp_path: Path):
+def test_a_catalog_is_a_lake(spark, schema: str, clip: Path, finished: Path, tmp_path: Path):
     common = ("--lake", schema, "--files", tmp_path / "files")
-    assert castmine("harvest", small.path, *common, *PIECES) == 0
+    assert castmine("harvest", clip, *common, *PIECES) == 0
     assert castmine("mine", *common) == 0
     assert castmine("cluster", *common, "--adapter", "none") == 0
     for name in ("tracks", "cannot_links", "track_labels"):
         made = table(name)
         ours = spark.table(f"{schema}.{name}").orderBy(*made.key).select(*made.stable).collect()
-        theirs = rows(finished, name, [small.path.stem]).select(made.stable).to_pylist()
+        theirs = rows(finished, name, [clip.stem]).select(made.stable).to_pylist()
         assert [row.asDict() for row in ours] == theirs
         comments = {column.name: column.description for column in spark.catalog.listColumns(f"{schema}.{name}")}
         assert all(comments.values())

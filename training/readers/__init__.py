@@ -161,8 +161,7 @@ def read(snapshot: Snapshot, part: Part, library: Library) -> Rows:
     """All rows of one part, in the order of `row`; a part without rows gives empty arrays.
 
     Raises:
-        LakeError: lists of another length than the manifest says, rows missing or twice, a path that the library
-            cannot open.
+        LakeError: lists of another length than the manifest says, rows missing or twice.
     """
     rows = _read(snapshot, part, library, range(len(snapshot.files(part))))
     rows = rows[rows.row.argsort(stable=True)]
