@@ -117,6 +117,9 @@ class TrainSettings(Section):
     held_out: float = Field(0.25, gt=0, lt=0.9, description="share of titles held out; of shots where titles are few")
     max_epochs: int = Field(200, ge=1, description="upper bound; early stopping ends sooner")
     seed: int = Field(7, description="order of rows and start of the weights")
+    device: Literal["cpu", "cuda"] = Field(
+        "cpu", description="where gradients are computed; cuda in mixed precision (bfloat16), never falling back to cpu"
+    )
     launcher: Launcher = _speed("local", "where training runs: in this process, in others, on Spark's executors")
     reader: Library = _speed("petastorm", "what reads the training snapshot")
     processes: int = _speed(1, "processes that train together", ge=1)

@@ -103,9 +103,8 @@ def _cast(
     tracks = job.lake.rows("tracks", titles).select(
         "title_id", "track_id", "start_s", "end_s", "n_faces", "quality", "flags", "embedding"
     )
-    faces = job.lake.whole_titles("faces", titles).where("embedding IS NOT NULL")
-    faces = faces.select("title_id", "track_id", "frame", "embedding")
-    within = faces.mapInArrow(functools.partial(spark_udfs.within_tracks, adapt=adapt), spark_udfs.WITHIN)
+    apart = functools.partial(spark_udfs.within_tracks, adapt=adapt)
+    within = job.lake.map_titles("faces", titles, ["track_id", "frame", "embedding"], apart, spark_udfs.WITHIN)
     tracks = tracks.join(within, ["title_id", "track_id"], "left")
     cannot = job.lake.rows("cannot_links", titles).withColumn("kind", F.lit("cannot"))
     must = job.lake.rows("must_links", titles).where("NOT contradicted").withColumn("kind", F.lit("must"))

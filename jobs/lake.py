@@ -6,20 +6,23 @@ module and `jobs/runs.py` read or write tables.
 
 from __future__ import annotations
 
+import functools
+import os
 import re
 import time
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import unquote
 
+import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from conf import views
 from conf.errors import LakeError, UsageError
 from conf.tables import Table, all_tables, table
+from udfs import spark_udfs
 
 # what Delta says to the loser of two writers; the last one to whoever comes while another is creating the table
 CONFLICTS = (
@@ -27,9 +30,12 @@ CONFLICTS = (
     "DELTA_CREATE_TABLE_WITH_NON_EMPTY_LOCATION",
 )
 UNDIVIDED = str(2**50)  # bytes; as cost of opening a file, it also keeps two files out of one partition
+TASKS = 10_000  # of one stage, at most
 RETRIES = 6  # another writer's commit at the same moment; each retry waits twice as long
 COMMITTED = ("ok", "failed")  # a failed title's row of `titles` counts: it says why
 MADE_FROM = {"mine": "harvest", "cluster": "mine"}  # whose rows a job's rows are about, as in its runs' input_versions
+
+ByTitle = Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
 
 
 class Lake:
@@ -94,7 +100,47 @@ class Lake:
         counted = F.broadcast(self.counted(made.written_by))
         return found.join(counted, ["run_id", "title_id"], "left_semi").select(*found.columns)
 
-    def whole_titles(self, name: str, titles: Sequence[str]) -> DataFrame:
+    def map_titles(
+        self,
+        name: str,
+        titles: Sequence[str],
+        columns: Sequence[str],
+        function: ByTitle,
+        schema: str,
+        tracks: DataFrame | None = None,
+    ) -> DataFrame:
+        """What `function` makes of the rows that count of each title of `titles`; no row is shuffled.
+
+        A task is a title's path where the lake's files have one that every worker can open: so rows come from Parquet
+        to Arrow without the JVM, which takes an embedding apart number by number. Where they have not (a catalog in a
+        cloud), Spark reads them.
+
+        Args:
+            columns: of the table, title_id aside, which `function` gets in any case.
+            function: as for `mapInArrow`; the rows of a title come one after the other.
+            schema: of what it makes.
+            tracks: title_id, track_id and columns to be laid beside the rows of a track, null where it is not named.
+        """
+        paths = _local_paths(self.raw(name).where(F.col("title_id").isin(list(titles))).inputFiles())
+        if paths is None:
+            whole = self._whole_titles(name, titles).select("title_id", *columns)
+            if tracks is not None:
+                whole = whole.join(F.broadcast(tracks), ["title_id", "track_id"], "left")
+            return whole.mapInArrow(function, schema)
+        counted: dict[str, list[str]] = {}
+        for row in self.counted(table(name).written_by).where(F.col("title_id").isin(list(titles))).collect():
+            counted.setdefault(row["title_id"], []).append(row["run_id"])
+        largest_first = sorted(counted.keys() & paths.keys(), key=lambda title: (-_size(paths[title]), title))
+        rows = [(place, title, paths[title], counted[title]) for place, title in enumerate(largest_first)]
+        work = self.spark.createDataFrame(rows, spark_udfs.TITLE_FILES)
+        work = work.repartitionByRange(max(1, min(len(rows), TASKS)), "place")
+        if tracks is not None:
+            together = F.collect_list(F.struct(*tracks.drop("title_id").columns)).alias("tracks")
+            work = work.join(F.broadcast(tracks.groupBy("title_id").agg(together)), "title_id")
+        reading = functools.partial(spark_udfs.titles_from_files, columns=list(columns), then=function)
+        return work.mapInArrow(reading, schema)
+
+    def _whole_titles(self, name: str, titles: Sequence[str]) -> DataFrame:
         """The rows of a table that count, each title's together in one partition, and where possible without a shuffle.
 
         Jobs write a title's rows with one task, so they lie in one file: each file is read by one task, undivided. Only
@@ -104,9 +150,7 @@ class Lake:
         for option in ("maxPartitionBytes", "openCostInBytes"):
             lake.spark.conf.set(f"spark.sql.files.{option}", UNDIVIDED)
         found = lake.rows(name, titles)
-        folders = re.findall(r"/title_id=([^/]+)/", " ".join(found.inputFiles()))
-        files = Counter(unquote(unquote(folder)) for folder in folders)  # escaped by Hive's rules, then as a URI
-        if all(files[title] <= 1 for title in titles):
+        if all(len(files) <= 1 for files in _by_title(found.inputFiles()).values()):
             return found
         return found.repartition("title_id").sortWithinPartitions("title_id")
 
@@ -169,6 +213,27 @@ class Lake:
                 if not _is_conflict(error) or attempt == RETRIES - 1:
                     raise
                 time.sleep(0.5 * 2**attempt)
+
+
+def _by_title(files: Iterable[str]) -> dict[str, list[str]]:
+    """The files of each title, as Delta names them: the folder escaped by Hive's rules, the whole not as a URI."""
+    found: dict[str, list[str]] = {}
+    for file in sorted(files):
+        if folder := re.search(r"/title_id=([^/]+)/[^/]+$", file):
+            found.setdefault(unquote(folder[1]), []).append(file)
+    return found
+
+
+def _local_paths(files: Iterable[str]) -> dict[str, list[str]] | None:
+    """The paths of each title's files; None where some have none on this machine or a shared disk."""
+    found = _by_title(files)
+    if not all(file.startswith("file:/") for listed in found.values() for file in listed):
+        return None
+    return {title: ["/" + file.removeprefix("file:").lstrip("/") for file in listed] for title, listed in found.items()}
+
+
+def _size(paths: Iterable[str]) -> int:
+    return sum(os.path.getsize(path) for path in paths)
 
 
 def _is_catalog(address: str) -> bool:

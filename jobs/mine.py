@@ -20,6 +20,7 @@ from jobs import cli, runs, staged
 from udfs import spark_udfs
 
 CODE_VERSION = 2  # raise it when the rows of unchanged tracks change
+FACES = ("track_id", "frame", "detected", "x", "y", "w", "h", "embedding")
 TABLES = ("cannot_links", "must_links", "tracklets", "hard_negatives")
 
 
@@ -53,7 +54,7 @@ def main(
                 run_id=run.run_id,
                 seconds_per_detection=_seconds_per_detection(job, titles),
             )
-            made = _faces(job, titles).mapInArrow(function, spark_udfs.STAGED_TABLES)
+            made = job.lake.map_titles("faces", titles, FACES, function, spark_udfs.STAGED_TABLES, _tracks(job, titles))
             counts = staged.write_titles(job, run, tasks, made, TABLES, "mining")
         listed = ", ".join(f"{n:,} {name}" for name, n in counts.items()) or "nothing to do"
         job.progress.say(f"mine: {len(tasks)} titles mined, {len(harvested) - len(tasks)} unchanged: {listed}")
@@ -63,14 +64,11 @@ def main(
         return job.finish(run, summary, f"castmine train --lake {args.lake}, or castmine cluster --lake {args.lake}")
 
 
-def _faces(job: cli.Job, titles: list[str]) -> DataFrame:
-    """Detected faces with the shot and the thread of their track. Faces are never shuffled, tracks are broadcast."""
+def _tracks(job: cli.Job, titles: list[str]) -> DataFrame:
+    """title_id, track_id, and the shot and the thread of each track."""
     shots = job.lake.rows("shots", titles).select("title_id", "shot_id", "thread_id")
     tracks = job.lake.rows("tracks", titles).select("title_id", "track_id", "shot_id")
-    tracks = tracks.join(F.broadcast(shots), ["title_id", "shot_id"], "left")
-    faces = job.lake.whole_titles("faces", titles).where("detected")
-    faces = faces.select("title_id", "track_id", "frame", "x", "y", "w", "h", "embedding")
-    return faces.join(F.broadcast(tracks), ["title_id", "track_id"], "left")
+    return tracks.join(F.broadcast(shots), ["title_id", "shot_id"], "left")
 
 
 def _seconds_per_detection(job: cli.Job, titles: list[str]) -> dict[str, float]:

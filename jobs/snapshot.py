@@ -163,9 +163,8 @@ def _of_tracklets(lake: Lake, titles: Sequence[str], tracks: DataFrame) -> tuple
 
 def _of_faces(lake: Lake, titles: Sequence[str], tracks: DataFrame, seed: int) -> DataFrame:
     """title_id, track_id, shot_id, views, negative (or null): faces of each track, and of one of its partners."""
-    faces = lake.whole_titles("faces", titles).where("embedding IS NOT NULL")
-    faces = faces.select("title_id", "track_id", "frame", "embedding")
-    sampled = faces.mapInArrow(functools.partial(spark_udfs.spread_faces, n=FACES), spark_udfs.SPREAD)
+    spread = functools.partial(spark_udfs.spread_faces, n=FACES)
+    sampled = lake.map_titles("faces", titles, ["track_id", "frame", "embedding"], spread, spark_udfs.SPREAD)
     # any partner will do, but the same one in every run
     drawn = f"array_min(transform(partners, p -> struct(xxhash64(title_id, track_id, p, {seed}) AS hash, p AS track)))"
     rows = sampled.join(tracks, ["title_id", "track_id"]).withColumn("partner", F.expr(f"{drawn}.track"))

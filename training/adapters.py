@@ -51,7 +51,9 @@ class Adapter:
         with torch.device("meta"):  # shapes alone: no random start that would be thrown away
             layers = build(card.network, card.in_dim)
         try:
-            layers.load_state_dict({name: tensor.detach().clone() for name, tensor in weights.items()}, assign=True)
+            layers.load_state_dict(
+                {name: tensor.detach().cpu().clone() for name, tensor in weights.items()}, assign=True
+            )
         except RuntimeError as error:
             raise ModelError(f"the weights do not fit the adapter's card: {error}") from error
         self.card, self.layers = card, layers.eval()

@@ -56,4 +56,4 @@ class Checkpoint:
 
 
 def _opened(content: bytes) -> dict[str, Any]:
-    return torch.load(io.BytesIO(content), weights_only=True)
+    return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)

@@ -63,18 +63,19 @@ class Processes(ABC):
     def gather(self, rows: Tensor, name: str) -> Tensor:
         """As `Collective.gather`: the libraries' own would add up the gradients of equal losses, one per process."""
         counts = self._all_rows(torch.tensor([len(rows)]), [1] * self.size, f"{name}.counts").tolist()
-        sent = rows.detach().to(torch.uint8) if rows.dtype == torch.bool else rows.detach()  # Horovod knows no bool
-        everyone = self._all_rows(sent, counts, name).to(rows.dtype)
+        sent = rows.detach().cpu()  # Gloo exchanges what is in memory
+        sent = sent.to(torch.uint8) if rows.dtype == torch.bool else sent  # Horovod knows no bool
+        everyone = self._all_rows(sent, counts, name).to(rows)
         start = sum(counts[: self.rank])
         return torch.cat([everyone[:start], rows, everyone[start + len(rows) :]])
 
     def sum(self, tensor: Tensor, name: str) -> Tensor:
         """As `Collective.sum`."""
-        return _Sum.apply(tensor, self._all_sum, name)
+        return _Sum.apply(tensor, lambda part, of: self._all_sum(part.cpu(), of).to(part), name)
 
     @abstractmethod
     def broadcast(self, tensor: Tensor, name: str) -> Tensor:
-        """As `Collective.broadcast`."""
+        """As `Collective.broadcast`, of a tensor in memory."""
 
     @abstractmethod
     def _all_rows(self, rows: Tensor, counts: list[int], name: str) -> Tensor:

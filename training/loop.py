@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from conf.errors import CastmineError
+from conf.errors import CastmineError, GpuUnavailable
 from conf.settings import Library
 from training.adapters import Adapter, Card, apply
 from training.checkpoint import Checkpoint
@@ -98,18 +98,35 @@ def train(
         checkpoint: a file to write after every epoch, and to go on from where it is of the same plan and rows.
     Raises:
         LakeError: the snapshot cannot be read.
+        GpuUnavailable: the plan says cuda, and torch sees no GPU.
         CastmineError: the loss is no longer a finite number.
     """
     collective = collective or Alone()
+    device = _device(plan, collective.rank)
     with _reproducible(plan.seed):
         share = (collective.rank, collective.size)
         reader = Reader(snapshot, plan.batch, plan.seed, plan.needs, *share, library, kept_gb)
         method = method_of(plan, snapshot, collective)
         _start(method, plan, reader, collective)
+        method.to(device)
         kept = Checkpoint(checkpoint, f"{snapshot.fingerprint} {plan.model_dump_json()}", collective)
         curve, best_epoch = _fit(method, plan, reader, collective, progress, kept)
     adapter = Adapter(_card(snapshot, plan, method), method.networks[0].state_dict())
     return _judged(adapter, reader.development(), curve, best_epoch)
+
+
+def _device(plan: Plan, rank: int) -> torch.device:
+    """Where this process computes. What is found in closed form needs no GPU."""
+    if plan.device == "cpu" or plan.method == "whitening":
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise GpuUnavailable("train.device is cuda, but torch sees no GPU here: mend that, or --set train.device=cpu")
+    return torch.device("cuda", rank % torch.cuda.device_count())
+
+
+def _mixed(device: torch.device) -> torch.autocast:
+    """Networks in bfloat16 on a GPU; their weights, all losses and the optimiser stay in float32."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
 
 
 @contextmanager
@@ -151,6 +168,8 @@ def _fit(
     checkpoint: Checkpoint,
 ) -> tuple[list[Epoch], int]:
     """Train until the development loss stops falling and leave the weights of its lowest value in `method`."""
+    device = next(method.parameters()).device
+    held_out = reader.development().to(device)
     groups = [{"params": list(part.parameters())} for part in (method.networks, method.loss)]
     optimiser = torch.optim.SGD(groups, lr=plan.learning_rate, momentum=plan.momentum)
     stop = EarlyStopping(plan.patience, plan.min_delta)
@@ -172,9 +191,9 @@ def _fit(
         else:
             for rows in reader.epoch(number):
                 _set_rates(optimiser, plan, number, steps)
-                losses.append(_step(method, rows, optimiser, collective))
+                losses.append(_step(method, rows.to(device), optimiser, collective))
                 steps += 1
-        epoch = Epoch(number, float(np.mean(losses)), _development_score(method, reader.development(), collective))
+        epoch = Epoch(number, float(np.mean(losses)), _development_score(method, held_out, collective))
         if not np.isfinite([epoch.train_loss, epoch.dev_loss]).all():
             raise CastmineError(f"training diverged: the loss of epoch {number} is not a finite number")
         curve.append(epoch)
@@ -222,7 +241,8 @@ def _step(method: Method, rows: Rows, optimiser: torch.optim.Optimizer, collecti
 
 def backward(method: Method, rows: Rows, collective: Collective) -> float:
     """Leave the gradient of the global batch's loss in the parameters, on every process; returns that loss."""
-    loss = method.loss_of(collective.gather(method.embed(rows), "outputs"), _beside(method, rows, collective))
+    outputs = collective.gather(_embedded(method, rows), "outputs")
+    loss = method.loss_of(outputs, _beside(method, rows, collective))
     loss.backward()
     # those of the loss's own parameters are the global ones already: everyone evaluates the same loss
     gradients = [parameter.grad for parameter in method.networks.parameters() if parameter.grad is not None]
@@ -230,6 +250,12 @@ def backward(method: Method, rows: Rows, collective: Collective) -> float:
     for gradient, total in zip(gradients, added.split([gradient.numel() for gradient in gradients]), strict=True):
         gradient.copy_(total.view_as(gradient))
     return loss.item()
+
+
+def _embedded(method: Method, rows: Rows) -> Tensor:
+    with _mixed(rows.views.device):
+        outputs = method.embed(rows)
+    return outputs.float() if outputs.dtype == torch.bfloat16 else outputs
 
 
 def _beside(method: Method, rows: Rows, collective: Collective) -> Tensor | None:
@@ -242,7 +268,7 @@ def _development_score(method: Method, rows: Rows, collective: Collective) -> fl
     """Score of the whole held-out part; rank 0's, so that all processes stop at the same epoch."""
     method.eval()
     starts = range(0, len(rows), EVALUATION_ROWS)
-    outputs = torch.cat([method.embed(rows[start : start + EVALUATION_ROWS]) for start in starts])
+    outputs = torch.cat([_embedded(method, rows[start : start + EVALUATION_ROWS]) for start in starts])
     score = method.score(outputs, method.beside(rows))
     return collective.broadcast(torch.tensor([score], dtype=torch.float64), "development").item()
 

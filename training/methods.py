@@ -258,12 +258,12 @@ class LabelledMethod(Method):
     def score(self, outputs: Tensor, beside: Tensor | None) -> float:
         """1 - V-measure."""
         assert beside is not None
-        unit = normalize(outputs[:, 0], dim=1).double().numpy()
+        unit = normalize(outputs[:, 0], dim=1).double().cpu().numpy()
         threshold = self.threshold()
         cut = {"n_clusters": len(beside.unique())} if threshold is None else {"n_clusters": None}
         reach = None if threshold is None else threshold**0.5
         tree = AgglomerativeClustering(linkage="complete", distance_threshold=reach, **cut)
-        return 1 - float(v_measure_score(beside.numpy(), tree.fit_predict(unit)))
+        return 1 - float(v_measure_score(beside.cpu().numpy(), tree.fit_predict(unit)))
 
     def threshold(self) -> float | None:
         return self.loss.ball.threshold() if isinstance(self.loss, BallCluster) else None
@@ -278,7 +278,7 @@ def _two_faces(rows: Rows) -> Tensor:
 
 def _picked(views: Tensor, number: Tensor) -> Tensor:
     """(N, D): of each row's (N, V, D) views the one that a random number names."""
-    return views[torch.arange(len(views)), number % views.shape[1]]
+    return views[torch.arange(len(views), device=views.device), number % views.shape[1]]
 
 
 METHODS: dict[TrainingMethod, type[Method]] = {

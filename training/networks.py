@@ -72,6 +72,7 @@ class SyncedBatchNorm(nn.Module):
         self.register_buffer("variance", torch.ones(width))
 
     def forward(self, x: Tensor) -> Tensor:
+        x = x.float() if x.dtype == torch.bfloat16 else x  # sums over a batch lose too much in it
         if not self.training:
             return self._scaled(x, self.mean, self.variance)
         count = self.collective.sum(x.new_tensor([float(len(x))]), f"{self.name}.count")

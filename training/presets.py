@@ -39,6 +39,7 @@ class Plan(BaseModel):
     patience: int = Field(5, ge=1, description="epochs without progress after which training stops")
     min_delta: float = Field(1e-3, ge=0, description="fall of the development score that counts as progress")
     seed: int = 7
+    device: Literal["cpu", "cuda"] = "cpu"
 
 
 def kind(method: TrainingMethod) -> Kind:
@@ -64,7 +65,13 @@ def plan(settings: TrainSettings, snapshot: Snapshot) -> Plan:
         preset = "small" if train < settings.small_rows else "paper"
     made = _MADE[settings.method](preset, snapshot.dim, train, dev)
     max_epochs = min(settings.max_epochs, made["max_epochs"]) if "max_epochs" in made else settings.max_epochs
-    fixed = {"method": settings.method, "preset": preset, "needs": needs, "seed": settings.seed}
+    fixed = {
+        "method": settings.method,
+        "preset": preset,
+        "needs": needs,
+        "seed": settings.seed,
+        "device": settings.device,
+    }
     return Plan.model_validate({**made, **fixed, "max_epochs": max_epochs})
 
 

@@ -242,6 +242,44 @@ def _shot_rows(film: video.Film, file: Path) -> pd.DataFrame:
 
 # --- mining and clustering: a title's small tables from its faces or tracks --------------------------------------
 
+TITLE_FILES = "place INT, title_id STRING, files ARRAY<STRING>, run_ids ARRAY<STRING>"
+
+
+def titles_from_files(
+    batches: Iterator[pa.RecordBatch],
+    *,
+    columns: list[str],
+    then: Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]],
+) -> Iterator[pa.RecordBatch]:
+    """TITLE_FILES, and maybe `tracks` to lay beside the rows -> what `then` makes of the titles' rows.
+
+    Only rows of `run_ids` count: others are of a run that did not end.
+    """
+
+    def rows() -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            for i in range(len(batch)):
+                title = {name: batch[name][i] for name in batch.schema.names}
+                files = [pq.ParquetFile(file).read([*columns, "run_id"]) for file in title["files"].as_py()]
+                found = pa.concat_tables(files)
+                counts = pc.is_in(found["run_id"], title["run_ids"].values)
+                found = (found if pc.all(counts).as_py() else found.filter(counts)).drop_columns(["run_id"])
+                found = found.append_column("title_id", pa.repeat(title["title_id"], len(found)))
+                if "tracks" in title:
+                    found = _beside(found, title["tracks"].values)
+                yield from found.to_batches()
+
+    yield from then(rows())
+
+
+def _beside(rows: pa.Table, tracks: pa.StructArray) -> pa.Table:
+    """Each row with the other columns of its track, null where `tracks` lacks it."""
+    of = dict(zip((field.name for field in tracks.type), tracks.flatten(), strict=True))
+    place = pc.index_in(rows["track_id"], of.pop("track_id"))
+    for name, column in of.items():
+        rows = rows.append_column(name, pc.take(column, place))
+    return rows
+
 
 def mine_titles(
     batches: Iterator[pa.RecordBatch],
@@ -251,9 +289,10 @@ def mine_titles(
     run_id: str,
     seconds_per_detection: dict[str, float],
 ) -> Iterator[pa.RecordBatch]:
-    """Titles' detected faces -> STAGED_TABLES; stages the rows of the four mined tables."""
+    """Titles' faces (with the shot_id and thread_id of their tracks) -> STAGED_TABLES; stages the four mined tables."""
     for title_id, faces in _titles(batches):
-        light = faces.drop_columns(["title_id", "embedding"]).to_pandas()
+        faces = faces.filter(faces["detected"])
+        light = faces.drop_columns(["title_id", "detected", "embedding"]).to_pandas()
         light["embedded"] = faces["embedding"].is_valid().to_numpy()
         rate = seconds_per_detection.get(title_id, float("nan"))
         made = mining.mined_tables(light, _matrix(faces["embedding"]), seconds_per_detection=rate, **rules)
@@ -323,8 +362,9 @@ WITHIN = "title_id STRING, track_id BIGINT, within FLOAT"
 def within_tracks(
     batches: Iterator[pa.RecordBatch], *, adapt: Callable[[np.ndarray], np.ndarray] | None
 ) -> Iterator[pa.RecordBatch]:
-    """Titles' embedded faces (track_id, frame, embedding) -> WITHIN: how far apart the halves of each track are."""
+    """Titles' faces (track_id, frame, embedding) -> WITHIN: how far apart the halves of each track are."""
     for title_id, faces in _titles(batches):
+        faces = faces.filter(faces["embedding"].is_valid())
         track_id, embeddings = faces["track_id"].to_numpy(), _matrix(faces["embedding"])
         order = np.lexsort((faces["frame"].to_numpy(), track_id))
         tracks, row = np.unique(track_id[order], return_inverse=True)
@@ -389,8 +429,9 @@ SPREAD = "title_id STRING, track_id BIGINT, views ARRAY<FLOAT>"
 
 
 def spread_faces(batches: Iterator[pa.RecordBatch], *, n: int) -> Iterator[pa.RecordBatch]:
-    """Titles' embedded faces (track_id, frame, embedding) -> SPREAD: n of each track, one after the other."""
+    """Titles' faces (track_id, frame, embedding) -> SPREAD: n of each track, one after the other."""
     for title_id, faces in _titles(batches):
+        faces = faces.filter(faces["embedding"].is_valid())
         tracks, views = tracklets.spread_faces(
             faces["track_id"].to_numpy(), faces["frame"].to_numpy(), _matrix(faces["embedding"]), n
         )

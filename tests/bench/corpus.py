@@ -10,8 +10,10 @@ The Parquet files are written directly and become Delta tables by CONVERT TO DEL
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pyspark.sql import SparkSession
@@ -55,7 +57,24 @@ def tracks_a_film(seed: int) -> np.ndarray:
     return np.maximum(2, np.rint(drawn * TRACKS / drawn.sum())).astype(int)
 
 
+def faces_of(film: int, n_tracks: int, seed: int) -> tuple[pd.DataFrame, np.ndarray]:
+    """A film's faces in memory, as `mined_tables` takes them: the frame of all but embeddings, and these."""
+    faces, _, embedding = _film(film, n_tracks, seed)
+    boxes = {name: np.float32(faces[name]) for name in "xywh"}
+    columns = {"track_id": faces["track_id"], "frame": faces["frame"], **boxes}
+    return pd.DataFrame({**columns, "embedded": True, "shot_id": np.nan, "thread_id": np.nan}), embedding
+
+
 def _write_film(folder: Path, film: int, n_tracks: int, seed: int) -> None:
+    faces, tracks, embedding = _film(film, n_tracks, seed)
+    faces["embedding"] = _lists(embedding)
+    titles = {"uri": [None], "fps": [FPS], "detect_stride": [1], "embedder_sha256": [EMBEDDER], "embedding_dim": [DIM]}
+    for name, columns in (("faces", faces), ("tracks", tracks), ("titles", titles), ("shots", {"shot_id": []})):
+        _write(folder, name, title_id(film), columns)
+
+
+def _film(film: int, n_tracks: int, seed: int) -> tuple[dict[str, Any], dict[str, Any], np.ndarray]:
+    """Columns of a film's faces and tracks, and (F, DIM) embeddings of the faces."""
     rng = np.random.default_rng([seed, film])
     count = np.maximum(24, rng.lognormal(np.log(38.0), 0.95, n_tracks).astype(int))
     shot = _shots(rng, n_tracks)
@@ -66,20 +85,18 @@ def _write_film(folder: Path, film: int, n_tracks: int, seed: int) -> None:
     frame = first[track] + np.arange(len(track)) - np.repeat(np.cumsum(count) - count, count)
     place = np.arange(n_tracks) - np.searchsorted(shot, shot)  # in its shot: side by side
     embedding = _embeddings(rng, track, n_tracks)
-    time_s, title = frame / FPS, title_id(film)
     sums = np.add.reduceat(embedding, np.cumsum(count) - count, axis=0, dtype=np.float64)
     mean = sums / np.linalg.norm(sums, axis=1, keepdims=True)
     faces = {
         "track_id": track,
         "frame": frame,
-        "time_s": time_s,
+        "time_s": frame / FPS,
         "detected": np.ones(len(track), bool),
         "x": 100.0 * place[track],
         "y": np.full(len(track), 50.0),
         "w": np.full(len(track), 80.0),
         "h": np.full(len(track), 80.0),
         "score": np.full(len(track), 0.9),
-        "embedding": _lists(embedding),
     }
     tracks = {
         "track_id": np.arange(n_tracks),
@@ -92,9 +109,7 @@ def _write_film(folder: Path, film: int, n_tracks: int, seed: int) -> None:
         "n_embedded": count,
         "embedding": _lists(mean.astype(np.float32)),
     }
-    titles = {"uri": [None], "fps": [FPS], "detect_stride": [1], "embedder_sha256": [EMBEDDER], "embedding_dim": [DIM]}
-    for name, columns in (("faces", faces), ("tracks", tracks), ("titles", titles), ("shots", {"shot_id": []})):
-        _write(folder, name, title, columns)
+    return faces, tracks, embedding
 
 
 def _shots(rng: np.random.Generator, n_tracks: int) -> np.ndarray:

@@ -2,7 +2,8 @@
 
 For each share of the full corpus: wall seconds, peak memory of the largest Python worker and of the JVM, bytes
 shuffled, rows of each table, and how time grows with size. Beside it, where asked for, the plain script: one process,
-NumPy and a scikit-learn KD-tree for every track, Parquet in and Parquet out.
+NumPy and a scikit-learn KD-tree for every track, Parquet in and Parquet out. The kernels alone are measured beside the
+same work of that script, on films in memory, in turn.
 
   python -m tests.bench.mining 0.01 0.03 0.1            shares of the full corpus; --plain runs the script as well
 """
@@ -26,6 +27,7 @@ from pyspark.sql import SparkSession
 
 from jobs import mine, session
 from tests.bench import corpus
+from udfs.kernels.mining import mined_tables
 
 TABLES = ("cannot_links", "tracklets", "hard_negatives")
 
@@ -36,6 +38,8 @@ def main() -> None:
     parser.add_argument("--plain", action="store_true", help="run the plain script on the same corpus, too")
     parser.add_argument("--folder", default=tempfile.gettempdir(), help="where the corpus is made; 2.3 kB a face")
     args = parser.parse_args()
+    if args.plain:
+        print(_alone("--kernels") + "\n")
     print("| share | tracks | faces | castmine s | worker MiB | JVM MiB | shuffled MiB | plain s | ratio |")
     print("|---" * 9 + "|")
     measured = []
@@ -119,40 +123,75 @@ def _shuffled(spark: SparkSession) -> int:
     return sum(stages.apply(i).shuffleWriteBytes() for i in range(stages.size()))
 
 
+def kernels(films: int = 6) -> None:
+    """castmine's kernels and the plain script's work, one thread each, in turn on the same films in memory."""
+    ours, theirs, n_faces = [], [], 0
+    rules = {"n_tracklets": 3, "duplicate_iou": 0.5, "must_link_cosine": 0.6, "must_link_iou": 0.2}
+    for film in range(films):
+        faces, embedding = corpus.faces_of(film, corpus.tracks_a_film(7)[film], 7)
+        track, frame = faces.track_id.to_numpy(), faces.frame.to_numpy()
+        began = time.perf_counter()
+        made = mined_tables(faces, embedding, seconds_per_detection=1 / corpus.FPS, **rules)
+        between = time.perf_counter()
+        links, tracklets, _ = _plain(track, frame, embedding)
+        ended = time.perf_counter()
+        assert len(made["cannot_links"]) == len(links)
+        assert len(made["tracklets"]) == 3 * len(tracklets)
+        ours.append(between - began)
+        theirs.append(ended - between)
+        n_faces += len(faces)
+    ratios = np.array(theirs) / np.array(ours)
+    print(
+        f"kernels alone, {films} films, {n_faces:,} faces: {sum(ours):.1f} s, the plain script's {sum(theirs):.1f} s; "
+        f"{np.median(ratios):.1f} times as fast ({ratios.min():.1f} to {ratios.max():.1f} by film)"
+    )
+
+
 def script(folder: Path) -> None:
     """The plain script: every title in turn, all its faces in memory."""
     import pandas as pd
     import pyarrow.parquet as pq
-    from sklearn.neighbors import KDTree
 
     began = time.perf_counter()
     for path in sorted((folder / "faces").glob("title_id=*/*.parquet")):
         read = pq.read_table(path, columns=["track_id", "frame", "embedding"])
         track, frame = read["track_id"].to_numpy(), read["frame"].to_numpy()
         embedding = read["embedding"].combine_chunks().flatten().to_numpy().reshape(len(track), -1)
-        frames = {int(t): set(frame[track == t].tolist()) for t in np.unique(track)}
-        ids = sorted(frames)
-        links = [
-            (a, b, len(shared)) for i, a in enumerate(ids) for b in ids[i + 1 :] if (shared := frames[a] & frames[b])
-        ]
-        tracklets = {t: _segment(embedding[track == t], 3, KDTree) for t in ids}
-        partners: dict[int, list[int]] = {}
-        for a, b, _ in links:
-            partners.setdefault(a, []).append(b)
-            partners.setdefault(b, []).append(a)
-        negatives = []
-        for t, others in sorted(partners.items()):
-            tree = KDTree(np.concatenate([tracklets[o] for o in others]))
-            distance, place = tree.query(tracklets[t][:1], 1)
-            negatives.append((t, others[place[0, 0] // 3], float(distance[0, 0])))
+        links, tracklets, negatives = _plain(track, frame, embedding)
         out = folder / "plain" / path.parent.name
         out.mkdir(parents=True)
         pd.DataFrame(links, columns=["a", "b", "shared"]).to_parquet(out / "links.parquet")
-        views = pd.DataFrame({"track_id": np.repeat(ids, 3), "embedding": [v for t in ids for v in tracklets[t]]})
+        ids, vectors = np.repeat(sorted(tracklets), 3), [v for t in sorted(tracklets) for v in tracklets[t]]
+        views = pd.DataFrame({"track_id": ids, "embedding": vectors})
         views.to_parquet(out / "tracklets.parquet")
         pd.DataFrame(negatives, columns=["track_id", "negative", "distance"]).to_parquet(out / "negatives.parquet")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(json.dumps({"seconds": time.perf_counter() - began, "mib": peak}))
+
+
+Links, Negatives = list[tuple[int, int, int]], list[tuple[int, int, float]]
+
+
+def _plain(
+    track: np.ndarray, frame: np.ndarray, embedding: np.ndarray
+) -> tuple[Links, dict[int, np.ndarray], Negatives]:
+    """One title, as a user would write it."""
+    from sklearn.neighbors import KDTree
+
+    frames = {int(t): set(frame[track == t].tolist()) for t in np.unique(track)}
+    ids = sorted(frames)
+    links = [(a, b, len(shared)) for i, a in enumerate(ids) for b in ids[i + 1 :] if (shared := frames[a] & frames[b])]
+    tracklets = {t: _segment(embedding[track == t], 3, KDTree) for t in ids}
+    partners: dict[int, list[int]] = {}
+    for a, b, _ in links:
+        partners.setdefault(a, []).append(b)
+        partners.setdefault(b, []).append(a)
+    negatives = []
+    for t, others in sorted(partners.items()):
+        tree = KDTree(np.concatenate([tracklets[o] for o in others]))
+        distance, place = tree.query(tracklets[t][:1], 1)
+        negatives.append((t, others[place[0, 0] // 3], float(distance[0, 0])))
+    return links, tracklets, negatives
 
 
 def _segment(rows: np.ndarray, m: int, tree: type) -> np.ndarray:
@@ -175,5 +214,7 @@ if __name__ == "__main__":
         one(float(sys.argv[2]), Path(sys.argv[3]))
     elif sys.argv[1] == "--script":
         script(Path(sys.argv[2]))
+    elif sys.argv[1] == "--kernels":
+        kernels()
     else:
         main()

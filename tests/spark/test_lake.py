@@ -7,11 +7,14 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
+from pyspark.sql import functions as F
 
 from conf.errors import LakeError, UsageError
 from conf.tables import all_tables, table
 from conf.views import VIEWS
+from jobs import lake as lake_module
 from jobs import runs
 from jobs.lake import Lake
 from tests.spark.small import clock, collected, finished, frame, written
@@ -37,7 +40,10 @@ def test_a_table_says_what_it_and_its_columns_mean(empty, made):
     log = {key: value for line in first for key, value in json.loads(line).items()}
     assert log["metaData"]["description"] == f"{made.meaning} Written by jobs/{made.written_by}.py."
     assert log["metaData"]["partitionColumns"] == (["title_id"] if made.by_title else [])
-    assert log["metaData"]["configuration"] == {"delta.enableDeletionVectors": "false"}
+    assert log["metaData"]["configuration"] == {
+        "delta.enableDeletionVectors": "false",
+        "delta.dataSkippingNumIndexedCols": "0",
+    }
     assert log["protocol"]["minReaderVersion"] == 1  # any Delta reader can open it
     fields = json.loads(log["metaData"]["schemaString"])["fields"]
     assert [field["name"] for field in fields] == made.names
@@ -182,27 +188,62 @@ def test_of_the_views_those_that_a_query_names_are_registered(two):
     assert registered == ["characters", "people", "titles", "screen_time"]
 
 
-def test_whole_titles_are_read_without_a_shuffle(spark, clustered):
+def listed(lake, titles, tracks=None):
+    """(title, partition, its rows in the order of their key) as `map_titles` gives the rows of faces."""
+
+    def whole(batches):  # nested, so that it travels as code
+        from pyspark import TaskContext
+
+        from udfs.spark_udfs import _titles
+
+        for title, rows in _titles(batches):
+            faces = str(sorted(rows.drop_columns(["title_id"]).to_pylist(), key=lambda r: (r["track_id"], r["frame"])))
+            task = TaskContext.get().partitionId()
+            yield pa.RecordBatch.from_pydict({"title_id": [title], "task": [task], "rows": [faces]})
+
+    columns = ["track_id", "frame", "x", "detected", "embedding"]
+    made = lake.map_titles("faces", titles, columns, whole, "title_id STRING, task BIGINT, rows STRING", tracks)
+    return made, [tuple(row) for row in made.orderBy("title_id").collect()]
+
+
+@pytest.mark.parametrize("by_spark", [False, True])
+def test_whole_titles_are_read_without_a_shuffle(spark, clustered, monkeypatch, by_spark):
+    if by_spark:  # as where files have no path
+        monkeypatch.setattr(lake_module, "_local_paths", lambda files: None)
     lake = Lake(spark, str(clustered))
-    found = lake.whole_titles("faces", ["alpha", "beta"])
-    assert "Exchange hashpartitioning" not in _plan(found)
-    parts = found.rdd.map(lambda row: row["title_id"]).glom().map(set).collect()
-    assert sorted(part.pop() for part in parts if part) == ["alpha", "beta"]
-    assert all(len(part) == 0 for part in parts), "one title a partition"
-    assert found.count() == lake.rows("faces", ["alpha", "beta"]).count() > 0
-    assert lake.whole_titles("faces", ["beta"]).select("title_id").distinct().count() == 1
+    tracks = lake.rows("tracks").where("track_id < 20").select("title_id", "track_id", "shot_id")
+    made, found = listed(lake, ["alpha", "beta"], tracks)
+    # either Spark reads embeddings and moves none, or it reads none
+    assert ("Exchange hashpartitioning" if by_spark else "embedding") not in _plan(made)
+    assert [title for title, _, _ in found] == ["alpha", "beta"]
+    assert found[0][1] != found[1][1], "one title a task"
+    for title, _, rows in found:
+        faces = lake.rows("faces", [title]).join(tracks, ["title_id", "track_id"], "left")
+        faces = faces.orderBy("track_id", "frame").select("track_id", "frame", "x", "detected", "embedding", "shot_id")
+        assert rows == str([row.asDict() for row in faces.collect()])
+    assert [title for title, _, _ in listed(lake, ["beta"])[1]] == ["beta"]
 
 
-def test_titles_in_several_files_are_brought_together(spark, clustered, tmp_path):
+@pytest.mark.parametrize("by_spark", [False, True])
+def test_titles_in_several_files_are_brought_together(spark, clustered, tmp_path, monkeypatch, by_spark):
+    if by_spark:
+        monkeypatch.setattr(lake_module, "_local_paths", lambda files: None)
     lake = Lake(spark, str(shutil.copytree(clustered, tmp_path / "lake")))
-    rows = lake.rows("faces", ["alpha"])
-    lake.replace(table("faces"), rows.repartition(3), ["alpha"])
-    found = lake.whole_titles("faces", ["alpha", "beta"])
-    assert "Exchange hashpartitioning" in _plan(found)
-    together = found.rdd.map(lambda row: row["title_id"]).glom().collect()
-    assert sum(len(set(part)) for part in together) == 2
-    assert all(part == sorted(part) for part in together)
-    assert "Exchange hashpartitioning" not in _plan(lake.whole_titles("faces", ["beta"]))
+    _, before = listed(lake, ["alpha", "beta"])
+    lake.replace(table("faces"), lake.rows("faces", ["alpha"]).repartition(3), ["alpha"])
+    _, found = listed(lake, ["alpha", "beta"])
+    assert [(title, rows) for title, _, rows in found] == [(title, rows) for title, _, rows in before]
+
+
+def test_titles_by_path_are_those_that_count(lake):
+    for title in ("a b é#?;%20=", "other", "cut short"):
+        faces = [{"track_id": 0, "frame": 1, "x": 1.0, "detected": True, "embedding": [1.0, 0.0]}]
+        finished(lake, "harvest", title, {"titles": [{"status": "ok"}], "faces": faces})
+    half = lake.raw("faces").where("title_id = 'cut short'").withColumn("run_id", F.lit("killed"))
+    lake.replace(table("faces"), half, ["cut short"])
+    _, found = listed(lake, ["a b é#?;%20=", "cut short", "of no rows"])
+    expected = "[{'track_id': 0, 'frame': 1, 'x': 1.0, 'detected': True, 'embedding': [1.0, 0.0]}]"
+    assert [(title, rows) for title, _, rows in found] == [("a b é#?;%20=", expected)]
 
 
 def _plan(found):

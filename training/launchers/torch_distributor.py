@@ -62,7 +62,7 @@ def launch(job: Job, processes: int, progress: Progress | None) -> Made:
     def start(spark: SparkSession, task: Task) -> bytes:
         from pyspark.ml.torch.distributor import TorchDistributor
 
-        distributor = TorchDistributor(processes, local_mode=False, use_gpu=False)
+        distributor = TorchDistributor(processes, local_mode=False, use_gpu=job.plan.device == "cuda")
         distributor.logger.setLevel(logging.WARNING)  # else it tells the terminal that it starts and ends
         return distributor.run(process, pickle.dumps(task))
 

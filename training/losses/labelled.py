@@ -90,7 +90,7 @@ class Triplet(nn.Module):
         same = labels[:, None] == labels[None]
         strangers = distance.masked_fill(same, torch.inf).sort(dim=1)
         count = (~same).sum(dim=1)
-        i, j = torch.nonzero(same & ~torch.eye(len(samples), dtype=torch.bool), as_tuple=True)
+        i, j = torch.nonzero(same & ~torch.eye(len(samples), dtype=torch.bool, device=same.device), as_tuple=True)
         i, j = i[count[i] > 0], j[count[i] > 0]
         after = torch.searchsorted(strangers.values.detach(), distance.detach(), right=True)[i, j]
         u = strangers.indices[i, torch.minimum(after, count[i] - 1)]

@@ -43,7 +43,8 @@ class MvCorr(nn.Module):
             within, between = _covariances(x)
             d = len(within)
             level = within.trace() / d
-            shrunk = (1 - self.shrinkage) * within + self.shrinkage * level * torch.eye(d, dtype=x.dtype)
+            ridge = self.shrinkage * level * torch.eye(d, dtype=x.dtype, device=x.device)
+            shrunk = (1 - self.shrinkage) * within + ridge
             factor, failed = torch.linalg.cholesky_ex(shrunk)
             if not failed:
                 return (torch.cholesky_solve(between, factor).trace() / d).to(outputs.dtype)

@@ -66,7 +66,7 @@ class SSiam(nn.Module):
         """(P, 2) rows taken for one person, and (P, 2) for two; N >= 2, ties by row."""
         wanted = max(1, round(self.share * len(raw)))
         distance = squared_distances(raw, raw)
-        itself = torch.eye(len(raw), dtype=torch.bool)
+        itself = torch.eye(len(raw), dtype=torch.bool, device=raw.device)
         near, nearest = distance.masked_fill(itself, torch.inf).min(dim=1)
         far, farthest = distance.masked_fill(itself, -torch.inf).max(dim=1)
         hard_alike = near.argsort(descending=True, stable=True)[:wanted]

@@ -55,6 +55,10 @@ class Rows:
     def __getitem__(self, chosen: Tensor | slice) -> Rows:
         return Rows(*(getattr(self, field.name)[chosen] for field in fields(self)))
 
+    def to(self, device: torch.device) -> Rows:
+        """The same rows there."""
+        return Rows(*(getattr(self, field.name).to(device) for field in fields(self)))
+
     def nbytes(self) -> int:
         """Bytes of all columns."""
         return sum(getattr(self, field.name).nbytes for field in fields(self))

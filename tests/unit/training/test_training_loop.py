@@ -11,8 +11,9 @@ import pyarrow as pa
 import pytest
 import torch
 
-from conf.errors import CastmineError
+from conf.errors import CastmineError, GpuUnavailable
 from conf.settings import TrainSettings
+from training import loop
 from training.collective import Alone
 from training.loop import EarlyStopping, Epoch, _verdict, backward, train
 from training.methods import method_of
@@ -210,3 +211,31 @@ def test_a_loss_that_is_not_finite_is_an_error(snapshot: Snapshot) -> None:
     wild = deep(snapshot, "imptriplet", learning_rate=1e30, max_epochs=20)
     with pytest.raises(CastmineError, match="diverged"):
         train(snapshot, wild)
+
+
+@pytest.mark.parametrize("method", ["imptriplet", "mvcorr"])
+def test_mixed_precision_follows_the_curve_of_full(
+    snapshot: Snapshot, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = train(snapshot, deep(snapshot, method))
+    monkeypatch.setattr(loop, "_mixed", lambda device: torch.autocast(device.type, torch.bfloat16))
+    mixed = train(snapshot, deep(snapshot, method))
+    assert {tensor.dtype for tensor in mixed.adapter.layers.state_dict().values()} == {torch.float32}
+    for ours, theirs in zip(mixed.curve, full.curve, strict=True):
+        assert ours.train_loss != theirs.train_loss
+        assert (ours.train_loss, ours.dev_loss) == pytest.approx((theirs.train_loss, theirs.dev_loss), rel=0.03)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="asks what happens where there is no GPU")
+def test_a_gpu_that_is_not_there_is_an_error(snapshot: Snapshot) -> None:
+    with pytest.raises(GpuUnavailable, match=r"--set train\.device=cpu"):
+        train(snapshot, planned(snapshot, method="imptriplet", device="cuda"))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("method", ["imptriplet", "mvcorr", "whitened_triplet"])
+def test_a_gpu_follows_the_curve_of_the_cpu(snapshot: Snapshot, method: str) -> None:
+    here = train(snapshot, deep(snapshot, method))
+    there = train(snapshot, deep(snapshot, method, device="cuda"))
+    for ours, theirs in zip(there.curve, here.curve, strict=True):
+        assert (ours.train_loss, ours.dev_loss) == pytest.approx((theirs.train_loss, theirs.dev_loss), rel=0.05)
