@@ -97,12 +97,16 @@ class ImpTripletMethod(Method):
 
 
 class WhiteningMethod(Method):
-    """A square map found in closed form, a round at a time (see `training.whitening`)."""
+    """A square map found in closed form, a round at a time (see `training.whitening`).
+
+    Of the plan's method `whitened_lda`, a last round weighs the directions of the whitened space.
+    """
 
     def __init__(self, plan: Plan, snapshot: Snapshot, collective: Collective) -> None:
         super().__init__(plan, snapshot, collective)
         self.loss = nn.Identity()
         self.cuts, self.least, self.caution = (plan.whitening[name] for name in ("cuts", "least", "caution"))
+        self.floor: float = plan.whitening.get("floor", 1.0)
         self.seed, self.collective = plan.seed, collective
 
     def embed(self, rows: Rows) -> Tensor:
@@ -118,6 +122,8 @@ class WhiteningMethod(Method):
         Returns `score` before it, for the groups of this round.
         """
         now = normalize(self.networks[0](torch.from_numpy(raw)), dim=1).numpy()
+        if number == len(self.cuts):
+            return self._weigh(now, title)
         dim = raw.shape[1]
         total, n, share = np.zeros((dim, dim)), 0, np.zeros(2)
         for chosen, group in self._groups(now, title, self.cuts[number]):
@@ -128,6 +134,30 @@ class WhiteningMethod(Method):
         summed = self.collective.sum(torch.from_numpy(found), "scatter").numpy()
         total, (n, inside, whole) = summed[:-3].reshape(dim, dim), summed[-3:]
         next(self.networks.parameters()).copy_(torch.from_numpy(whitening.whitener(total, int(n), self.caution)))
+        return float(inside / max(whole, 1e-12))
+
+    def _weigh(self, now: np.ndarray, title: np.ndarray) -> float:
+        """The last round of whitened_lda, on the rows as whitening left them."""
+        dim = now.shape[1]
+        within, between, counts = np.zeros((dim, dim)), np.zeros((dim, dim)), np.zeros(6)
+        for chosen, group in self._groups(now, title, self.cuts[-1]):
+            apart, groups, inverse_sizes = whitening.between_scatter(now[chosen], group, self.least)
+            counts[4:] += _shares(now[chosen], group)
+            if groups:
+                inside, rows = whitening.within_scatter(now[chosen], group, self.least)
+                within, between = within + inside, between + apart
+                counts[:4] += [rows, groups, inverse_sizes, 1]
+        found = np.concatenate([within.ravel(), between.ravel(), counts])
+        summed = self.collective.sum(torch.from_numpy(found), "discriminant").numpy()
+        within, between = summed[:-6].reshape(2, dim, dim)
+        rows, groups, inverse_sizes, titles, inside, whole = summed[-6:]
+        if titles:  # with two groups or more
+            free = max(rows - groups, 1)
+            weighed = whitening.discriminant(
+                within / free, between / (groups - titles), inverse_sizes / groups, self.floor
+            )
+            weight = next(self.networks.parameters())
+            weight.copy_(torch.from_numpy(weighed @ weight.double().numpy()))
         return float(inside / max(whole, 1e-12))
 
     def score(self, outputs: Tensor, beside: Tensor | None) -> float:
@@ -282,6 +312,7 @@ def _picked(views: Tensor, number: Tensor) -> Tensor:
 
 
 METHODS: dict[TrainingMethod, type[Method]] = {
+    "whitened_lda": WhiteningMethod,
     "whitened_triplet": WhitenedTripletMethod,
     "whitening": WhiteningMethod,
     "mvcorr": MvCorrMethod,

@@ -13,7 +13,9 @@ from training.snapshot import Kind, Needs, Snapshot
 
 PAPER_BATCH = 1024
 WHITENING: dict[str, Any] = {"cuts": [0.3, 0.4, 0.5], "least": 3, "caution": 3.0}
+FLOOR = 0.5  # of whitened_lda; see `whitening.discriminant`
 TRIPLET_STEPS = 40
+WHITENED: tuple[TrainingMethod, ...] = ("whitened_lda", "whitened_triplet", "whitening")
 LABELLED: tuple[TrainingMethod, ...] = ("cross_entropy", "ldml", "contrastive", "triplet", "prototypical")
 
 
@@ -44,7 +46,7 @@ class Plan(BaseModel):
 
 def kind(method: TrainingMethod) -> Kind:
     """What a method's snapshot holds of each track."""
-    return "tracklets" if method in ("whitened_triplet", "whitening", "mvcorr", "imptriplet") else "faces"
+    return "tracklets" if method in (*WHITENED, "mvcorr", "imptriplet") else "faces"
 
 
 def plan(settings: TrainSettings, snapshot: Snapshot) -> Plan:
@@ -80,7 +82,7 @@ def _needs(method: TrainingMethod, snapshot: Snapshot) -> Needs:
         if not snapshot.labels:
             raise UsageError(f"train.method={method} learns from identities: name a truth file with --labels")
         return "label"
-    return "all" if method in ("whitened_triplet", "whitening", "mvcorr", "ssiam") else "negative"
+    return "all" if method in (*WHITENED, "mvcorr", "ssiam") else "negative"
 
 
 def _in_words(needs: Needs, kind: Kind) -> str:
@@ -96,6 +98,12 @@ def _whitening(preset: str, in_dim: int, train: int, dev: int) -> dict[str, Any]
     """Ours, chosen on composite titles: three rounds, whatever the size of the corpus."""
     fixed = {"network": small(in_dim), "loss": {}, "whitening": WHITENING}
     return {**fixed, "batch": train, "learning_rate": 1.0, "max_epochs": len(WHITENING["cuts"])}
+
+
+def _whitened_lda(preset: str, in_dim: int, train: int, dev: int) -> dict[str, Any]:
+    """Ours, whatever the size of the corpus: the rounds of whitening, and one that weighs what is left."""
+    made = _whitening(preset, in_dim, train, dev)
+    return {**made, "whitening": {**WHITENING, "floor": FLOOR}, "max_epochs": made["max_epochs"] + 1}
 
 
 def _whitened_triplet(preset: str, in_dim: int, train: int, dev: int) -> dict[str, Any]:
@@ -177,6 +185,7 @@ def _siamese(preset: str, in_dim: int, batch: int) -> dict[str, Any]:
 
 
 _MADE = {
+    "whitened_lda": _whitened_lda,
     "whitened_triplet": _whitened_triplet,
     "whitening": _whitening,
     "mvcorr": _mvcorr,

@@ -46,6 +46,38 @@ def test_scatter_is_that_of_each_group_around_its_mean(seed: int, n: int, least:
     assert n_counted == counted
 
 
+@given(seed=st.integers(0, 1000), n=st.integers(0, 30), least=st.integers(1, 4))
+@settings(max_examples=30, deadline=None)
+def test_scatter_between_is_that_of_the_groups_means(seed: int, n: int, least: int) -> None:
+    rng = np.random.default_rng(seed)
+    rows, group = rng.normal(size=(n, 4)), rng.integers(5, size=n)
+    parts = [rows[group == one] for one in range(5) if np.sum(group == one) >= least]
+    found, groups, inverse_sizes = whitening.between_scatter(rows, group, least)
+    if len(parts) < 2:
+        assert (np.abs(found).max(), groups, inverse_sizes) == (0, 0, 0)
+        return
+    means = [part.mean(axis=0) for part in parts]
+    middle = sum(means) / len(means)
+    np.testing.assert_allclose(found, sum(np.outer(m - middle, m - middle) for m in means), atol=1e-9)
+    assert groups == len(parts)
+    assert inverse_sizes == pytest.approx(sum(1 / len(part) for part in parts))
+
+
+def test_a_direction_counts_by_what_it_tells_of_who_it_is() -> None:
+    """4000 people of 5 rows each, whose means have the variances 3, 1 and 0 in three directions, and noise of 1."""
+    rng = np.random.default_rng(0)
+    group = np.repeat(np.arange(4000), 5)
+    rows = (rng.normal(size=(4000, 3)) * np.sqrt([3.0, 1.0, 0.0]))[group] + rng.normal(size=(20000, 3))
+    within, n = whitening.within_scatter(rows, group, 3)
+    between, groups, inverse_sizes = whitening.between_scatter(rows, group, 3)
+    covariances = within / (n - groups), between / (groups - 1)
+    for floor in (0.0, 0.5, 1.0):
+        b = (1 - floor) * np.array([3.0, 1.0, 0.0]) + floor * 4 / 3
+        found = whitening.discriminant(*covariances, inverse_sizes / groups, floor)
+        np.testing.assert_allclose(found, np.diag(np.sqrt(b / (b + 1))), atol=0.1)
+    np.testing.assert_array_equal(whitening.discriminant(np.eye(3), np.zeros((3, 3)), 0.2, 0.5), np.eye(3))
+
+
 def test_groups_hold_one_person_each() -> None:
     x, who = people(0)
     group = whitening.groups(x, 0.3)
@@ -120,6 +152,15 @@ def test_whitening_forgets_what_scenes_change(scenes: Snapshot) -> None:
     assert made.adapter.to_bytes() == again.adapter.to_bytes()
     x = unit(np.random.default_rng(0).normal(size=(5, 24))).astype(np.float32)
     assert apply(made.adapter, x, "a" * 64).shape == (5, 24)
+
+
+def test_what_people_differ_in_is_weighed_up(scenes: Snapshot) -> None:
+    weighed, whitened = (
+        train(scenes, plan(TrainSettings(method=method), scenes)) for method in ("whitened_lda", "whitening")
+    )
+    assert len(weighed.curve) == 4
+    assert [epoch.train_loss for epoch in weighed.curve[:3]] == [epoch.train_loss for epoch in whitened.curve]
+    assert weighed.metrics["close_auc"] > whitened.metrics["close_auc"]
 
 
 def test_the_triplets_begin_where_whitening_ends(snapshot: Snapshot) -> None:
