@@ -19,8 +19,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from conf.errors import UsageError
 
 TrainingMethod = Literal[
-    "whitened_lda",
     "whitened_triplet",
+    "lda_triplet",
     "whitening",
     "mvcorr",
     "imptriplet",
@@ -104,7 +104,9 @@ UNKNOWN_RATE = 24.0  # detections per second of imported tracks that came withou
 class TrainSettings(Section):
     """Mined tracklets to an adapter (methods cards 3 to 9; the two that whiten are ours)."""
 
-    method: TrainingMethod = Field("whitened_lda", description="how the adapter is found (see castmine train --help)")
+    method: TrainingMethod = Field(
+        "whitened_triplet", description="how the adapter is found (see castmine train --help)"
+    )
     preset: Literal["auto", "paper", "small"] = Field(
         "auto", description="paper: as published; small: for hundreds of rows; auto: small below `small_rows` rows"
     )

@@ -117,7 +117,7 @@ def train(
 
 def _device(plan: Plan, rank: int) -> torch.device:
     """Where this process computes. What is found in closed form needs no GPU."""
-    if plan.device == "cpu" or plan.method in ("whitened_lda", "whitening"):
+    if plan.device == "cpu" or plan.method == "whitening":
         return torch.device("cpu")
     if not torch.cuda.is_available():
         raise GpuUnavailable("train.device is cuda, but torch sees no GPU here: mend that, or --set train.device=cpu")

@@ -97,16 +97,12 @@ class ImpTripletMethod(Method):
 
 
 class WhiteningMethod(Method):
-    """A square map found in closed form, a round at a time (see `training.whitening`).
-
-    Of the plan's method `whitened_lda`, a last round weighs the directions of the whitened space.
-    """
+    """A square map found in closed form, a round at a time (see `training.whitening`)."""
 
     def __init__(self, plan: Plan, snapshot: Snapshot, collective: Collective) -> None:
         super().__init__(plan, snapshot, collective)
         self.loss = nn.Identity()
         self.cuts, self.least, self.caution = (plan.whitening[name] for name in ("cuts", "least", "caution"))
-        self.floor: float = plan.whitening.get("floor", 1.0)
         self.seed, self.collective = plan.seed, collective
 
     def embed(self, rows: Rows) -> Tensor:
@@ -121,10 +117,7 @@ class WhiteningMethod(Method):
 
         Returns `score` before it, for the groups of this round.
         """
-        now = normalize(self.networks[0](torch.from_numpy(raw)), dim=1).numpy()
-        if number == len(self.cuts):
-            return self._weigh(now, title)
-        dim = raw.shape[1]
+        now, dim = self._mapped(raw), raw.shape[1]
         total, n, share = np.zeros((dim, dim)), 0, np.zeros(2)
         for chosen, group in self._groups(now, title, self.cuts[number]):
             scatter, counted = whitening.within_scatter(raw[chosen], group, self.least)
@@ -136,29 +129,30 @@ class WhiteningMethod(Method):
         next(self.networks.parameters()).copy_(torch.from_numpy(whitening.whitener(total, int(n), self.caution)))
         return float(inside / max(whole, 1e-12))
 
-    def _weigh(self, now: np.ndarray, title: np.ndarray) -> float:
-        """The last round of whitened_lda, on the rows as whitening left them."""
-        dim = now.shape[1]
-        within, between, counts = np.zeros((dim, dim)), np.zeros((dim, dim)), np.zeros(6)
+    @torch.no_grad()
+    def weigh(self, raw: np.ndarray, title: np.ndarray, floor: float) -> None:
+        """After all rounds: each direction by what it tells of who it is, see `whitening.discriminant`."""
+        now, dim = self._mapped(raw), raw.shape[1]
+        within, between, counts = np.zeros((dim, dim)), np.zeros((dim, dim)), np.zeros(4)
         for chosen, group in self._groups(now, title, self.cuts[-1]):
             apart, groups, inverse_sizes = whitening.between_scatter(now[chosen], group, self.least)
-            counts[4:] += _shares(now[chosen], group)
             if groups:
                 inside, rows = whitening.within_scatter(now[chosen], group, self.least)
                 within, between = within + inside, between + apart
-                counts[:4] += [rows, groups, inverse_sizes, 1]
+                counts += [rows, groups, inverse_sizes, 1]
         found = np.concatenate([within.ravel(), between.ravel(), counts])
         summed = self.collective.sum(torch.from_numpy(found), "discriminant").numpy()
-        within, between = summed[:-6].reshape(2, dim, dim)
-        rows, groups, inverse_sizes, titles, inside, whole = summed[-6:]
+        within, between = summed[:-4].reshape(2, dim, dim)
+        rows, groups, inverse_sizes, titles = summed[-4:]
         if titles:  # with two groups or more
-            free = max(rows - groups, 1)
-            weighed = whitening.discriminant(
-                within / free, between / (groups - titles), inverse_sizes / groups, self.floor
-            )
+            covariances = within / max(rows - groups, 1), between / (groups - titles)
+            weighed = whitening.discriminant(*covariances, inverse_sizes / groups, floor)
             weight = next(self.networks.parameters())
             weight.copy_(torch.from_numpy(weighed @ weight.double().numpy()))
-        return float(inside / max(whole, 1e-12))
+
+    def _mapped(self, raw: np.ndarray) -> np.ndarray:
+        """(N, D) unit rows as the network sees them now."""
+        return normalize(self.networks[0](torch.from_numpy(raw)), dim=1).numpy()
 
     def score(self, outputs: Tensor, beside: Tensor | None) -> float:
         """The share of the tracks' scatter that lies inside the smallest groups: how tight they are, not how right."""
@@ -186,7 +180,7 @@ def _shares(rows: np.ndarray, group: np.ndarray) -> np.ndarray:
 
 
 class WhitenedTripletMethod(ImpTripletMethod):
-    """ImpTriplet that begins where whitening ends, on a square linear map.
+    """ImpTriplet that begins where whitening ends, on a square linear map; of lda_triplet, its directions weighed.
 
     Whitening learns how the tracks of one person differ, whoever it is; the triplets, which people here look alike. A
     track without a hard negative takes part in the whitening alone; where no track has one, whitening is all there is.
@@ -196,12 +190,15 @@ class WhitenedTripletMethod(ImpTripletMethod):
         super().__init__(plan, snapshot, collective)
         first = WhiteningMethod(plan, snapshot, collective)
         first.networks = self.networks
-        self._rounds = [first.improve] * len(first.cuts)  # a bound method: its module is no part of this one
+        self._first = (first,)  # in a tuple its module is no part of this one
+        self._floor = plan.whitening.get("floor")
 
     def begin(self, reader: Reader) -> None:
-        tracks = reader.tracks()
-        for number, improve in enumerate(self._rounds):
-            improve(number, *tracks)
+        (first,), tracks = self._first, reader.tracks()
+        for number in range(len(first.cuts)):
+            first.improve(number, *tracks)
+        if self._floor is not None:
+            first.weigh(*tracks, self._floor)
 
     def embed(self, rows: Rows) -> Tensor:
         return super().embed(rows[rows.has_negative])
@@ -312,8 +309,8 @@ def _picked(views: Tensor, number: Tensor) -> Tensor:
 
 
 METHODS: dict[TrainingMethod, type[Method]] = {
-    "whitened_lda": WhiteningMethod,
     "whitened_triplet": WhitenedTripletMethod,
+    "lda_triplet": WhitenedTripletMethod,
     "whitening": WhiteningMethod,
     "mvcorr": MvCorrMethod,
     "imptriplet": ImpTripletMethod,

@@ -42,7 +42,7 @@ from training.snapshot import NOBODY, Snapshot
 from udfs.kernels import links, mining, tracklets
 
 EMBEDDER, M, FACES, DETECTIONS_PER_S = "0" * 64, 3, 8, 24.0
-METHODS = ("whitened_lda", "whitened_triplet", "whitening", "imptriplet", "mvcorr", "bcl", "tsiam", "ssiam")
+METHODS = ("whitened_triplet", "lda_triplet", "whitening", "imptriplet", "mvcorr", "bcl", "tsiam", "ssiam")
 PROTOCOLS = ("others", "itself", "all")
 FPR = (0.001, 0.01, 0.1)
 Map = Callable[[np.ndarray], np.ndarray]

@@ -33,19 +33,20 @@ PLAIN = Network(name="plain", widths=(16, 8), layer="relu", dropout=0.0)
 CASES: dict[str, tuple[str, bool, Network]] = {
     **{f"{name} {net.name}": (name, False, net) for name in ("mvcorr", "imptriplet") for net in (DEEP, LINEAR)},
     **{f"{name} {PLAIN.name}": (name, False, PLAIN) for name in ("bcl", "tsiam", "ssiam")},
-    **{name: (name, False, SQUARE) for name in ("whitening", "whitened_lda", "whitened_triplet")},
+    **{name: (name, False, SQUARE) for name in ("whitening", "whitened_triplet", "lda_triplet")},
     **{f"{name} {PLAIN.name} labels": (name, True, PLAIN) for name in ("bcl", *LABELLED)},
 }
 
-WITH_GRADIENTS = [case for case in CASES if case not in ("whitening", "whitened_lda")]
+WITH_GRADIENTS = [case for case in CASES if case != "whitening"]
 
 
 def plan(case: str, **changes: Any) -> Plan:
     method, labelled, network = CASES[case]
     needs = "label" if labelled else "negative" if method in ("imptriplet", "tsiam", "bcl") else "all"
     values = {"method": method, "preset": "small", "network": network, "loss": {}, "batch": 64, "needs": needs}
-    rounds = 4 if method == "whitened_lda" else 5  # of whitening, and then it weighs
-    whitening = {"cuts": [0.3] * rounds, "least": 3, "caution": 1.0, "floor": 0.5}
+    whitening = {"cuts": [0.3] * 5, "least": 3, "caution": 1.0}
+    if method == "lda_triplet":
+        whitening["floor"] = 0.5
     return Plan.model_validate({**values, "whitening": whitening, "learning_rate": 0.05, "max_epochs": 5, **changes})
 
 
