@@ -102,7 +102,7 @@ UNKNOWN_RATE = 24.0  # detections per second of imported tracks that came withou
 
 
 class TrainSettings(Section):
-    """Mined tracklets to an adapter (methods cards 3 to 9; the two that whiten are ours)."""
+    """Mined tracklets to an adapter (methods cards 3 to 9; the three that whiten are ours)."""
 
     method: TrainingMethod = Field(
         "whitened_triplet", description="how the adapter is found (see castmine train --help)"

@@ -161,8 +161,6 @@ def test_what_people_differ_in_is_weighed_up(scenes: Snapshot) -> None:
         for method in ("whitened_triplet", "lda_triplet")
     )
     assert weighed.metrics["close_auc"] > whitened.metrics["close_auc"]
-    learnt = train(scenes, plan(TrainSettings(method="lda_triplet"), scenes))
-    assert learnt.curve[learnt.best_epoch].dev_loss < weighed.curve[0].dev_loss
 
 
 def test_the_triplets_begin_where_whitening_ends(snapshot: Snapshot) -> None:
