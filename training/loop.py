@@ -241,15 +241,20 @@ def _step(method: Method, rows: Rows, optimiser: torch.optim.Optimizer, collecti
 
 def backward(method: Method, rows: Rows, collective: Collective) -> float:
     """Leave the gradient of the global batch's loss in the parameters, on every process; returns that loss."""
-    outputs = collective.gather(_embedded(method, rows), "outputs")
-    loss = method.loss_of(outputs, _beside(method, rows, collective))
+    outputs = _embedded(method, rows)
+    if method.by_row:  # each process its own rows, as a share of all
+        n = collective.sum(torch.tensor([len(outputs)], dtype=torch.float32), "rows").item()
+        loss = method.loss_of(outputs, None) * (len(outputs) / max(n, 1))
+    else:
+        loss = method.loss_of(collective.gather(outputs, "outputs"), _beside(method, rows, collective))
     loss.backward()
     # those of the loss's own parameters are the global ones already: everyone evaluates the same loss
     gradients = [parameter.grad for parameter in method.networks.parameters() if parameter.grad is not None]
-    added = collective.sum(torch.cat([gradient.flatten() for gradient in gradients]), "gradients")
-    for gradient, total in zip(gradients, added.split([gradient.numel() for gradient in gradients]), strict=True):
+    sent = torch.cat([*(gradient.flatten() for gradient in gradients), loss.detach().view(1)])
+    *added, losses = collective.sum(sent, "gradients").split([*(gradient.numel() for gradient in gradients), 1])
+    for gradient, total in zip(gradients, added, strict=True):
         gradient.copy_(total.view_as(gradient))
-    return loss.item()
+    return losses.item() if method.by_row else loss.item()
 
 
 def _embedded(method: Method, rows: Rows) -> Tensor:

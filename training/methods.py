@@ -34,10 +34,13 @@ class Method(nn.Module, ABC):
         networks: the first becomes the adapter.
         loss: (N, ...) outputs of the global batch, or of the whole development set, and what `beside` says of its rows
             -> scalar. Its own parameters get the same gradient on every process.
+        by_row: the loss is a mean over rows, each of which it could be told alone, and it has no parameters: a process
+            needs no outputs of others.
     """
 
     networks: nn.ModuleList
     loss: nn.Module
+    by_row = False
 
     def __init__(self, plan: Plan, snapshot: Snapshot, collective: Collective) -> None:
         super().__init__()
@@ -87,6 +90,8 @@ class MvCorrMethod(Method):
 
 class ImpTripletMethod(Method):
     """One network for anchor, first hard positive and hard negative; batch norm runs over all three (card 3)."""
+
+    by_row = True
 
     def __init__(self, plan: Plan, snapshot: Snapshot, collective: Collective) -> None:
         super().__init__(plan, snapshot, collective)

@@ -75,8 +75,9 @@ class SyncedBatchNorm(nn.Module):
         x = x.float() if x.dtype == torch.bfloat16 else x  # sums over a batch lose too much in it
         if not self.training:
             return self._scaled(x, self.mean, self.variance)
-        count = self.collective.sum(x.new_tensor([float(len(x))]), f"{self.name}.count")
-        mean = self.collective.sum(x.sum(dim=0), f"{self.name}.mean") / count
+        summed = self.collective.sum(torch.cat([x.sum(dim=0), x.new_tensor([float(len(x))])]), f"{self.name}.mean")
+        count = summed[-1].detach()
+        mean = summed[:-1] / count
         # the mean first, then the squares around it: E[x^2] - E[x]^2 loses all digits where the mean is large
         variance = self.collective.sum((x - mean).square().sum(dim=0), f"{self.name}.variance") / count
         with torch.no_grad():

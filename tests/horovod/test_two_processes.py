@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -212,5 +213,15 @@ def test_a_process_that_fails_ends_the_others(tmp_path: Path) -> None:
         horovodrun(2, [sys.executable, str(script), str(tmp_path / "pid")])
     for rank in "01":
         if (tmp_path / f"pid{rank}").exists():  # rank 1 may have been ended before it came so far
-            with pytest.raises(ProcessLookupError):
-                os.kill(int((tmp_path / f"pid{rank}").read_text()), 0)
+            assert gone(int((tmp_path / f"pid{rank}").read_text()))
+
+
+def gone(process: int) -> bool:
+    """Whether a process that was told to end has done so within some seconds."""
+    for _ in range(100):
+        try:
+            os.kill(process, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.1)
+    return False
