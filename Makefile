@@ -24,12 +24,13 @@ demo: $(VENV)/.castmine
 test: $(VENV)/.test
 	@$(MAKE) --no-print-directory --jobs 2 --keep-going test-films test-rest
 
-## The two halves of `make test`, side by side: what runs films and starts processes, and all else
+## The two halves of `make test`, side by side: what runs films, starts processes or trains, and all else
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+FILMS = tests/whole tests/horovod tests/unit/training
 test-films: $(VENV)/.test
-	$(PYTEST) tests/whole tests/horovod
+	$(PYTEST) $(FILMS)
 test-rest: $(VENV)/.test
-	$(PYTEST) --ignore tests/whole --ignore tests/horovod
+	$(PYTEST) $(FILMS:%=--ignore %)
 
 check: $(VENV)/.test  # the fast checks alone: style, types, imports
 	$(BIN)/python -m pytest tests/test_house.py

@@ -113,7 +113,7 @@ class Lake:
 
         A task is a title's path where the lake's files have one that every worker can open: so rows come from Parquet
         to Arrow without the JVM, which takes an embedding apart number by number. Where they have not (a catalog in a
-        cloud), Spark reads them.
+        cloud, a title that its folder's name does not give back), Spark reads them.
 
         Args:
             columns: of the table, title_id aside, which `function` gets in any case.
@@ -122,7 +122,7 @@ class Lake:
             tracks: title_id, track_id and columns to be laid beside the rows of a track, null where it is not named.
         """
         paths = _local_paths(self.raw(name).where(F.col("title_id").isin(list(titles))).inputFiles())
-        if paths is None:
+        if paths is None or not paths.keys() <= set(titles):
             whole = self._whole_titles(name, titles).select("title_id", *columns)
             if tracks is not None:
                 whole = whole.join(F.broadcast(tracks), ["title_id", "track_id"], "left")
@@ -136,7 +136,8 @@ class Lake:
         work = work.repartitionByRange(max(1, min(len(rows), TASKS)), "place")
         if tracks is not None:
             together = F.collect_list(F.struct(*tracks.drop("title_id").columns)).alias("tracks")
-            work = work.join(F.broadcast(tracks.groupBy("title_id").agg(together)), "title_id")
+            work = work.join(F.broadcast(tracks.groupBy("title_id").agg(together)), "title_id", "left")
+            work = work.withColumn("tracks", F.expr("coalesce(tracks, array())"))
         reading = functools.partial(spark_udfs.titles_from_files, columns=list(columns), then=function)
         return work.mapInArrow(reading, schema)
 

@@ -241,9 +241,12 @@ def test_titles_by_path_are_those_that_count(lake):
         finished(lake, "harvest", title, {"titles": [{"status": "ok"}], "faces": faces})
     half = lake.raw("faces").where("title_id = 'cut short'").withColumn("run_id", F.lit("killed"))
     lake.replace(table("faces"), half, ["cut short"])
-    _, found = listed(lake, ["a b é#?;%20=", "cut short", "of no rows"])
+    titles = ["a b é#?;%20=", "cut short", "of no rows"]
     expected = "[{'track_id': 0, 'frame': 1, 'x': 1.0, 'detected': True, 'embedding': [1.0, 0.0]}]"
-    assert [(title, rows) for title, _, rows in found] == [("a b é#?;%20=", expected)]
+    assert [(title, rows) for title, _, rows in listed(lake, titles)[1]] == [("a b é#?;%20=", expected)]
+    of_no_track = lake.rows("tracks").select("title_id", "track_id", "shot_id")
+    expected = expected.replace("}]", ", 'shot_id': None}]")
+    assert [(title, rows) for title, _, rows in listed(lake, titles, of_no_track)[1]] == [("a b é#?;%20=", expected)]
 
 
 def _plan(found):
