@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import os
 import re
+import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -31,6 +32,7 @@ CONFLICTS = (
 )
 UNDIVIDED = str(2**50)  # bytes; as cost of opening a file, it also keeps two files out of one partition
 TASKS = 10_000  # of one stage, at most
+ABANDONED_S = 10  # without a change, and a table's folder that has no commit is one that a killed job left
 RETRIES = 6  # another writer's commit at the same moment; each retry waits twice as long
 COMMITTED = ("ok", "failed")  # a failed title's row of `titles` counts: it says why
 MADE_FROM = {"mine": "harvest", "cluster": "mine"}  # whose rows a job's rows are about, as in its runs' input_versions
@@ -64,7 +66,18 @@ class Lake:
             list(pool.map(self._create, missing))
 
     def _create(self, made: Table) -> None:
-        self._again_on_conflict(lambda: self.spark.sql(made.ddl(self.address(made.name))))
+        create = functools.partial(self.spark.sql, made.ddl(self.address(made.name)))
+        self._again_on_conflict(create)
+        if self.is_catalog or "://" in self.root:
+            return
+        # IF NOT EXISTS is content with a folder that has no commit: somebody is creating the table, or was killed then
+        while not self.exists(made.name):
+            folder = Path(self.root, made.name)
+            if _idle_s(folder) > ABANDONED_S:
+                shutil.rmtree(folder, ignore_errors=True)
+                self._again_on_conflict(create)
+            else:
+                time.sleep(0.5)
 
     def exists(self, name: str) -> bool:
         """Whether the table is there."""
@@ -206,10 +219,11 @@ class Lake:
             self.spark.sql(views.VIEWS[name]).createOrReplaceTempView(name)
         return [*tables, *chosen]
 
-    def _again_on_conflict(self, write: Callable[[], None]) -> None:
+    def _again_on_conflict(self, write: Callable[[], object]) -> None:
         for attempt in range(RETRIES):
             try:
-                return write()
+                write()
+                return
             except Exception as error:
                 if not _is_conflict(error) or attempt == RETRIES - 1:
                     raise
@@ -231,6 +245,14 @@ def _local_paths(files: Iterable[str]) -> dict[str, list[str]] | None:
     if not all(file.startswith("file:/") for listed in found.values() for file in listed):
         return None
     return {title: ["/" + file.removeprefix("file:").lstrip("/") for file in listed] for title, listed in found.items()}
+
+
+def _idle_s(folder: Path) -> float:
+    """Seconds since anything in a folder changed; without end where there is none."""
+    try:
+        return time.time() - max(path.stat().st_mtime for path in (folder, *folder.rglob("*")))
+    except FileNotFoundError:
+        return float("inf")
 
 
 def _size(paths: Iterable[str]) -> int:

@@ -3,7 +3,8 @@
 Tracks a second of an epoch of the same training steps, one thread a process, on a snapshot of random tracklets (512
 numbers, M = 3): from tensors in memory, and from each reader, with the snapshot kept in memory (from its second epoch
 on) and with nothing kept, read anew in every epoch. Ratios are those of epochs that ran in turn; the median is shown.
-Then two Horovod processes beside one.
+Then two Horovod processes beside one, with the paper's batch and with one so large that computing is what counts: what
+they exchange in a step, gradients and the sums of batch norms, is as much in both.
 
   python -m tests.bench.training [--rows N] [--method NAME]
 """
@@ -31,6 +32,7 @@ from training.readers import Reader, Rows
 from training.snapshot import NOBODY, Snapshot, windows
 
 DIM, M, ROUNDS = 512, 3, 3
+LARGE_BATCH = 8192
 
 
 def main() -> None:
@@ -44,8 +46,11 @@ def main() -> None:
         print("| rows from | tracks/s | ratio |\n|---|---|---|")
         for name, speed, ratio in readers(snapshot, chosen):
             print(f"| {name} | {speed:,.0f} | {ratio:.2f} |", flush=True)
-        one, two = (horovod(snapshot, chosen, processes) for processes in (1, 2))
-        print(f"| 1 Horovod process | {one:,.0f} | 1.00 |\n| 2 Horovod processes | {two:,.0f} | {two / one:.2f} |")
+        for batch in (chosen.batch, LARGE_BATCH):
+            chosen = chosen.model_copy(update={"batch": batch})
+            one, two = (horovod(snapshot, chosen, processes) for processes in (1, 2))
+            print(f"| 1 Horovod process, batch {batch:,} | {one:,.0f} | 1.00 |")
+            print(f"| 2 Horovod processes, batch {batch:,} | {two:,.0f} | {two / one:.2f} |", flush=True)
 
 
 def random_snapshot(folder: Path, rows: int) -> Snapshot:

@@ -34,6 +34,18 @@ def test_two_first_writers_make_one_lake(spark, tmp_path):
     assert [made.version(found.name) for found in all_tables()] == versions
 
 
+def test_a_table_whose_creator_was_killed_is_made_again(spark, tmp_path, monkeypatch):
+    monkeypatch.setattr(lake_module, "ABANDONED_S", 1.0)
+    made = Lake(spark, str(tmp_path))
+    log = tmp_path / "shots" / "_delta_log"
+    (log / "_staged_commits").mkdir(parents=True)
+    (log / ".00000000000000000000.json.1b9d.tmp").touch()  # what is there a moment before the first commit
+    assert not made.exists("shots")
+    made.create()
+    assert made.raw("shots").columns == table("shots").names
+    assert list(log.glob("*.json"))
+
+
 @pytest.mark.parametrize("made", all_tables(), ids=lambda made: made.name)
 def test_a_table_says_what_it_and_its_columns_mean(empty, made):
     first = (empty / made.name / "_delta_log" / "00000000000000000000.json").read_text().splitlines()
