@@ -26,7 +26,6 @@ from conf.settings import UNKNOWN_RATE, HarvestSettings
 from conf.tables import table
 from udfs import assets
 from udfs.kernels import assemble, casting, evaluation, links, mining, piece, sheet, shots, tracklets, video
-from udfs.kernels.clustering.cut import within_track_distances
 from udfs.kernels.faces import Faces, open_faces
 
 SCAN_S = 60.0  # seconds of film in one scanned range
@@ -354,23 +353,6 @@ def cast_title(
     made = casting.cast_tables(tracks, embeddings, linked[cannot], linked[~cannot], **rules)
     made["track_labels"]["adapter_id"] = adapter_id
     return _stage_tables(key[0], made, staging, run_id)
-
-
-WITHIN = "title_id STRING, track_id BIGINT, within FLOAT"
-
-
-def within_tracks(
-    batches: Iterator[pa.RecordBatch], *, adapt: Callable[[np.ndarray], np.ndarray] | None
-) -> Iterator[pa.RecordBatch]:
-    """Titles' faces (track_id, frame, embedding) -> WITHIN: how far apart the halves of each track are."""
-    for title_id, faces in _titles(batches):
-        faces = faces.filter(faces["embedding"].is_valid())
-        track_id, embeddings = faces["track_id"].to_numpy(), _matrix(faces["embedding"])
-        order = np.lexsort((faces["frame"].to_numpy(), track_id))
-        tracks, row = np.unique(track_id[order], return_inverse=True)
-        adapted = adapt(embeddings) if adapt else embeddings
-        apart = within_track_distances(adapted[order], row, len(tracks))
-        yield pa.RecordBatch.from_pydict({"title_id": [title_id] * len(tracks), "track_id": tracks, "within": apart})
 
 
 STAGED_TABLES = "title_id STRING, table STRING, rows BIGINT"

@@ -25,8 +25,7 @@ def cast_tables(
     """The rows of track_labels and characters of one title, without title_id, run_id and adapter_id.
 
     Args:
-        tracks: track_id ascending, start_s, end_s, n_faces, quality (NaN where not known), flags, within (distance of
-            its halves, NaN where it has none).
+        tracks: track_id ascending, start_s, end_s, n_faces, quality (NaN where not known), flags.
         embeddings: (T, D) float32 unit rows in that order, NaN where a track has none.
         cannot, must: (P, 2) and (Q, 2) track_ids.
         method: a name of `clustering.METHODS`. The others: see `find_characters`.
@@ -41,7 +40,6 @@ def cast_tables(
         _rows_of(ids, must),
         quality=tracks.quality.to_numpy(np.float32),
         rejected=np.array(["not_a_face" in (flags if flags is not None else ()) for flags in tracks["flags"]], bool),
-        within=tracks.within.to_numpy(np.float32),
         method=METHODS[method],
         min_quality=min_quality,
         attach_margin=attach_margin,

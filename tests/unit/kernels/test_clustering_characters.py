@@ -5,10 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from udfs.kernels.clustering import METHODS, Clustering, Cut, confidence_of, find_characters
+from udfs.kernels.clustering import METHODS, Clustering, confidence_of, drawn_to_neighbours, find_characters, find_cut
 
 NONE = np.zeros((0, 2), np.int64)
-CUT = Cut(distance=0.78, far=0.9, near=0.6, n_negatives=0, n_positives=0, separation=float("nan"))
 
 
 def unit(x):
@@ -37,7 +36,6 @@ def random_title(seed, tracks=25):
         must=np.column_stack([c, d])[c != d],
         quality=quality,
         rejected=rng.random(tracks) < 0.1,
-        within=rng.random(tracks).astype(np.float32),
         min_quality=0.4,
     )
 
@@ -64,12 +62,14 @@ def test_characters_are_numbered_by_their_faces_then_by_their_first_row():
 def test_margin_and_exemplar_are_those_of_the_mean_distances():
     x, who = three_people(noise=0.15)
     found = find_characters(x, np.ones(12, int), NONE, NONE)
-    distance = 1 - x.astype(float) @ x.astype(float).T
+    drawn = drawn_to_neighbours(x, NONE, find_cut(x, NONE)).astype(float)
+    distance = 1 - drawn @ drawn.T
     for row in range(12):
         mean = [distance[row, [j for j in range(12) if who[j] == c and j != row]].mean() for c in range(3)]
         others = sorted((mean[c], c) for c in range(3) if c != who[row])
         assert found.margin[row] == pytest.approx(others[0][0] - mean[who[row]], abs=2e-6)
         assert found.second_labels[row] == others[0][1]
+    distance = 1 - x.astype(float) @ x.astype(float).T
     for c in range(3):
         rows = np.flatnonzero(who == c)
         assert found.exemplars[c] == rows[distance[np.ix_(rows, rows)].sum(axis=1).argmin()]
@@ -250,13 +250,12 @@ def test_the_order_of_the_rows_does_not_matter(seed):
 
 def test_confidence_rises_with_the_margin_on_the_scale_of_the_title():
     margin = np.array([-0.5, -0.1, 0.0, 0.1, 0.5, np.nan], np.float32)
-    confidence = confidence_of(margin, CUT)
+    confidence = confidence_of(margin, np.float64(0.3))
     assert (np.diff(confidence[:5]) > 0).all()
     assert confidence[2] == 0.5
     assert confidence[5] == 0
-    wide = CUT._replace(far=1.5, near=0.3)
-    assert confidence_of(4 * margin[:5], wide) == pytest.approx(confidence[:5], abs=1e-6)
-    assert np.isfinite(confidence_of(margin[:5], CUT._replace(near=CUT.far))).all()
+    assert confidence_of(4 * margin[:5], np.float64(1.2)) == pytest.approx(confidence[:5], abs=1e-6)
+    assert np.isfinite(confidence_of(margin[:5], np.float64(0.0))).all()
 
 
 @pytest.mark.parametrize(("cannot", "must"), [([[0, 12]], []), ([], [[-1, 0]])])

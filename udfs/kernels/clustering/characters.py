@@ -12,9 +12,10 @@ from scipy.special import expit
 
 from udfs.kernels.clustering.cut import Cut, find_cut
 from udfs.kernels.clustering.hac import average_linkage_twice
+from udfs.kernels.clustering.neighbours import drawn_to_neighbours
 from udfs.kernels.clustering.partition import Method
 
-_STEEPNESS = 6.0  # about what fits the share of right tracks on labelled titles, in several embeddings
+_STEEPNESS = 8.0  # about what fits the share of right tracks on labelled titles, in several embeddings
 
 
 class Characters(NamedTuple):
@@ -28,8 +29,8 @@ class Characters(NamedTuple):
         second_labels: (T,) int32, the nearest other character that no cannot-link rules out; -1 where there is none.
         margin: (T,) float32, how much nearer its own character is than the second, in mean cosine distance; negative
             where the second is nearer; NaN where there is no character.
-        exemplars: (K,) int64, the row of each character's most central clustered track.
-        cut: the cut and what it rests on.
+        exemplars: (K,) int64, the row of each character's most central clustered track, of the tracks as they are.
+        cut: the cut between drawn tracks and what it rests on.
     """
 
     labels: NDArray[np.int32]
@@ -49,7 +50,6 @@ def find_characters(
     *,
     quality: NDArray[np.floating] | None = None,
     rejected: NDArray[np.bool_] | None = None,
-    within: NDArray[np.floating] | None = None,
     method: Method = average_linkage_twice,
     min_quality: float = 0.25,
     attach_margin: float = 0.05,
@@ -57,16 +57,17 @@ def find_characters(
     min_k: int | None = None,
     max_k: int | None = None,
 ) -> Characters:
-    """Cluster the strong tracks of a title, then attach the weak ones where that is clear.
+    """Cluster the strong tracks of a title, drawn to their neighbours, then attach the weak ones where that is clear.
 
     Weak is a track of low quality, unless must-links join it to one that is not, and one that `method` leaves as noise.
     From the nearest weak track to the farthest, each goes to the nearest character that no cannot-link rules out, if
     that lies within the cut and leads the next one by `attach_margin`; else it is unknown. A track without an embedding
     is unknown. Characters are numbered by their number of faces, the largest first, then by their first row.
 
-    Distances of a track to a character are mean cosine distances to its clustered tracks, without the track itself. A
-    character of one track counts as a cut away from it. Where no second character is left, the margin is taken
-    against `cut.far`, where other people typically lie.
+    Distances of a track to a character are mean cosine distances to its clustered tracks, without the track itself:
+    between tracks drawn to their neighbours (`drawn_to_neighbours`) if it is clustered itself, else between tracks as
+    they are. A character of one track counts as a cut away from it. Where no second character is left, the margin is
+    taken against the far end of the cut, where other people typically lie.
 
     Args:
         embeddings: (T, D) unit rows; a row that is not finite has no embedding.
@@ -75,7 +76,6 @@ def find_characters(
             are heeded when they are attached (cannot) or left out (must).
         quality: (T,) 0 to 1, NaN where it is not known; such tracks are strong, all of them where it is None.
         rejected: (T,) True where a track is not a face.
-        within: (T,) within-track distances for the cut, see `cut.within_track_distances`.
         method: how the strong tracks are clustered.
         min_quality: strong tracks have at least this.
         attach_margin: cosine distance, see above.
@@ -99,9 +99,11 @@ def find_characters(
     strong = np.flatnonzero(usable & ~weak)
 
     strong_apart, strong_together = _among(strong, apart, tracks), _among(strong, together, tracks)
-    cut = find_cut(embeddings[strong], strong_apart, None if within is None else within[strong])
+    plain_cut = find_cut(embeddings[strong], strong_apart)
+    drawn = drawn_to_neighbours(embeddings[strong], strong_apart, plain_cut)
+    cut = find_cut(drawn, strong_apart)
     found = method(
-        embeddings[strong],
+        drawn,
         strong_apart,
         strong_together,
         cut=cut.distance,
@@ -113,14 +115,19 @@ def find_characters(
     labels[strong] = found.labels
     clustered = labels >= 0
 
-    distance = _distances(embeddings, labels, found.k_found, cut.distance)
+    # a weak track is not drawn to anybody: it would soon look like one of two whom it resembles alike
+    plain = _distances(embeddings, labels, found.k_found, plain_cut.distance)
+    distance = plain.copy()
+    distance[strong] = _distances(drawn, labels[strong], found.k_found, cut.distance)
     distance[~usable] = np.inf
     _rule_out(distance, labels, apart)
-    _attach(labels, distance, usable & ~clustered, apart, cut, attach_margin)
+    _attach(labels, distance, usable & ~clustered, apart, plain_cut, attach_margin)
 
     renamed = _by_faces(labels, n_faces, found.k_found)
-    labels, distance = renamed[labels], distance[:, np.argsort(renamed[:-1])]
-    second, margin = _rivals(labels, distance, cut.far)
+    new = np.argsort(renamed[:-1])
+    labels, distance, plain = renamed[labels], distance[:, new], plain[:, new]
+    far, near = (np.where(clustered, getattr(cut, end), getattr(plain_cut, end)) for end in ("far", "near"))
+    second, margin = _rivals(labels, distance, far)
     status = np.full(tracks, "unknown", dtype="<U9")
     status[not_a_face] = "rejected"
     status[labels >= 0] = "uncertain"
@@ -128,20 +135,19 @@ def find_characters(
     return Characters(
         labels=labels,
         status=status,
-        confidence=confidence_of(margin, cut),
+        confidence=confidence_of(margin, far - near),
         second_labels=second,
         margin=margin,
-        exemplars=_exemplars(labels, distance, clustered),
+        exemplars=_exemplars(labels, plain, clustered),
         cut=cut,
     )
 
 
-def confidence_of(margin: NDArray[np.floating], cut: Cut) -> NDArray[np.float32]:
-    """A logistic of the margin in units of the title's own scale, `cut.far - cut.near`: 0.5 where both characters are
-    equally near, rising with the margin; 0 where the margin is NaN. It ranks tracks; no probability is promised.
+def confidence_of(margin: NDArray[np.floating], scale: NDArray[np.floating]) -> NDArray[np.float32]:
+    """A logistic of the margin in units of the title's own scale, far - near of its cut: 0.5 where both characters are
+    equally near, rising with the margin; 0 where the margin is NaN.
     """
-    scale = max(cut.far - cut.near, 1e-3)
-    confidence = expit(_STEEPNESS * margin.astype(np.float64) / scale)
+    confidence = expit(_STEEPNESS * margin.astype(np.float64) / np.maximum(scale, 1e-3))
     return np.nan_to_num(confidence, nan=0.0).astype(np.float32)
 
 
@@ -218,7 +224,7 @@ def _by_faces(labels: NDArray[np.int32], n_faces: NDArray[np.integer], character
 
 
 def _rivals(
-    labels: NDArray[np.int32], distance: NDArray[np.float64], far: float
+    labels: NDArray[np.int32], distance: NDArray[np.float64], far: NDArray[np.float64]
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
     """(T,) second characters and (T,) margins; -1 and NaN for tracks without a character."""
     second, margin = np.full(len(labels), -1, np.int32), np.full(len(labels), np.nan, np.float32)
@@ -229,7 +235,7 @@ def _rivals(
         others[np.arange(held.size), labels[held]] = np.inf
         nearest, rival = others.argmin(axis=1), others.min(axis=1)
         second[held] = np.where(np.isfinite(rival), nearest, -1)
-        margin[held] = np.where(np.isfinite(rival), rival, far) - own
+        margin[held] = np.where(np.isfinite(rival), rival, far[held]) - own
     return second, margin
 
 
