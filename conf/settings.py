@@ -130,7 +130,7 @@ class TrainSettings(Section):
 class ClusterSettings(Section):
     """Tracks to characters."""
 
-    method: str = Field("hac", description="clustering method: hac (average linkage under constraints) or hac_strict")
+    method: str = Field("castmine", description="clustering method; the others are for comparison")
     characters: str | None = Field(
         None, pattern=r"^\d+(-\d*)?$", description="N for exactly N, MIN-MAX or MIN- for bounds; found where not given"
     )

@@ -11,9 +11,8 @@ where it is not given; tracks without enough evidence stay `unknown`.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-import numpy as np
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -38,7 +37,11 @@ def main(
 ) -> int:
     """`castmine cluster`."""
     parser = cli.parser(__doc__ or "", "cluster")
-    parser.add_argument("--method", choices=list(METHODS), help="clustering method (default: hac)")
+    parser.add_argument(
+        "--method",
+        choices=list(METHODS),
+        help="clustering method (default: castmine); hac_ward, hac_complete and k_means need the number",
+    )
     parser.add_argument("--characters", metavar="N|MIN-MAX", help="how many; found where not given")
     parser.add_argument("--adapter", metavar="ID|none", help="adapter id, or none (default: the newest ready one)")
     args = parser.parse_args(argv)
@@ -83,9 +86,15 @@ def _cast(
     exact, least, most = settings.bounds()
     if settings.method not in METHODS:
         raise UsageError(f"cluster.method: no method {settings.method!r}; there are {', '.join(METHODS)}")
-    adapt = _adapt(adapter)
+    loaded = Adapter.load(adapter.file) if adapter else None
+    reach = _reach(settings.method, loaded)
+    try:
+        METHODS[settings.method].check(settings.method, exact, bool(least or most), reach)
+    except ValueError as error:
+        raise UsageError(f"cluster.method: {error} (--characters N)") from error
     rules = {
         "method": settings.method,
+        "reach": reach,
         "min_quality": settings.min_quality,
         "attach_margin": settings.attach_margin,
         "exact_k": exact,
@@ -97,7 +106,7 @@ def _cast(
         staging=str(job.lake.files / "_staging"),
         rules=rules,
         run_id=run_id,
-        adapt=adapt,
+        adapt=functools.partial(apply, loaded, embedder_sha256=loaded.card.base_embedder_sha256) if loaded else None,
         adapter_id=adapter.adapter_id if adapter else None,
     )
     tracks = job.lake.rows("tracks", titles).select(
@@ -111,11 +120,11 @@ def _cast(
     return grouped.applyInPandas(function, spark_udfs.STAGED_TABLES)
 
 
-def _adapt(adapter: Registered | None) -> Callable[[np.ndarray], np.ndarray] | None:
-    """What a task needs to map embeddings: the adapter itself, a few MB; tasks read no file of the lake."""
-    if adapter is None:
+def _reach(method: str, adapter: Adapter | None) -> float | None:
+    """BCL's learned threshold, a squared distance of unit rows, as the cosine distance at which its linkage stops."""
+    if method != "hac_complete" or adapter is None or adapter.card.threshold is None:
         return None
-    return functools.partial(apply, Adapter.load(adapter.file), embedder_sha256=adapter.base_embedder_sha256)
+    return adapter.card.threshold / 2
 
 
 def _id(adapter: Registered | None) -> str:

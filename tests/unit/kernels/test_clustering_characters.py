@@ -5,7 +5,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from udfs.kernels.clustering import METHODS, Clustering, confidence_of, drawn_to_neighbours, find_characters, find_cut
+from udfs.kernels.clustering import (
+    METHODS,
+    Clustering,
+    Method,
+    average_linkage_twice,
+    confidence_of,
+    drawn_to_neighbours,
+    find_characters,
+    find_cut,
+)
 
 NONE = np.zeros((0, 2), np.int64)
 
@@ -195,12 +204,20 @@ def test_what_a_method_leaves_as_noise_is_attached_like_a_weak_track():
     x, who = three_people()
 
     def without_the_last(embeddings, cannot, must, **bounds):
-        found = METHODS["hac"](embeddings, cannot, must, **bounds)
+        found = average_linkage_twice(embeddings, cannot, must, **bounds)
         return Clustering(np.where(np.arange(12) == 11, -1, found.labels).astype(np.int32), 3, found.heights)
 
-    found = find_characters(x, np.ones(12, int), NONE, NONE, method=without_the_last)
+    found = find_characters(x, np.ones(12, int), NONE, NONE, method=Method(without_the_last))
     assert found.labels.tolist() == who.tolist()
     assert found.status[11] == "uncertain"
+
+
+@pytest.mark.parametrize("name", sorted(METHODS.keys() - {"dbscan"}))  # its reach is no knee of twelve distances
+def test_every_method_finds_people_well_apart(name):
+    x, who = three_people(noise=0.05)
+    number = {} if METHODS[name].number == "found" else {"exact_k": 3}
+    found = find_characters(x, np.ones(12, int), np.array([[0, 5]]), np.array([[5, 6]]), method=METHODS[name], **number)
+    assert found.labels.tolist() == who.tolist()
 
 
 def partition(labels):

@@ -1,4 +1,4 @@
-"""Constrained average linkage against scipy, a naive form, and its promises."""
+"""Constrained linkage against scipy, a naive form, and its promises."""
 
 import numpy as np
 import pytest
@@ -7,12 +7,12 @@ from hypothesis import strategies as st
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import pdist
 
-from udfs.kernels.clustering import METHODS, average_linkage, average_linkage_twice
+from udfs.kernels.clustering import average_linkage, average_linkage_twice, complete_linkage, ward_linkage
 from udfs.kernels.clustering.partition import cluster_bounds, in_order_of_appearance
 
 NONE = np.zeros((0, 2), np.int64)
 both = pytest.mark.parametrize("method", [average_linkage, average_linkage_twice])
-every = pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+every = pytest.mark.parametrize("method", [average_linkage, average_linkage_twice, complete_linkage, ward_linkage])
 
 
 def unit(x):
@@ -195,6 +195,48 @@ def test_duplicates_merge_at_no_distance(method):
     x = np.repeat(unit(np.eye(3)), [3, 1, 2], axis=0)
     found = method(x, NONE, NONE, cut=0.0)
     assert found.labels.tolist() == [0, 0, 0, 1, 2, 2]
+
+
+@given(st.integers(0, 10_000), st.sampled_from([(complete_linkage, "complete"), (ward_linkage, "ward")]))
+def test_without_links_the_others_are_scipys(seed, which):
+    (method, name), x = which, random_tracks(seed, dim=6)
+    euclidean = x.astype(float) / np.linalg.norm(x.astype(float), axis=1, keepdims=True)
+    distance = pdist(euclidean, "cosine") if name == "complete" else euclidean
+    tree = linkage(distance, name)
+    assert method(x, NONE, NONE).heights == pytest.approx(tree[:, 2], abs=1e-5)
+    for k in {1, 2, len(x) // 2 + 1}:
+        assert partition(method(x, NONE, NONE, exact_k=k).labels) == partition(fcluster(tree, k, "maxclust"))
+
+
+@given(st.integers(0, 10_000))
+def test_complete_linkage_with_links_is_the_naive_form(seed):
+    x = random_tracks(seed, tracks=10)
+    apart, together = random_links(seed, 10, 6), random_links(seed + 1, 10, 2)
+    found = complete_linkage(x, apart, together, cut=0.8)
+    for cluster in partition(found.labels):
+        rows = sorted(cluster)
+        linked = {frozenset(pair) for pair in together.tolist()}
+        wide = [(i, j) for i in rows for j in rows if i < j and 1 - float(x[i] @ x[j]) > 0.8 + 1e-5]
+        assert not wide or any(pair <= cluster for pair in linked)  # only a must-link makes a wider one
+
+
+@given(st.integers(0, 10_000))
+def test_ward_after_must_links_merges_where_the_squares_grow_least(seed):
+    x = random_tracks(seed, tracks=9).astype(float)
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    together = random_links(seed, 9, 3)
+    clusters = [set(c) for c in partition(average_linkage(x, NONE, together, cut=-1.0).labels)]
+
+    def squares(rows):
+        mine = x[sorted(rows)]
+        return ((mine - mine.mean(axis=0)) ** 2).sum()
+
+    while len(clusters) > 3:
+        pairs = [(a, b) for n, a in enumerate(clusters) for b in clusters[n + 1 :]]
+        a, b = min(pairs, key=lambda pair: squares(pair[0] | pair[1]) - squares(pair[0]) - squares(pair[1]))
+        clusters = [c for c in clusters if c not in (a, b)] + [a | b]
+    found = ward_linkage(x, NONE, together, exact_k=3)
+    assert partition(found.labels) == {frozenset(c) for c in clusters} or len(clusters) < 3
 
 
 @given(st.integers(0, 10_000))

@@ -1,23 +1,37 @@
-"""Tracks to characters. A new method is a function like `partition.Method` and one more entry of METHODS."""
+"""Tracks to characters. A new method is a function like `partition.Clusterer` and one more entry of METHODS."""
 
 from udfs.kernels.clustering.characters import Characters, confidence_of, find_characters
 from udfs.kernels.clustering.cut import Cut, find_cut
-from udfs.kernels.clustering.hac import average_linkage, average_linkage_twice
+from udfs.kernels.clustering.hac import average_linkage, average_linkage_twice, complete_linkage, ward_linkage
 from udfs.kernels.clustering.neighbours import drawn_to_neighbours
-from udfs.kernels.clustering.partition import Clustering, Method
+from udfs.kernels.clustering.others import affinity_propagation, dbscan, finch, hdbscan, k_means
+from udfs.kernels.clustering.partition import Clusterer, Clustering, Method
 
-METHODS: dict[str, Method] = {"hac": average_linkage_twice, "hac_strict": average_linkage}
+METHODS: dict[str, Method] = {
+    "castmine": Method(average_linkage_twice, drawn=True),
+    "hac_average": Method(average_linkage),
+    "hac_complete": Method(complete_linkage, "given"),
+    "hac_ward": Method(ward_linkage, "given"),
+    "k_means": Method(k_means, "given"),
+    "affinity_propagation": Method(affinity_propagation, "found"),
+    "dbscan": Method(dbscan, "found"),
+    "hdbscan": Method(hdbscan, "found"),
+    "finch": Method(finch),
+}
 
 __all__ = [
     "METHODS",
     "Characters",
+    "Clusterer",
     "Clustering",
     "Cut",
     "Method",
     "average_linkage",
     "average_linkage_twice",
+    "complete_linkage",
     "confidence_of",
     "drawn_to_neighbours",
     "find_characters",
     "find_cut",
+    "ward_linkage",
 ]

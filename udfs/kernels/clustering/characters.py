@@ -15,6 +15,7 @@ from udfs.kernels.clustering.hac import average_linkage_twice
 from udfs.kernels.clustering.neighbours import drawn_to_neighbours
 from udfs.kernels.clustering.partition import Method
 
+CASTMINE = Method(average_linkage_twice, drawn=True)
 _STEEPNESS = 8.0  # about what fits the share of right tracks on labelled titles, in several embeddings
 
 
@@ -30,7 +31,7 @@ class Characters(NamedTuple):
         margin: (T,) float32, how much nearer its own character is than the second, in mean cosine distance; negative
             where the second is nearer; NaN where there is no character.
         exemplars: (K,) int64, the row of each character's most central clustered track, of the tracks as they are.
-        cut: the cut between drawn tracks and what it rests on.
+        cut: the cut between the rows that were clustered, and what it rests on.
     """
 
     labels: NDArray[np.int32]
@@ -50,7 +51,8 @@ def find_characters(
     *,
     quality: NDArray[np.floating] | None = None,
     rejected: NDArray[np.bool_] | None = None,
-    method: Method = average_linkage_twice,
+    method: Method = CASTMINE,
+    reach: float | None = None,
     min_quality: float = 0.25,
     attach_margin: float = 0.05,
     exact_k: int | None = None,
@@ -77,6 +79,7 @@ def find_characters(
         quality: (T,) 0 to 1, NaN where it is not known; such tracks are strong, all of them where it is None.
         rejected: (T,) True where a track is not a face.
         method: how the strong tracks are clustered.
+        reach: the cut for `method`, in cosine distance; found in the title where not given.
         min_quality: strong tracks have at least this.
         attach_margin: cosine distance, see above.
         exact_k, min_k, max_k: bounds on the number of characters; clamped to the strong tracks.
@@ -100,13 +103,15 @@ def find_characters(
 
     strong_apart, strong_together = _among(strong, apart, tracks), _among(strong, together, tracks)
     plain_cut = find_cut(embeddings[strong], strong_apart)
-    drawn = drawn_to_neighbours(embeddings[strong], strong_apart, plain_cut)
-    cut = find_cut(drawn, strong_apart)
-    found = method(
-        drawn,
+    rows, cut = embeddings[strong], plain_cut
+    if method.drawn:
+        rows = drawn_to_neighbours(rows, strong_apart, plain_cut)
+        cut = find_cut(rows, strong_apart)
+    found = method.cluster(
+        rows,
         strong_apart,
         strong_together,
-        cut=cut.distance,
+        cut=cut.distance if reach is None else reach,
         exact_k=exact_k,
         min_k=min_k,
         max_k=max_k,
@@ -118,7 +123,7 @@ def find_characters(
     # a weak track is not drawn to anybody: it would soon look like one of two whom it resembles alike
     plain = _distances(embeddings, labels, found.k_found, plain_cut.distance)
     distance = plain.copy()
-    distance[strong] = _distances(drawn, labels[strong], found.k_found, cut.distance)
+    distance[strong] = _distances(rows, labels[strong], found.k_found, cut.distance)
     distance[~usable] = np.inf
     _rule_out(distance, labels, apart)
     _attach(labels, distance, usable & ~clustered, apart, plain_cut, attach_margin)

@@ -1,9 +1,12 @@
-"""Average linkage on cosine distance that keeps cannot-linked tracks apart.
+"""Agglomerative clustering that keeps cannot-linked tracks apart: average, complete and Ward linkage.
 
-Average linkage on cosine is the baseline of methods cards 9 and 10; the cannot-links are those of card 1.
+Average linkage on cosine is the baseline of methods cards 9 and 10, complete linkage is BCL's (card 7), Ward's that of
+card 6; the cannot-links are those of card 1.
 """
 
 from __future__ import annotations
+
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +15,7 @@ from udfs.kernels.clustering.partition import Clustering, cluster_bounds, in_ord
 
 _GRID = 2.0**28
 _WEIGHED_APART = 20.0
+Linkage = Literal["average", "complete", "ward"]
 
 
 def average_linkage(
@@ -47,9 +51,40 @@ def average_linkage(
         ValueError: embeddings that are not (T, D) or not finite, links outside of the rows or of a row to itself,
             clashing bounds.
     """
-    least, greatest = cluster_bounds(len(embeddings), exact_k, min_k, max_k)
-    x, apart, together = _checked(embeddings, cannot, must)
-    return _agglomerate(x, apart, together, np.inf, cut, least, greatest)
+    return _once("average", embeddings, cannot, must, cut, exact_k, min_k, max_k)
+
+
+def complete_linkage(
+    embeddings: NDArray[np.floating],
+    cannot: NDArray[np.integer],
+    must: NDArray[np.integer],
+    *,
+    cut: float | None = None,
+    exact_k: int | None = None,
+    min_k: int | None = None,
+    max_k: int | None = None,
+) -> Clustering:
+    """As `average_linkage`, with the largest cosine distance between members of two clusters as their distance."""
+    return _once("complete", embeddings, cannot, must, cut, exact_k, min_k, max_k)
+
+
+def ward_linkage(
+    embeddings: NDArray[np.floating],
+    cannot: NDArray[np.integer],
+    must: NDArray[np.integer],
+    *,
+    cut: float | None = None,
+    exact_k: int | None = None,
+    min_k: int | None = None,
+    max_k: int | None = None,
+) -> Clustering:
+    """As `average_linkage`, merging where the sum of squares around the clusters' means grows least.
+
+    `cut` and `heights` are distances as scipy gives them for Ward's linkage of the rows: the root of twice that growth.
+    """
+    squared = None if cut is None else cut**2
+    found = _once("ward", embeddings, cannot, must, squared, exact_k, min_k, max_k)
+    return found._replace(heights=np.sqrt(found.heights))
 
 
 def average_linkage_twice(
@@ -72,24 +107,33 @@ def average_linkage_twice(
     Arguments, empty cases, ties and errors as in `average_linkage`; twice its cost.
     """
     least, greatest = cluster_bounds(len(embeddings), exact_k, min_k, max_k)
-    x, apart, together = _checked(embeddings, cannot, must)
-    first = _agglomerate(x, apart, together, _WEIGHED_APART, cut, least, greatest)
+    x, apart, together = checked(embeddings, cannot, must)
+    first = _agglomerate(_Clusters(x, apart, _WEIGHED_APART), together, cut, least, greatest)
     together = np.concatenate([together, _spokes(x, first.labels)])
-    return _agglomerate(x, apart, together, np.inf, cut, least, greatest)
+    return _agglomerate(_Clusters(x, apart), together, cut, least, greatest)
+
+
+def _once(
+    linkage: Linkage,
+    embeddings: NDArray[np.floating],
+    cannot: NDArray[np.integer],
+    must: NDArray[np.integer],
+    cut: float | None,
+    exact_k: int | None,
+    min_k: int | None,
+    max_k: int | None,
+) -> Clustering:
+    least, greatest = cluster_bounds(len(embeddings), exact_k, min_k, max_k)
+    x, apart, together = checked(embeddings, cannot, must)
+    return _agglomerate(_Clusters(x, apart, linkage=linkage), together, cut, least, greatest)
 
 
 def _agglomerate(
-    x: NDArray[np.float64],
-    cannot: NDArray[np.int64],
-    must: NDArray[np.int64],
-    apart: float,
-    cut: float | None,
-    least: int,
-    greatest: int,
+    clusters: _Clusters, must: NDArray[np.int64], cut: float | None, least: int, greatest: int
 ) -> Clustering:
-    clusters = _Clusters(x, cannot, apart)
     for row, other in must.tolist():
         clusters.join(row, other)
+    clusters.look_again()
     heights = []
     while clusters.count > least:
         a, b, height = clusters.closest()
@@ -115,46 +159,62 @@ def _spokes(x: NDArray[np.float64], labels: NDArray[np.int32]) -> NDArray[np.int
 
 
 class _Clusters:
-    """The clusters so far, each named by its first row, with the sums of the distances between their members.
+    """The clusters so far, each named by its first row, with what their distances follow from.
 
-    Sums simply add when two clusters merge, and an infinite one stays infinite: a cannot-link passes on to everything
-    its ends become part of. Distances are rounded to multiples of 2^-28, so that sums of up to 2^24 of them are exact:
-    equal distances are found equal, whatever the order of the merges and the threads of the matrix product.
+    Average linkage keeps the sums of the distances between members. They simply add when two clusters merge, and an
+    infinite one stays infinite: a cannot-link passes on to everything its ends become part of. Distances are rounded to
+    multiples of 2^-28, so that sums of up to 2^24 of them are exact: equal distances are found equal, whatever the
+    order of the merges and the threads of the matrix product. Complete linkage keeps the largest, Ward's the squared
+    distance that scipy's has, by the formula of Lance and Williams.
 
-    A merged cluster is never nearer to a third than both its parts were, so a row's least distance remains a lower
-    bound after any merge; a row is searched again only when its bound has become the least of all.
+    Where the nearest two merge, the new cluster is never nearer to a third than both its parts were, so a row's least
+    distance remains a lower bound after any merge; a row is searched again only when its bound has become the least.
     """
 
-    def __init__(self, x: NDArray[np.float64], cannot: NDArray[np.int64], apart: float) -> None:
+    def __init__(
+        self, x: NDArray[np.float64], cannot: NDArray[np.int64], apart: float = np.inf, linkage: Linkage = "average"
+    ) -> None:
         self.count = len(x)
         self.of_row = np.arange(self.count)
+        self._linkage = linkage
         self._size = np.ones(self.count)
         self._linked = np.zeros((self.count, self.count), bool)
         self._linked[cannot[:, 0], cannot[:, 1]] = self._linked[cannot[:, 1], cannot[:, 0]] = True
         self._total = x @ x.T
         self._total -= 1.0  # in place, since this matrix is nearly all the memory
-        self._total *= -_GRID
+        self._total *= -_GRID if linkage != "ward" else -2 * _GRID
         np.rint(self._total, out=self._total)
         self._total /= _GRID
         self._total[self._linked] = apart
         np.fill_diagonal(self._total, np.inf)
-        self._nearest = self._total.argmin(axis=1) if self.count else np.zeros(0, np.int64)
-        self._bound = self._total[np.arange(self.count), self._nearest]
-        self._stale = np.zeros(self.count, bool)
+        self.look_again()
+
+    def look_again(self) -> None:
+        """Find the nearest of every cluster anew."""
+        rows = len(self.of_row)
+        self._stale, self._nearest, self._bound = np.zeros(rows, bool), np.zeros(rows, np.int64), np.full(rows, np.inf)
+        for a in np.unique(self.of_row):
+            self._look(a)
 
     def closest(self) -> tuple[int, int, float]:
-        """The two clusters of least mean distance, and that distance: infinite when no two may merge."""
+        """The two clusters of least distance, and that distance: infinite when no two may merge."""
         while self._stale[a := int(self._bound.argmin())]:
-            distance = self._total[a] / (self._size[a] * self._size)
-            self._nearest[a] = distance.argmin()
-            self._bound[a] = distance[self._nearest[a]]
-            self._stale[a] = False
+            self._look(a)
         return a, int(self._nearest[a]), float(self._bound[a])
+
+    def _look(self, a: int) -> None:
+        distance = self._total[a]
+        if self._linkage == "average":
+            distance = distance / (self._size[a] * self._size)
+        self._nearest[a] = distance.argmin()
+        self._bound[a] = distance[self._nearest[a]]
+        self._stale[a] = False
 
     def merge(self, a: int, b: int) -> None:
         """Make one cluster of two; it is named by the smaller of their names."""
         a, b = min(a, b), max(a, b)
-        self._total[a] += self._total[b]
+        self._total[a] = self._of_both(a, b)
+        self._total[a, a] = np.inf
         self._total[:, a] = self._total[a]
         self._total[b] = np.inf
         self._total[:, b] = np.inf
@@ -167,6 +227,16 @@ class _Clusters:
         self.of_row[self.of_row == b] = a
         self.count -= 1
 
+    def _of_both(self, a: int, b: int) -> NDArray[np.float64]:
+        """What row `a` of the matrix becomes when `b` joins it."""
+        if self._linkage == "average":
+            return np.asarray(self._total[a] + self._total[b])
+        if self._linkage == "complete":
+            return np.maximum(self._total[a], self._total[b])
+        n, m, others = self._size[a], self._size[b], self._size
+        grown = (n + others) * self._total[a] + (m + others) * self._total[b] - others * self._total[a, b]
+        return np.asarray(grown / (n + m + others))
+
     def join(self, row: int, other: int) -> None:
         """Merge the clusters of two rows, unless they are one already or a cannot-link lies between them."""
         a, b = int(self.of_row[row]), int(self.of_row[other])
@@ -174,9 +244,10 @@ class _Clusters:
             self.merge(a, b)
 
 
-def _checked(
+def checked(
     embeddings: NDArray[np.floating], cannot: NDArray[np.integer], must: NDArray[np.integer]
 ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
+    """Embeddings as float64 and links as (P, 2) and (Q, 2) int64. Raises as `average_linkage`."""
     if embeddings.ndim != 2:
         raise ValueError(f"embeddings must be (T, D), got {embeddings.shape}")
     bad = np.flatnonzero(~np.isfinite(embeddings).all(axis=1))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,11 +22,12 @@ class Clustering(NamedTuple):
     heights: NDArray[np.float64]
 
 
-class Method(Protocol):
+class Clusterer(Protocol):
     """A way to cluster the tracks of one title.
 
-    A method may ignore the must-links and the cut, but it obeys the bounds where it can, and no cluster it returns
-    holds a cannot-linked pair. The same rows in another order give the same partition, exact ties aside.
+    It may ignore the cut, but it obeys the bounds where it can, and no cluster it returns holds a cannot-linked pair.
+    Must-linked rows are in one cluster unless cannot-links forbid it. The same rows in another order give the same
+    partition, exact ties and random starts aside.
     """
 
     def __call__(
@@ -42,6 +43,33 @@ class Method(Protocol):
     ) -> Clustering:
         """Arguments as in `hac.average_linkage`."""
         ...
+
+
+class Method(NamedTuple):
+    """A clusterer, and what it is to be given.
+
+    Attributes:
+        cluster: the clusterer.
+        number: whether the number of clusters must be given, cannot be (it is always found), or either.
+        drawn: whether its rows are first drawn to their neighbours, see `neighbours.drawn_to_neighbours`.
+    """
+
+    cluster: Clusterer
+    number: Literal["given", "found", "either"] = "either"
+    drawn: bool = False
+
+    def check(self, name: str, exact_k: int | None, bounded: bool, reach: float | None) -> None:
+        """Raises ValueError where the number of clusters is missing or cannot be obeyed.
+
+        Args:
+            name: the method's, for the message.
+            bounded: whether a least or greatest number is asked for.
+            reach: the cut that an adapter has learned, if any.
+        """
+        if self.number == "given" and exact_k is None and reach is None:
+            raise ValueError(f"{name} cannot find the number of characters: give it, or take another method")
+        if self.number == "found" and (exact_k is not None or bounded):
+            raise ValueError(f"{name} finds the number of characters by itself and cannot be given one")
 
 
 def cluster_bounds(tracks: int, exact_k: int | None, min_k: int | None, max_k: int | None) -> tuple[int, int]:
