@@ -85,7 +85,9 @@ def test_two_separated_blobs_come_back(name):
     if name == "dbscan":  # it leaves the outermost as noise, and may fall apart, but never mixes
         known = found >= 0
         assert known.sum() >= 30
-        assert len(set(zip(found[known].tolist(), np.repeat([0, 1], 20)[known].tolist()))) == found.max() + 1
+        assert (
+            len(set(zip(found[known].tolist(), np.repeat([0, 1], 20)[known].tolist(), strict=True))) == found.max() + 1
+        )
     else:
         assert found.tolist() == [0] * 20 + [1] * 20
 
