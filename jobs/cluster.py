@@ -20,7 +20,6 @@ from conf.errors import UsageError
 from conf.settings import ClusterSettings
 from jobs import cli, runs, staged
 from jobs.registry import Registered, adapter_for
-from training.adapters import Adapter, apply
 from udfs import spark_udfs
 from udfs.kernels.clustering import METHODS
 
@@ -86,8 +85,7 @@ def _cast(
     exact, least, most = settings.bounds()
     if settings.method not in METHODS:
         raise UsageError(f"cluster.method: no method {settings.method!r}; there are {', '.join(METHODS)}")
-    loaded = Adapter.load(adapter.file) if adapter else None
-    reach = _reach(settings.method, loaded)
+    reach = _reach(settings.method, adapter)
     try:
         METHODS[settings.method].check(settings.method, exact, bool(least or most), reach)
     except ValueError as error:
@@ -106,7 +104,7 @@ def _cast(
         staging=str(job.lake.files / "_staging"),
         rules=rules,
         run_id=run_id,
-        adapt=functools.partial(apply, loaded, embedder_sha256=loaded.card.base_embedder_sha256) if loaded else None,
+        adapt=adapter.map() if adapter else None,
         adapter_id=adapter.adapter_id if adapter else None,
     )
     tracks = job.lake.rows("tracks", titles).select(
@@ -120,11 +118,12 @@ def _cast(
     return grouped.applyInPandas(function, spark_udfs.STAGED_TABLES)
 
 
-def _reach(method: str, adapter: Adapter | None) -> float | None:
+def _reach(method: str, adapter: Registered | None) -> float | None:
     """BCL's learned threshold, a squared distance of unit rows, as the cosine distance at which its linkage stops."""
-    if method != "hac_complete" or adapter is None or adapter.card.threshold is None:
+    if method != "hac_complete" or adapter is None:
         return None
-    return adapter.card.threshold / 2
+    threshold = adapter.load().card.threshold
+    return None if threshold is None else threshold / 2
 
 
 def _id(adapter: Registered | None) -> str:

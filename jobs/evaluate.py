@@ -9,20 +9,24 @@ displayed frame); with `title_id`, unless --titles names the one title it is abo
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
 
 from conf.tables import table
 from jobs import cli, runs
+from jobs.registry import adapter_for
 from jobs.truth import read_truth
 from udfs import spark_udfs
+from udfs.kernels.scoring import interval
 
-CODE_VERSION = 1
-SHOWN = ("v_measure", "wcp", "bcubed_f", "n_predicted", "n_true", "unknown_share")
+CODE_VERSION = 2
+SHOWN = {"v_measure": "V", "wcp": "WCP", "bcubed_f": "B-cubed F", "unknown_share": "unknown"}
 
 
 def main(
@@ -40,12 +44,13 @@ def main(
     with cli.opened(args, "evaluate", spark, clock, run_id) as job:
         run = job.begin("evaluate", job.settings.evaluate.hash(), CODE_VERSION)
         clustered = runs.clustered(job.lake, sorted(set(truth.title_id)))
-        rows = _scores(job, truth, sorted(clustered))
         labels = job.lake.rows("track_labels", sorted(clustered)).select("title_id", "method", "adapter_id").distinct()
         made_by = {
             row["title_id"]: {"method": row["method"], "adapter_id": row["adapter_id"] or ""}
             for row in labels.collect()
         }
+        used = {title: made["adapter_id"] for title, made in made_by.items()}
+        rows = _scores(job, truth, sorted(clustered), used)
         values = [{**row, **made_by.get(str(row["title_id"]), {}), "run_id": run.run_id} for row in rows]
         job.lake.append(table("metrics"), values)
         run.commit(
@@ -55,23 +60,40 @@ def main(
         figures = {title: {r["metric"]: r["value"] for r in rows if r["title_id"] == title} for title in clustered}
         for title, found in figures.items():
             job.progress.say(f"{title}: {said(found)}")
+        if len(figures) > 1:
+            job.progress.say(f"mean of {len(figures)} titles: {_mean_said(list(figures.values()))}")
         return job.finish(run, {"job": "evaluate", "figures": figures})
 
 
 def said(figures: dict[str, float]) -> str:
     """One line a person reads: shares in percent, counts as they are."""
-    names = {"v_measure": "V", "wcp": "WCP", "bcubed_f": "B-cubed F", "unknown_share": "unknown"}
-    shares = ", ".join(f"{shown} {100 * figures[name]:.1f} %" for name, shown in names.items())
+    shares = ", ".join(f"{shown} {100 * figures[name]:.1f} %" for name, shown in SHOWN.items())
     return f"{shares}; {figures['n_predicted']:.0f} characters found, {figures['n_true']:.0f} true"
 
 
-def _scores(job: cli.Job, truth: pd.DataFrame, titles: list[str]) -> list[dict[str, Any]]:
+def _mean_said(figures: Sequence[Mapping[str, float]]) -> str:
+    """Means over titles, each with its 95 % interval: titles drawn with replacement."""
+    parts = []
+    for name, shown in SHOWN.items():
+        values = np.array([found[name] for found in figures])
+        low, high = interval(values)
+        parts.append(f"{shown} {100 * values.mean():.1f} % ({100 * low:.1f} to {100 * high:.1f})")
+    return ", ".join(parts)
+
+
+def _scores(job: cli.Job, truth: pd.DataFrame, titles: list[str], adapters: Mapping[str, str]) -> list[dict[str, Any]]:
     by_tracks = "track_id" in truth
+    seconds = (F.col("end_s") - F.col("start_s")).alias("seconds")
+    tracks = job.lake.rows("tracks", titles).select("title_id", "track_id", seconds, "embedding")
     labels = job.lake.rows("track_labels", titles).select("title_id", "track_id", "character_id")
+    labels = tracks.join(labels, ["title_id", "track_id"], "left")
     boxes = job.lake.rows("faces", titles).select("title_id", "track_id", "frame", "x", "y", "w", "h")
-    ours = labels if by_tracks else boxes.join(labels, ["title_id", "track_id"], "left")
+    ours = labels if by_tracks else labels.unionByName(boxes, allowMissingColumns=True)
     theirs = job.spark.createDataFrame(truth.assign(label=truth.label.astype(str)))
-    function = functools.partial(spark_udfs.score_title, match_iou=job.settings.evaluate.match_iou)
+    embedders = {row["title_id"]: row["embedder_sha256"] for row in job.lake.rows("titles", titles).collect()}
+    chosen = {title: adapter_for(job.lake, adapters[title] or "none", embedders[title]) for title in titles}
+    adapt = {title: adapter.map() for title, adapter in chosen.items() if adapter}
+    function = functools.partial(spark_udfs.score_title, match_iou=job.settings.evaluate.match_iou, adapt=adapt)
     grouped = ours.groupBy("title_id").cogroup(theirs.groupBy("title_id"))
     scored = grouped.applyInPandas(function, spark_udfs.SCORED).collect()
     return [row.asDict() for row in sorted(scored, key=lambda row: (row["title_id"], row["metric"]))]

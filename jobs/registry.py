@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from pyspark.sql import functions as F
 
 from conf.errors import ModelError, UsageError
 from jobs.lake import Lake
+from training.adapters import Adapter, apply
 
 
 @dataclass(frozen=True)
@@ -18,6 +22,14 @@ class Registered:
     adapter_id: str
     base_embedder_sha256: str
     file: Path
+
+    def load(self) -> Adapter:
+        """The adapter itself, a few MB."""
+        return Adapter.load(self.file)
+
+    def map(self) -> Callable[[np.ndarray], np.ndarray]:
+        """What maps embeddings, with all that it needs: tasks that get it read no file of the lake."""
+        return functools.partial(apply, self.load(), embedder_sha256=self.base_embedder_sha256)
 
 
 def adapter_for(lake: Lake, wanted: str, embedder_sha256: str) -> Registered | None:

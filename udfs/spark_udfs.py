@@ -436,12 +436,30 @@ def write_files(
 SCORED = "title_id STRING, protocol STRING, metric STRING, value DOUBLE"
 
 
-def score_title(key: tuple[str], ours: pd.DataFrame, truth: pd.DataFrame, *, match_iou: float) -> pd.DataFrame:
-    """A title's labels (with boxes where the truth has them) and its truth -> SCORED."""
+def score_title(
+    key: tuple[str],
+    ours: pd.DataFrame,
+    truth: pd.DataFrame,
+    *,
+    match_iou: float,
+    adapt: Mapping[str, Callable[[np.ndarray], np.ndarray]],
+) -> pd.DataFrame:
+    """A title's tracks (with boxes of faces below them where the truth has boxes) and its truth -> SCORED.
+
+    `adapt` maps a title's embeddings as they were when it was clustered; titles that are not in it were so raw.
+    """
+    tracks = ours[ours["seconds"].notna()].reset_index(drop=True)
+    there = tracks.embedding.notna().to_numpy()
+    embeddings = mining.stacked(tracks.embedding[there]) if there.any() else np.zeros((0, 1), np.float32)
+    if key[0] in adapt and len(embeddings):
+        embeddings = adapt[key[0]](embeddings)
+    rows = pd.Series(list(embeddings), tracks.track_id[there].to_numpy(np.int64), dtype=object)
+    tracks["embedding"] = rows.reindex(tracks.track_id).to_numpy()
     if "track_id" in truth:
-        protocol, figures = "tracks", evaluation.figures_by_tracks(ours, truth)
+        protocol, figures = "tracks", evaluation.figures_by_tracks(tracks, truth)
     else:
-        protocol, figures = "boxes", evaluation.figures_by_boxes(ours, truth, match_iou)
+        faces = ours[ours["seconds"].isna()]
+        protocol, figures = "boxes", evaluation.figures_by_boxes(tracks, faces, truth, match_iou)
     rows = [(key[0], protocol, name, float(value)) for name, value in sorted(figures.items())]
     return pd.DataFrame(rows, columns=_names(SCORED))
 

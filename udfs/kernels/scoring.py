@@ -15,6 +15,7 @@ from scipy.optimize import linear_sum_assignment
 from scipy.special import xlogy
 
 UNKNOWN = -1
+FPR = (0.001, 0.01, 0.1)  # of verification
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,8 @@ def figures(counts: Counts) -> dict[str, float]:
     Returns:
         homogeneity, completeness, v_measure (the NMI of card 8), wcp (weighted cluster purity), bcubed_precision,
         bcubed_recall, bcubed_f, adjusted_rand, accuracy (Hungarian), cluster_ratio (predicted / true number: the OCI
-        of card 6 and PCR of card 10), n_true, n_predicted, n_tracks, unknown_share. Shares are 0 to 1, adjusted_rand
+        of card 6 and PCR of card 10), operator_clicks (one to name each cluster, one for each track that is not of its
+        cluster's majority or unknown), n_true, n_predicted, n_tracks, unknown_share. Shares are 0 to 1, adjusted_rand
         is -0.5 to 1. A share of nothing is 1, as there is no error in it; unknown_share is then 0.
     """
     n = counts.tracks
@@ -126,6 +128,7 @@ def figures(counts: Counts) -> dict[str, float]:
         "adjusted_rand": _share(counts.cell_pairs - by_chance, at_best - by_chance),
         "accuracy": _share(counts.assigned, n),
         "cluster_ratio": _share(counts.predicted_k, counts.true_k),
+        "operator_clicks": counts.predicted_k + n - counts.majority,
         "n_true": counts.true_k,
         "n_predicted": counts.predicted_k,
         "n_tracks": n,
@@ -147,6 +150,80 @@ def score(true: Sequence | NDArray, predicted: NDArray[np.integer]) -> dict[str,
     return figures(every) | known_figures(count(true[known], predicted[known]))
 
 
+def over_time(
+    true: Sequence | NDArray, predicted: NDArray[np.integer], seconds: NDArray[np.floating]
+) -> dict[str, float]:
+    """Purity and coverage as diarisation has them: of time on screen instead of tracks.
+
+    Args:
+        true, predicted: as in `count`.
+        seconds: (T,) how long each track lasts.
+
+    Returns:
+        time_purity: the share of all tracks' seconds that are of their character's longest label; unknown ones are not.
+        time_coverage: the share that are in the character which holds most of their label; unknown tracks are
+        characters of their own. Both 1 where there are no seconds.
+    """
+    if not len(predicted):
+        return {"time_purity": 1.0, "time_coverage": 1.0}
+    _, label = np.unique(np.asarray(true), return_inverse=True)
+    alone = np.where(predicted == UNKNOWN, -1 - np.arange(len(predicted)), predicted)
+    names, cluster = np.unique(alone, return_inverse=True)
+    table = np.zeros((label.max() + 1, len(names)))
+    np.add.at(table, (label, cluster), np.asarray(seconds, np.float64))
+    total = float(table.sum())
+    return {
+        "time_purity": _share(float(table[:, names >= 0].max(axis=0, initial=0).sum()), total),
+        "time_coverage": _share(float(table.max(axis=1).sum()), total),
+    }
+
+
+def verification(embeddings: NDArray[np.floating], true: Sequence | NDArray) -> dict[str, float]:
+    """How well one distance tells the pairs of a title's tracks apart (card 6): all pairs, cosine of unit rows.
+
+    Args:
+        embeddings: (T, D) finite unit rows. true: (T,) labels.
+
+    Returns:
+        auc, and the true positive rate at a false positive rate of 0.1, 1 and 10 %, linear between the points of the
+        ROC: tpr_at_fpr_0.001, tpr_at_fpr_0.01, tpr_at_fpr_0.1. NaN throughout where all pairs are of one kind. Memory
+        and time O(T^2).
+    """
+    label = np.unique(np.asarray(true), return_inverse=True)[1]
+    a, b = np.triu_indices(len(label), 1)
+    x = np.asarray(embeddings, np.float64)
+    cosine, same = np.round((x @ x.T)[a, b], 9), label[a] == label[b]
+    names = ["auc", *(f"tpr_at_fpr_{fpr:g}" for fpr in FPR)]
+    if same.all() or not same.any():
+        return dict.fromkeys(names, float("nan"))
+    order = np.argsort(-cosine, kind="stable")
+    last = np.flatnonzero(np.diff(cosine[order], append=-np.inf))  # of each run of equal scores
+    hits = np.concatenate([[0], np.cumsum(same[order])[last]]) / same.sum()
+    false = np.concatenate([[0], np.cumsum(~same[order])[last]]) / (~same).sum()
+    area = float((np.diff(false) * (hits[1:] + hits[:-1]) / 2).sum())
+    return dict(zip(names, [area, *np.interp(FPR, false, hits).tolist()], strict=True))
+
+
+def interval(
+    by_title: NDArray[np.floating], level: float = 0.95, draws: int = 10_000, seed: int = 7
+) -> tuple[float, float]:
+    """Confidence interval of the mean over titles: percentiles of means of titles drawn with replacement.
+
+    Args:
+        by_title: (N,) a figure of each title; NaN ones are left out.
+
+    Returns:
+        (low, high); both NaN for fewer than two titles, of which nothing can be said.
+    """
+    values = np.asarray(by_title, np.float64)
+    values = values[np.isfinite(values)]
+    if len(values) < 2:
+        return float("nan"), float("nan")
+    means = np.random.default_rng(seed).choice(values, (draws, len(values))).mean(axis=1)
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
 def known_figures(counts: Counts) -> dict[str, float]:
     """`figures` of counts over the tracks with a character, each name with `known_` before it."""
     return {f"known_{name}": value for name, value in figures(counts).items() if name != "unknown_share"}
@@ -163,6 +240,7 @@ class MatchedTracks:
         purity: (T,) float32, the share of the matched faces that have the track's label; NaN where none is matched.
             A track below 1 mixes people.
         true_boxes, matched_boxes: counts over the whole title.
+        pairs: (P, 2) int64, the matched rows: of the true boxes, and of the faces.
     """
 
     track_ids: NDArray[np.int64]
@@ -171,6 +249,7 @@ class MatchedTracks:
     purity: NDArray[np.float32]
     true_boxes: int
     matched_boxes: int
+    pairs: NDArray[np.int64]
 
     @property
     def detection_recall(self) -> float:
@@ -214,7 +293,30 @@ def match_boxes(
     labels[seen] = label_names[votes[seen].argmax(axis=1)].tolist() if seen.any() else []
     purity = np.full(len(tracks), np.nan, np.float32)
     np.divide(votes.max(axis=1), matched, out=purity, where=seen, casting="unsafe")
-    return MatchedTracks(tracks, labels, matched, purity, len(label_code), int(chosen.sum()))
+    pairs = np.column_stack([truth[chosen], face[chosen]])
+    return MatchedTracks(tracks, labels, matched, purity, len(label_code), len(pairs), pairs)
+
+
+def box_accuracy(
+    true_label: Sequence | NDArray, predicted: NDArray[np.integer], pairs: NDArray[np.int64], true_boxes: int
+) -> float:
+    """The share of all true boxes that are found and named right under the best one-to-one assignment.
+
+    A box that no face matches is an error as one of a wrong or an unknown character is: what a viewer sees in the end.
+
+    Args:
+        true_label: (M,) labels of the true boxes. predicted: (N,) characters of the faces, -1 = unknown.
+        pairs: (P, 2) rows of both, see `MatchedTracks`.
+    """
+    label, character = np.unique(np.asarray(true_label), return_inverse=True)[1][pairs[:, 0]], predicted[pairs[:, 1]]
+    known = character != UNKNOWN
+    if not known.any():
+        return _share(0, true_boxes)
+    _, column = np.unique(character[known], return_inverse=True)
+    table = np.zeros((label.max() + 1, column.max() + 1))
+    np.add.at(table, (label[known], column), 1)
+    rows, columns = linear_sum_assignment(table, maximize=True)
+    return _share(float(table[rows, columns].sum()), true_boxes)
 
 
 def _overlapping(

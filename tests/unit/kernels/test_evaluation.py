@@ -14,13 +14,21 @@ from udfs.kernels import evaluation, scoring
 
 
 def labels_of(*characters: float) -> pd.DataFrame:
-    return pd.DataFrame({"track_id": range(len(characters)), "character_id": characters})
+    """Tracks 0, 1, ... of 1, 2, ... seconds, without embeddings."""
+    n = len(characters)
+    tracks = pd.DataFrame({"track_id": range(n), "character_id": characters, "seconds": np.arange(1.0, n + 1)})
+    return tracks.assign(embedding=None)
+
+
+def expected_of(true: list[str], predicted: list[int], seconds: list[float]) -> dict[str, float]:
+    rows = np.array(true, str), np.array(predicted, int)
+    return scoring.score(*rows) | scoring.over_time(*rows, np.array(seconds))
 
 
 def boxes(*rows: tuple) -> pd.DataFrame:
-    """(track_id, frame, x, character_id) as faces of 40 x 40 pixels."""
-    frame = pd.DataFrame(rows, columns=["track_id", "frame", "x", "character_id"])
-    return frame.assign(y=10.0, w=40.0, h=40.0).astype({"x": float, "character_id": float})
+    """(track_id, frame, x) as faces of 40 x 40 pixels."""
+    frame = pd.DataFrame(rows, columns=["track_id", "frame", "x"])
+    return frame.assign(y=10.0, w=40.0, h=40.0).astype({"x": float})
 
 
 def truth_of(*rows: tuple) -> pd.DataFrame:
@@ -36,7 +44,8 @@ def test_by_tracks():
     assert figures["n_tracks"] == 4
     assert figures["v_measure"] == figures["accuracy"] == 1
     mixed = evaluation.figures_by_tracks(labels_of(0, 1, 0, np.nan), truth)
-    assert mixed == scoring.score(np.array(["a", "a", "b", "b"]), np.array([0, 1, 0, -1])) | {"missing_tracks": 1.0}
+    expected = expected_of(["a", "a", "b", "b"], [0, 1, 0, -1], [1, 2, 3, 4])
+    assert mixed == expected | {"missing_tracks": 1.0}
     assert mixed["unknown_share"] == 0.25
 
 
@@ -44,7 +53,8 @@ def test_by_tracks():
 @given(seed=st.integers(0, 10_000), n=st.integers(0, 15))
 def test_by_tracks_in_any_order(seed, n):
     rng = np.random.default_rng(seed)
-    labels = pd.DataFrame({"track_id": np.arange(n), "character_id": rng.choice([0, 1, 2, np.nan], n)})
+    labels = labels_of(*rng.choice([0, 1, 2, np.nan], n))
+    labels["embedding"] = [row / np.linalg.norm(row) for row in rng.normal(size=(n, 4))]
     truth = pd.DataFrame({"track_id": rng.permutation(n + 3)[:n], "label": rng.choice(["x", "y", "z"], n)})
     figures = evaluation.figures_by_tracks(labels, truth)
     again = evaluation.figures_by_tracks(
@@ -53,36 +63,41 @@ def test_by_tracks_in_any_order(seed, n):
     assert figures == again
     known = {row.track_id: row.label for row in truth.itertuples() if row.track_id < n}
     predicted = [-1 if math.isnan(c) else int(c) for c in (labels.character_id[t] for t in sorted(known))]
-    expected = scoring.score(np.array([known[t] for t in sorted(known)], str), np.array(predicted, int))
-    assert figures == expected | {"missing_tracks": float(n - len(known))}
+    true = [known[t] for t in sorted(known)]
+    rows = np.array([labels.embedding[t] for t in sorted(known)]).reshape(len(known), 4)
+    pairs = {name: value for name, value in scoring.verification(rows, true).items() if np.isfinite(value)}
+    expected = expected_of(true, predicted, [float(t + 1) for t in sorted(known)])
+    assert figures == expected | pairs | {"missing_tracks": float(n - len(known))}
 
 
 def test_labels_may_be_numbers():
     truth = pd.DataFrame({"track_id": [0, 1], "label": [7, 8]})
     assert evaluation.figures_by_tracks(labels_of(0, 1), truth)["accuracy"] == 1
-    assert evaluation.figures_by_boxes(boxes((0, 0, 0, 0)), truth_of((0, 0, 7)), 0.5)["accuracy"] == 1
+    assert evaluation.figures_by_boxes(labels_of(0), boxes((0, 0, 0)), truth_of((0, 0, 7)), 0.5)["accuracy"] == 1
 
 
 def test_by_boxes():
+    tracks = labels_of(0, 1, 2, np.nan)
     faces = boxes(
-        (0, 0, 0, 0), (0, 1, 2, 0),
-        (1, 0, 100, 1), (1, 1, 102, 1), (1, 2, 300, 1),  # follows a, then b
-        (2, 0, 500, 2),  # nobody
-        (3, 5, 100, np.nan),  # b, unknown
+        (0, 0, 0), (0, 1, 2),
+        (1, 0, 100), (1, 1, 102), (1, 2, 300),  # follows a, then b
+        (2, 0, 500),  # nobody
+        (3, 5, 100),  # b, unknown
     )  # fmt: skip
     truth = truth_of((0, 0, "a"), (1, 0, "a"), (0, 100, "b"), (1, 100, "b"), (2, 300, "a"), (5, 100, "b"), (9, 0, "b"))
-    figures = evaluation.figures_by_boxes(faces, truth, 0.5)
-    expected = scoring.score(np.array(["a", "b", "b"]), np.array([0, 1, -1]))
-    assert figures == expected | {"detection_recall": 6 / 7, "false_tracks": 1.0, "mixed_tracks": 1.0}
-    strict = evaluation.figures_by_boxes(faces, truth, 0.97)
+    figures = evaluation.figures_by_boxes(tracks, faces, truth, 0.5)
+    counts = {"detection_recall": 6 / 7, "false_tracks": 1.0, "mixed_tracks": 1.0}
+    # of seven true boxes two of a in character 0 and two of b in 1; a in 1, b unknown and the one not found are wrong
+    assert figures == expected_of(["a", "b", "b"], [0, 1, -1], [1, 2, 4]) | counts | {"box_accuracy": 4 / 7}
+    strict = evaluation.figures_by_boxes(tracks, faces, truth, 0.97)
     assert strict["detection_recall"] == 4 / 7
-    assert evaluation.figures_by_boxes(faces.sample(frac=1, random_state=1), truth, 0.5) == figures
+    assert evaluation.figures_by_boxes(tracks, faces.sample(frac=1, random_state=1), truth, 0.5) == figures
 
 
-@pytest.mark.parametrize("faces", [boxes(), boxes((0, 0, 400, 0), (1, 3, 0, np.nan))])
+@pytest.mark.parametrize("faces", [boxes(), boxes((0, 0, 400), (1, 3, 0))])
 @pytest.mark.parametrize("truth", [truth_of(), truth_of((0, 0, "a"))])
 def test_nothing_matches(faces, truth):
-    figures = evaluation.figures_by_boxes(faces, truth, 0.5)
+    figures = evaluation.figures_by_boxes(labels_of(0, np.nan), faces, truth, 0.5)
     assert figures["n_tracks"] == 0
     assert figures["false_tracks"] == faces.track_id.nunique()
     assert figures["mixed_tracks"] == 0

@@ -9,7 +9,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics
 
-from udfs.kernels.scoring import Counts, count, figures, known_figures, match_boxes, score
+from udfs.kernels.scoring import (
+    FPR,
+    Counts,
+    box_accuracy,
+    count,
+    figures,
+    interval,
+    known_figures,
+    match_boxes,
+    over_time,
+    score,
+    verification,
+)
 
 SHARES = ("v_measure", "wcp", "bcubed_precision", "bcubed_recall", "bcubed_f", "accuracy")
 
@@ -60,6 +72,7 @@ def test_the_figures_are_those_of_scikit_learn_and_of_naive_forms(clustering):
     assert found["wcp"] == pytest.approx(majority / len(true))
     assert found["unknown_share"] == pytest.approx(np.mean(predicted == -1))
     assert found["n_predicted"] == len(set(predicted.tolist()) - {-1})
+    assert found["operator_clicks"] == found["n_predicted"] + len(true) - majority  # name each, move what is wrong
     assert all(0 <= found[name] <= 1 + 1e-12 for name in SHARES)
 
 
@@ -261,3 +274,66 @@ def test_nothing_to_match():
     assert (found.track_ids.tolist(), found.labels.tolist()) == ([4], [None])
     found = match_boxes(np.array([0]), np.ones((1, 4)), ["a"], none, none, no_boxes)
     assert (found.true_boxes, found.matched_boxes) == (1, 0)
+
+
+@given(clusterings, st.integers(0, 1000))
+def test_purity_and_coverage_are_those_of_seconds(clustering, seed):
+    true, predicted = clustering
+    seconds = np.random.default_rng(seed).integers(1, 9, len(true)).astype(float)
+    found, alone = over_time(true, predicted, seconds), alone_if_unknown(predicted)
+
+    def longest(group, other, among):
+        return sum(max(seconds[(group == g) & (other == o)].sum() for o in set(other.tolist())) for g in among)
+
+    assert found["time_purity"] == pytest.approx(
+        longest(predicted, true, set(predicted.tolist()) - {-1}) / seconds.sum(), abs=1e-12
+    )
+    assert found["time_coverage"] == pytest.approx(longest(true, alone, set(true.tolist())) / seconds.sum(), abs=1e-12)
+    assert over_time(true, predicted, np.ones(len(true)))["time_purity"] == pytest.approx(score(true, predicted)["wcp"])
+    assert over_time([], np.zeros(0, int), np.zeros(0)) == {"time_purity": 1.0, "time_coverage": 1.0}
+
+
+@given(st.integers(0, 1000), st.integers(3, 40))
+def test_verification_is_scikit_learns_roc(seed, tracks):
+    rng = np.random.default_rng(seed)
+    x = rng.choice([-1.0, 0.0, 1.0], size=(tracks, 3)) + 0.5  # many equal scores
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    label = rng.integers(0, 3, tracks)
+    a, b = np.triu_indices(tracks, 1)
+    same, cosine = label[a] == label[b], np.round((x @ x.T)[a, b], 9)
+    found = verification(x, label)
+    if same.all() or not same.any():
+        assert all(math.isnan(value) for value in found.values())
+        return
+    assert found["auc"] == pytest.approx(metrics.roc_auc_score(same, cosine), abs=1e-12)
+    false, hits, _ = metrics.roc_curve(same, cosine, drop_intermediate=False)
+    for fpr in FPR:
+        assert found[f"tpr_at_fpr_{fpr:g}"] == pytest.approx(np.interp(fpr, false, hits), abs=1e-12)
+    again = verification(np.concatenate([x, np.ones((tracks, 1))], axis=1) / math.sqrt(2), label)  # a monotone map
+    assert again == pytest.approx(found)
+
+
+def test_the_interval_is_that_of_means_of_drawn_titles():
+    assert interval(np.full(6, 0.9)) == pytest.approx((0.9, 0.9))
+    values = np.array([0.8, 0.9, 1.0, np.nan, 0.7])
+    low, high = interval(values)
+    assert 0.7 <= low < np.nanmean(values) < high <= 1.0
+    assert interval(values) == (low, high)
+    normal = np.random.default_rng(0).normal(size=400)
+    assert interval(normal) == pytest.approx(normal.mean() + np.array([-1.96, 1.96]) / 20, abs=0.02)
+    assert all(math.isnan(end) for end in interval(values[:1]))
+
+
+@given(boxes, boxes, st.lists(st.integers(-1, 2), min_size=8, max_size=8))
+def test_boxes_are_right_under_the_best_assignment_of_all(truths, faces, characters):
+    true_frame, true_box = as_arrays(truths)
+    frame, box = as_arrays(faces)
+    label, predicted = np.arange(len(truths)) % 3, np.array(characters[: len(faces)], int)
+    found = match_boxes(true_frame, true_box, label, np.arange(len(faces)), frame, box, 0.3)
+    assert len(found.pairs) == found.matched_boxes
+    best = max(
+        sum(predicted[face] >= 0 and order[predicted[face]] == label[true] for true, face in found.pairs.tolist())
+        for order in itertools.permutations(range(3))
+    )
+    expected = best / len(truths) if truths else 1.0
+    assert box_accuracy(label, predicted, found.pairs, found.true_boxes) == pytest.approx(expected)
