@@ -1,7 +1,9 @@
 """cluster: tracks -> characters, track_labels.
 
 Groups each title's tracks into characters under its cannot-links and must-links. The number of characters is found
-where it is not given; tracks without enough evidence stay `unknown`.
+where it is not given; tracks without enough evidence stay `unknown`. Characters of several titles who look alike get
+one person_id (the view `people`). The people of titles that are clustered already stay who they are, so who is whom may
+depend on the order in which titles arrive.
 
   castmine cluster --lake ./lake
   castmine cluster --lake ./lake --characters 12      or 8-15, or 5-
@@ -13,17 +15,22 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from conf.errors import UsageError
+from conf.ids import stable_id
 from conf.settings import ClusterSettings
 from jobs import cli, runs, staged
 from jobs.registry import Registered, adapter_for
 from udfs import spark_udfs
+from udfs.kernels import mining, people
 from udfs.kernels.clustering import METHODS
 
-CODE_VERSION = 3  # raise it when the labels of unchanged tracks change
+CODE_VERSION = 4  # raise it when the labels of unchanged tracks change
 TABLES = ("track_labels", "characters")
 
 
@@ -65,7 +72,11 @@ def main(
             part = [task for task in tasks if embedders[task.title_id] == sha]
             if part:
                 made = _cast(job, [task.title_id for task in part], settings, adapter, run.run_id)
-                written = staged.write_titles(job, run, part, made, TABLES, "clustering")
+                known = _known_people(job, [title for title, of in embedders.items() if of == sha])
+                finish = functools.partial(
+                    _link_people, job, known, [task.title_id for task in part], run.run_id, adapter
+                )
+                written = staged.write_titles(job, run, part, made, TABLES, "clustering", finish)
                 counts = {name: counts[name] + written[name] for name in counts}
         job.progress.say(
             f"cluster: {len(tasks)} titles clustered, {len(mined) - len(tasks)} unchanged: {counts['track_labels']:,} "
@@ -116,6 +127,36 @@ def _cast(
     links = cannot.select(*columns).unionByName(must.select(*columns))
     grouped = tracks.groupBy("title_id").cogroup(links.groupBy("title_id"))
     return grouped.applyInPandas(function, spark_udfs.STAGED_TABLES)
+
+
+def _known_people(job: cli.Job, titles: list[str]) -> pd.DataFrame:
+    """The characters of these titles that have a person, also of those that are about to be clustered anew."""
+    rows = job.lake.rows("characters", titles).where("person_id IS NOT NULL AND embedding IS NOT NULL")
+    return rows.select("title_id", "person_id", "embedding").toPandas()
+
+
+def _link_people(
+    job: cli.Job, known: pd.DataFrame, titles: list[str], run_id: str, adapter: Registered | None, staging: str
+) -> None:
+    """Give the staged characters of these titles their person: one who is known, or a new one."""
+    files = {title: spark_udfs.table_file(staging, run_id, "characters", title) for title in titles}
+    made = {title: pq.ParquetFile(file).read().to_pandas() for title, file in files.items() if file.exists()}
+    new = pd.concat([known.iloc[:0], *made.values()], ignore_index=True)
+    if not len(new):
+        return
+    own = [stable_id(*row) for row in zip(new.title_id, new.exemplar_track_id.astype(int), strict=True)]
+    with job.progress.step("linking people across titles", len(new), "characters"):
+        new["person_id"] = people.link(
+            people.Cast(known.title_id.to_numpy(str), _adapted(known, adapter), known.person_id.to_numpy(str)),
+            people.Cast(new.title_id.to_numpy(str), _adapted(new, adapter), np.array(own)),
+        )
+        for title, rows in new.groupby("title_id"):
+            spark_udfs.stage(files[str(title)], "characters", rows)
+
+
+def _adapted(characters: pd.DataFrame, adapter: Registered | None) -> np.ndarray:
+    rows = mining.stacked(characters.embedding)
+    return adapter.map()(rows) if adapter and len(rows) else rows
 
 
 def _reach(method: str, adapter: Registered | None) -> float | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pyspark.sql import DataFrame
@@ -16,15 +16,26 @@ COMMIT_TITLES = 64  # a commit costs seconds, whatever it holds
 
 
 def write_titles(
-    job: cli.Job, run: runs.Run, tasks: Sequence[runs.Task], made: DataFrame, names: Sequence[str], what: str
+    job: cli.Job,
+    run: runs.Run,
+    tasks: Sequence[runs.Task],
+    made: DataFrame,
+    names: Sequence[str],
+    what: str,
+    finish: Callable[[str], None] | None = None,
 ) -> dict[str, int]:
     """Run `made` (rows of STAGED_TABLES), replace the titles of `tasks` in the tables `names`, and commit them.
 
     A title for which nothing was staged has no rows: its old ones go. Returns rows written by table.
+
+    Args:
+        finish: called with the folder of what is staged before any of it is written.
     """
     staging = str(job.lake.files / "_staging")
     with job.progress.step(what, len(tasks), "titles", lambda: _staged(staging, run.run_id, names[0])):
         counts = {(row["title_id"], row["table"]): int(row["rows"]) for row in made.collect()}
+    if finish is not None:
+        finish(staging)
     for start in range(0, len(tasks), COMMIT_TITLES):
         part = tasks[start : start + COMMIT_TITLES]
         titles = [task.title_id for task in part]

@@ -343,16 +343,23 @@ def cast_title(
     """
     tracks = tracks.sort_values("track_id", kind="stable").reset_index(drop=True)
     there = tracks.embedding.notna().to_numpy()
-    known = mining.stacked(tracks.embedding[there])
-    known = adapt(known) if adapt is not None and len(known) else known
-    embeddings = np.full((len(tracks), known.shape[1]), np.nan, np.float32)
-    embeddings[there] = known
+    harvested = _with_gaps(mining.stacked(tracks.embedding[there]), there)
+    embeddings = harvested
+    if adapt is not None and there.any():
+        embeddings = _with_gaps(adapt(harvested[there]), there)
     pairs = pairs.sort_values(["track_a", "track_b"], kind="stable")
     linked = pairs[["track_a", "track_b"]].to_numpy(np.int64)
     cannot = (pairs.kind == "cannot").to_numpy(bool)
-    made = casting.cast_tables(tracks, embeddings, linked[cannot], linked[~cannot], **rules)
+    made = casting.cast_tables(tracks, embeddings, harvested, linked[cannot], linked[~cannot], **rules)
     made["track_labels"]["adapter_id"] = adapter_id
     return _stage_tables(key[0], made, staging, run_id)
+
+
+def _with_gaps(rows: np.ndarray, there: np.ndarray) -> np.ndarray:
+    """(T, D) float32: the rows, in the places that are there; NaN in the others."""
+    whole = np.full((len(there), rows.shape[1]), np.nan, np.float32)
+    whole[there] = rows
+    return whole
 
 
 STAGED_TABLES = "title_id STRING, table STRING, rows BIGINT"
@@ -363,12 +370,18 @@ def table_file(staging: str, run_id: str, name: str, title_id: str) -> Path:
     return Path(staging, run_id, name, f"{title_id}.parquet")
 
 
+def stage(file: Path, name: str, rows: pd.DataFrame) -> None:
+    """Stage rows of table `name`; a file that is there is replaced as a whole."""
+    schema = table(name).arrow
+    whole = rows.reindex(columns=schema.names)
+    whole = whole if len(rows) else whole.astype(object)  # no float columns where lists belong
+    _stage(file, pa.Table.from_pandas(whole, schema=schema, preserve_index=False))
+
+
 def _stage_tables(title_id: str, made: dict[str, pd.DataFrame], staging: str, run_id: str) -> pd.DataFrame:
     for name, rows in made.items():
-        schema = table(name).arrow
-        whole = rows.assign(title_id=title_id, run_id=run_id).reindex(columns=schema.names)
-        file = table_file(staging, run_id, name, title_id)
-        _stage(file, pa.Table.from_pandas(whole, schema=schema, preserve_index=False))
+        whole = rows.assign(title_id=title_id, run_id=run_id)
+        stage(table_file(staging, run_id, name, title_id), name, whole)
     counts = [(title_id, name, len(rows)) for name, rows in made.items()]
     return pd.DataFrame(counts, columns=_names(STAGED_TABLES))
 

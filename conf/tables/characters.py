@@ -37,8 +37,12 @@ TABLE = Table(
             "udfs.kernels.clustering.characters:find_characters",
             "the track that shows the character best",
         ),
+        Column("person_id", "STRING", "udfs.kernels.people:link", "the person: the same face across titles"),
         Column(
-            "person_id", "STRING", "udfs.kernels.casting:cast_tables", "the person across titles, null until linked"
+            "embedding",
+            "ARRAY<FLOAT>",
+            "udfs.kernels.casting:cast_tables",
+            "unit mean of its tracks' embeddings, as they were harvested; null where none has one",
         ),
         run_id("cluster"),
     ),

@@ -7,10 +7,10 @@ import shutil
 import pytest
 
 from conf.tables import table
-from jobs import cluster, mine
+from jobs import cluster, import_tracks, mine
 from jobs.lake import Lake
 from tests.spark import people
-from tests.spark.small import collected
+from tests.spark.small import SHA256, collected
 
 MADE = ("cannot_links", "must_links", "tracklets", "hard_negatives")
 MADE_OF_THEM = ("characters", "track_labels")
@@ -64,3 +64,39 @@ def test_one_partition_and_seven_make_the_same_rows(spark, clustered, tmp_path):
         )
         assert ours == theirs, name
         assert ours or name == "must_links"
+
+
+def test_people_are_linked_across_titles_and_stay_who_they_are(spark, clustered, tmp_path):
+    lake = Lake(spark, str(shutil.copytree(clustered, tmp_path / "lake")))
+    before = _persons(lake)
+    assert len(set(before.values())) == 8  # alpha's four people are not beta's
+    again = people.make("gamma", seed=0)  # alpha's people
+    people.write(tmp_path / "given", again)
+    files = ["--tracks", tmp_path / "given" / "tracks", "--faces", tmp_path / "given" / "faces", "--embedder", SHA256]
+    words = ["--lake", lake.root, "--quiet"]
+    for job, more in ((import_tracks, files), (mine, []), (cluster, [])):
+        assert job.main([*words, *map(str, more)], spark=spark) == 0
+    found = _persons(lake)
+    assert {key: person for key, person in found.items() if key[0] != "gamma"} == before
+    shown = {title: _shown(lake, title) for title in ("alpha", "gamma")}
+    for character, person in shown["gamma"].items():
+        (other,) = [c for c, p in shown["alpha"].items() if p == person]
+        assert found["gamma", character] == found["alpha", other]
+    apart = lake.apart()
+    apart.register_views()
+    linked = apart.spark.sql("select n_titles, n_characters, screen_time_s > 0 from people order by n_titles").collect()
+    assert [tuple(row) for row in linked] == [(1, 1, True)] * 4 + [(2, 2, True)] * 4
+    assert cluster.main([*words, "--force"], spark=spark) == 0
+    assert _persons(lake) == found
+
+
+def _persons(lake: Lake) -> dict[tuple[str, int], str]:
+    rows = lake.rows("characters").collect()
+    return {(row["title_id"], row["character_id"]): row["person_id"] for row in rows}
+
+
+def _shown(lake: Lake, title: str) -> dict[int, int]:
+    """character_id -> the person whom its tracks show."""
+    person = people.make(title, seed=0).person
+    labels = collected(lake.rows("track_labels", [title]), "track_id", "character_id")
+    return {character: person[track] for track, character in labels}

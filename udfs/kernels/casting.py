@@ -12,6 +12,7 @@ from udfs.kernels.clustering.characters import Characters, find_characters
 def cast_tables(
     tracks: pd.DataFrame,
     embeddings: np.ndarray,
+    harvested: np.ndarray,
     cannot: np.ndarray,
     must: np.ndarray,
     *,
@@ -23,11 +24,12 @@ def cast_tables(
     min_k: int | None,
     max_k: int | None,
 ) -> dict[str, pd.DataFrame]:
-    """The rows of track_labels and characters of one title, without title_id, run_id and adapter_id.
+    """The rows of track_labels and characters of one title, without title_id, run_id, adapter_id and person_id.
 
     Args:
         tracks: track_id ascending, start_s, end_s, n_faces, quality (NaN where not known), flags.
-        embeddings: (T, D) float32 unit rows in that order, NaN where a track has none.
+        embeddings: (T, D) float32 unit rows in that order, NaN where a track has none: what is clustered.
+        harvested: (T, D') float32 unit rows as they were harvested, NaN as above: what characters keep.
         cannot, must: (P, 2) and (Q, 2) track_ids.
         method: a name of `clustering.METHODS`. The others: see `find_characters`.
     Raises:
@@ -63,7 +65,7 @@ def cast_tables(
     )
     labels.loc[~known, "character_id"] = pd.NA
     labels.loc[found.second_labels < 0, "second_character_id"] = pd.NA
-    return {"track_labels": labels, "characters": _characters(tracks, ids, found)}
+    return {"track_labels": labels, "characters": _characters(tracks, ids, harvested, found)}
 
 
 def _rows_of(ids: np.ndarray, links: np.ndarray) -> np.ndarray:
@@ -72,10 +74,11 @@ def _rows_of(ids: np.ndarray, links: np.ndarray) -> np.ndarray:
     return np.searchsorted(ids, links)
 
 
-def _characters(tracks: pd.DataFrame, ids: np.ndarray, found: Characters) -> pd.DataFrame:
+def _characters(tracks: pd.DataFrame, ids: np.ndarray, harvested: np.ndarray, found: Characters) -> pd.DataFrame:
     rows = []
     for character, exemplar in enumerate(found.exemplars):
-        mine = tracks[found.labels == character]
+        of_it = found.labels == character
+        mine, mean = tracks[of_it], np.nanmean(harvested[of_it].astype(np.float64), axis=0)
         rows.append(
             {
                 "character_id": character,
@@ -87,6 +90,7 @@ def _characters(tracks: pd.DataFrame, ids: np.ndarray, found: Characters) -> pd.
                 "last_s": float(mine.end_s.max()),
                 "exemplar_track_id": int(ids[exemplar]),
                 "person_id": None,
+                "embedding": (mean / max(np.linalg.norm(mean), 1e-12)).astype(np.float32),
             }
         )
     return pd.DataFrame(rows)

@@ -43,10 +43,11 @@ def tracks_of(n: int, **given_columns: object) -> pd.DataFrame:
 def cast(
     tracks: pd.DataFrame, embeddings: np.ndarray, cannot=NO_LINKS, must=NO_LINKS, **rules
 ) -> dict[str, pd.DataFrame]:
-    made = casting.cast_tables(tracks, embeddings, np.array(cannot), np.array(must), **(RULES | rules))
+    made = casting.cast_tables(tracks, embeddings, embeddings, np.array(cannot), np.array(must), **(RULES | rules))
     for name, rows in made.items():
         schema = table(name).arrow
         whole = rows.assign(title_id="t", run_id="r", adapter_id=None).reindex(columns=schema.names)
+        whole = whole if len(whole) else whole.astype(object)
         pa.Table.from_pandas(whole, schema=schema, preserve_index=False).validate(full=True)
         assert set(rows.columns) <= set(schema.names)
     return made
