@@ -27,8 +27,11 @@ def naive(x, cannot, cut):
         others = [j for j in range(len(x)) if j != i and frozenset((i, j)) not in apart]
         nearest = sorted((round(1 - float(x[i] @ x[j]), 9), j) for j in others)[:10]
         even = cut.near + 0.2 * (cut.far - cut.near)
-        total = x[i].copy()
+        total, kept = x[i].copy(), []
         for distance, j in nearest:
+            if any(frozenset((j, nearer)) in apart for nearer in kept):
+                continue
+            kept.append(j)
             total += x[j] / (1 + math.exp(-12 * (even - distance) / (cut.far - cut.near)))
         drawn.append(total / np.linalg.norm(total))
     return np.array(drawn)
@@ -74,6 +77,13 @@ def test_nobody_is_drawn_to_whom_a_cannot_link_names():
     x = unit(np.array([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]]))
     assert drawn_to_neighbours(x, np.array([[0, 1]]), CUT)[:2] == pytest.approx(x[:2], abs=1e-3)
     assert drawn_to_neighbours(x, NONE, CUT)[0, 1] > 0.04
+
+
+def test_of_two_people_a_track_is_drawn_to_the_nearer_one():
+    x = unit(np.array([[1.0, 0.0], [0.0, 1.0], [0.65, 0.76]]))  # the third looks like both, more like the second
+    found = drawn_to_neighbours(x, np.array([[0, 1]]), CUT)
+    assert found[2] @ found[1] > found[2] @ found[0]
+    assert found[2] @ x[0] < x[2] @ x[0]
 
 
 @pytest.mark.parametrize("tracks", [0, 1])

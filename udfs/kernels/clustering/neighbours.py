@@ -28,7 +28,8 @@ def drawn_to_neighbours(
 
     Args:
         embeddings: (T, D) finite unit rows.
-        cannot: (P, 2) row indices of pairs that are two people; neither counts for the other.
+        cannot: (P, 2) row indices of pairs that are two people. Neither counts for the other, and of two that are among
+            a third row's neighbours only the nearer one counts for it.
         cut: what `find_cut` says of the rows' distances.
 
     Returns:
@@ -43,7 +44,9 @@ def drawn_to_neighbours(
     if pairs.size and not 0 <= pairs.min() <= pairs.max() < len(x):
         raise ValueError(f"cannot links rows {pairs.min()} to {pairs.max()}, but there are {len(x)} rows")
     row = np.arange(len(x))
-    never = np.concatenate([pairs, pairs[:, ::-1], np.column_stack([row, row])])  # not even itself
+    apart = np.concatenate([pairs, pairs[:, ::-1]])
+    codes = np.unique(apart[:, 0] * len(x) + apart[:, 1])
+    never = np.concatenate([apart, np.column_stack([row, row])])  # not even itself
     even, scale = cut.near + EVEN * (cut.far - cut.near), max(cut.far - cut.near, 1e-3)
     drawn = x.copy()
     for start in range(0, len(x), _BLOCK):
@@ -53,9 +56,26 @@ def drawn_to_neighbours(
         distance[here[:, 0] - start, here[:, 1]] = np.inf
         nearest = _nearest(distance, min(NEIGHBOURS, len(x)))
         weight = expit(STEEPNESS * (even - np.take_along_axis(distance, nearest, axis=1)) / scale)
+        weight[_against_nearer(nearest, codes, len(x))] = 0.0
         drawn[rows] += np.einsum("nk,nkd->nd", weight, x[nearest])
     length = np.linalg.norm(drawn, axis=1, keepdims=True)
     return np.asarray(drawn / np.where(length > 0, length, 1.0), np.float32)
+
+
+def _against_nearer(nearest: NDArray[np.int64], codes: NDArray[np.int64], count: int) -> NDArray[np.bool_]:
+    """(N, k) the neighbours that are two people with a nearer one that counts: of these a row can only be the one.
+
+    Args:
+        codes: sorted, row * count + other of each cannot-linked pair, both ways.
+    """
+    against = np.zeros(nearest.shape, bool)
+    if len(codes):
+        for later in range(nearest.shape[1]):
+            for nearer in range(later):
+                code = nearest[:, nearer] * count + nearest[:, later]
+                place = np.minimum(np.searchsorted(codes, code), len(codes) - 1)
+                against[:, later] |= ~against[:, nearer] & (codes[place] == code)
+    return against
 
 
 def _nearest(distance: NDArray[np.float64], k: int) -> NDArray[np.int64]:
