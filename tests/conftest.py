@@ -1,13 +1,17 @@
-"""The one Spark session of a test run. It is started by the first test that asks for it."""
+"""Settings of all tests, and the one Spark session of a run, started by the first test that asks for it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 from pyspark.sql import SparkSession
 
 from jobs import session
+
+settings.register_profile("castmine", deadline=None)  # a machine may be busy: nothing asserts a time
+settings.load_profile("castmine")
 
 
 @pytest.fixture(scope="session")

@@ -159,7 +159,7 @@ def a_part(turn: float, face: float, x: float, y: float, box: tuple[float, float
     return film.Part(film.Picture(np.zeros((337, 510, 3), np.uint8), np.array(box), 1), camera, camera)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.floats(-40, 40), st.floats(0.05, 0.9), st.floats(0, 1), st.floats(0.1, 0.9), st.floats(60, 300))
 def test_box_of_a_turned_face_is_the_box_of_its_ellipse(turn, face, x, y, left):
     part = a_part(turn, face, x, y, (left, 80.0, 110.0, 150.0))
@@ -187,7 +187,7 @@ def test_camera_goes_from_start_to_end():
     assert np.degrees(np.arctan2(last[1, 0], last[0, 0])) == pytest.approx(10)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.floats(0.2, 0.8), st.floats(0.3, 0.8), st.floats(20, 380))
 def test_no_second_head_is_mirrored_into_the_frame(x, face, left):
     part = a_part(0, face, x, 0.46, (left, 80.0, 110.0, 150.0))

@@ -209,7 +209,7 @@ def test_safe_names(text, name):
     assert films.safe_name(text) == name
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.text(max_size=150))
 def test_a_safe_name_is_safe_and_stays_so(text):
     name = films.safe_name(text)

@@ -199,7 +199,7 @@ def test_a_hash_is_of_the_values_however_they_were_given(tmp_path):
     assert len(by_set.harvest.hash()) == 16
 
 
-@hypothesis_settings(max_examples=50, deadline=None)
+@hypothesis_settings(max_examples=50)
 @given(st.floats(0.1, 100), st.floats(0.1, 100))
 def test_equal_hashes_are_equal_settings(one, other):
     a, b = (HarvestSettings(detect_fps=fps) for fps in (one, other))

@@ -164,7 +164,7 @@ def calm(seed: int) -> list[Face]:
     return sorted(faces)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(seed=st.integers(0, 100_000), length=st.sampled_from([36, 48, 60, 100]))
 def test_a_film_cut_anywhere_has_the_tracks_of_the_uncut_one(seed, length):
     faces = calm(seed)
@@ -172,7 +172,7 @@ def test_a_film_cut_anywhere_has_the_tracks_of_the_uncut_one(seed, length):
     assert_same(assembled(faces, ONE_SHOT, cuts_at(*at)), assembled(faces, ONE_SHOT, WHOLE))
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 @given(seed=st.integers(0, 100_000))
 def test_cuts_between_shots_and_inside_them(seed):
     faces, shots = calm(seed), ((0, 70), (70, 200), (200, N_FRAMES))
@@ -195,7 +195,7 @@ def wild(seed: int) -> list[Face]:
     return sorted(faces)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(seed=st.integers(0, 100_000))
 def test_even_in_a_crowd_tracks_are_whole_and_no_face_is_counted_twice(seed):
     faces = wild(seed)
@@ -315,7 +315,7 @@ def test_inputs_are_left_as_they_are():
 # --- summaries -------------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(seed=st.integers(0, 100_000), cut=st.booleans())
 def test_summaries_against_a_slow_reading(seed, cut):
     rows, tracks = assembled(calm(seed), ONE_SHOT, cuts_at(60, 130, 190) if cut else WHOLE)

@@ -113,7 +113,7 @@ def test_a_given_number_is_given(method):
         assert len(made["characters"]) == k
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 10_000), n=st.integers(0, 25))
 def test_characters_add_up_their_tracks(seed, n):
     rng = np.random.default_rng(seed)
@@ -138,7 +138,7 @@ def test_characters_add_up_their_tracks(seed, n):
         assert row.exemplar_track_id in mine.track_id.tolist()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 20)), max_size=12))
 def test_covered_is_the_length_of_the_union(spans):
     seconds = {second for start, length in spans for second in range(start, start + length)}

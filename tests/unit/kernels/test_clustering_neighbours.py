@@ -37,7 +37,7 @@ def naive(x, cannot, cut):
     return np.array(drawn)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 10_000), st.integers(2, 40), st.sampled_from([3, 16]), st.sampled_from([4, 1024]))
 def test_equal_to_a_loop_over_rows(seed, tracks, dim, block):
     rng = np.random.default_rng(seed)

@@ -26,7 +26,7 @@ def random_links(rng, tracks, links):
 
 
 @pytest.mark.parametrize("name", METHODS)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 10_000))
 def test_no_cannot_link_is_violated_and_must_links_hold_where_they_may(name, seed):
     rng = np.random.default_rng(seed)

@@ -49,7 +49,7 @@ def test_by_tracks():
     assert mixed["unknown_share"] == 0.25
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(seed=st.integers(0, 10_000), n=st.integers(0, 15))
 def test_by_tracks_in_any_order(seed, n):
     rng = np.random.default_rng(seed)

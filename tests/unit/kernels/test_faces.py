@@ -175,7 +175,7 @@ def test_inputs_stay_unchanged(pack, photographs):
 points = st.lists(st.tuples(st.floats(0, 640), st.floats(0, 360)), min_size=5, max_size=5).map(np.array)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(points, max_size=3))
 def test_alignment_never_fails(landmarks):
     image = np.zeros((360, 640, 3), np.uint8)

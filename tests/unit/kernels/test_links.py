@@ -59,7 +59,7 @@ def films(draw):
 
 
 class TestCannotLinks:
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=150)
     @given(films(), st.sampled_from([0.01, 0.25, 0.5, 1.0]))
     def test_equals_all_pairs_set_intersection(self, film, duplicate_iou):
         found = cannot_links(*film, duplicate_iou=duplicate_iou)
@@ -75,7 +75,7 @@ class TestCannotLinks:
         assert len(duplicates) > 200
         assert (as_tuples(found), as_tuples(found.duplicates)) == (links, duplicates)
 
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=100)
     @given(films(), st.randoms(use_true_random=False))
     def test_row_order_has_no_influence(self, film, random):
         order = list(range(len(film[0])))
@@ -85,7 +85,7 @@ class TestCannotLinks:
         assert as_tuples(found) == as_tuples(shuffled)
         assert as_tuples(found.duplicates) == as_tuples(shuffled.duplicates)
 
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=100)
     @given(films())
     def test_irreflexive_stored_once_and_sorted(self, film):
         found = cannot_links(*film, duplicate_iou=0.5)
@@ -199,7 +199,7 @@ class TestTrainingRule:
         pairs = links.track_a, links.track_b, links.shared_frames
         assert not training_rule(ids, n_faces, *pairs, detections_per_s=24.0, **PAPER).tracks.any()
 
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=150)
     @given(
         st.dictionaries(st.integers(1, 8), st.integers(1, 40), max_size=8),
         st.randoms(use_true_random=False),
@@ -354,7 +354,7 @@ class TestMustLinks:
         assert [row[:2] for row in returns(chain)] == [row[:2] for row in returns(chain, cannot=[(2, 4)])]
         assert marked == {(2, 3), (3, 4)}
 
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=150)
     @given(st.integers(0, 2**32 - 1))
     def test_random_threads_against_a_search_pair_by_pair(self, seed):
         random = np.random.default_rng(seed)
@@ -438,7 +438,7 @@ class TestContradicted:
         must = [(n, n + 1) for n in range(1, 9)]
         assert marked(must, [(1, 3), (6, 7)]) == [(1, 2), (2, 3), (6, 7)]
 
-    @settings(max_examples=300, deadline=None)
+    @settings(max_examples=300)
     @given(
         st.sets(st.sampled_from(list(combinations(range(7), 2))), max_size=9),
         st.sets(st.sampled_from(list(combinations(range(8), 2))), max_size=3),

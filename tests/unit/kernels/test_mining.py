@@ -67,7 +67,7 @@ def as_stored(made: dict[str, pd.DataFrame]) -> dict[str, pa.Table]:
     return stored
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 100_000), n_tracks=st.integers(0, 12), embedded=st.sampled_from([0.0, 0.3, 1.0]))
 def test_tables_hold_what_the_kernels_say(seed, n_tracks, embedded):
     faces, tracks = title(seed, n_tracks, embedded=embedded)
@@ -107,7 +107,7 @@ def test_tables_hold_what_the_kernels_say(seed, n_tracks, embedded):
     assert stored["tracklets"]["distance"].null_count == len(of_face), "no anchor, no distance: null"
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 100_000), n_tracks=st.integers(0, 12), other=st.integers(0, 1000))
 def test_the_order_of_rows_has_no_effect(seed, n_tracks, other):
     faces, tracks = title(seed, n_tracks)

@@ -37,7 +37,7 @@ def films(draw) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return bounds[:-1].astype(np.int32), bounds[1:].astype(np.int32), np.unique([0, *keys]).astype(np.int32)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(film=films(), length=st.integers(10, 100), longer=st.integers(0, 200), seam=st.integers(1, 30))
 def test_cuts_cover_the_film_once_and_part_no_shot_that_is_short(film, length, longer, seam):
     start, end, keys = film
@@ -61,7 +61,7 @@ def test_cuts_cover_the_film_once_and_part_no_shot_that_is_short(film, length, l
             assert cut.end <= end[np.searchsorted(end, cut.start, side="right")], "a part of a shot is a piece alone"
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(film=films(), length=st.integers(10, 100), stride=st.integers(1, 7))
 def test_neighbours_agree_on_the_frames_that_are_looked_at(film, length, stride):
     start, end, keys = film

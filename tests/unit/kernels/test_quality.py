@@ -77,7 +77,7 @@ def test_no_faces_and_flat_crops():
     assert "blurred" in quality.track_flags(flat)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     name=st.sampled_from(["size_px", "sharpness", "light", "score"]),
     low=st.floats(0, 300),
@@ -87,7 +87,7 @@ def test_worth_grows_with_size_sharpness_light_and_score(name, low, more):
     assert 0 <= worth(**{name: low}) <= worth(**{name: low + more}) <= 1
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.floats(0, 1), st.floats(0, 1))
 def test_worth_falls_with_the_turn_of_the_head_either_way(yaw, other):
     least, most = sorted([yaw, other])
@@ -114,7 +114,7 @@ def test_yaw_is_where_the_nose_lies_between_the_eyes(nose_x, yaw, flag):
     assert flags == ([flag] if flag else [])
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(angle=st.floats(-3.1, 3.1), scale=st.floats(0.1, 20), nose=st.floats(30, 85))
 def test_yaw_sees_neither_tilt_nor_size(angle, scale, nose):
     face = FRONTAL.copy()
@@ -156,7 +156,7 @@ def test_a_tracks_flags_are_of_its_median_face():
     assert quality.track_flags(three) == ["frontal"]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.floats(0, 1, width=32), min_size=1, max_size=20))
 def test_track_quality_is_the_mean_of_the_better_half(values):
     half = sorted(values, reverse=True)[: -(-len(values) // 2)]

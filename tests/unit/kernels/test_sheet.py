@@ -74,7 +74,7 @@ def test_grey_pictures_are_pictures():
     assert np.abs(face_at(image, 0, 0).astype(int) - 90).max() < 5
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.text(max_size=60))
 def test_any_name_can_be_written(name):
     assert drawn([sheet.Row(name, [], [])], title=name).shape == size_of(1, 3)

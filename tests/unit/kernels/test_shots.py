@@ -66,7 +66,7 @@ def test_a_cut_at_the_border_of_a_range_is_found_once(pictures, screenplay, besi
     assert same(found(pictures, borders), found(pictures, []))
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(bounds=st.lists(st.integers(1, 295), unique=True, max_size=6), min_shot=st.sampled_from([1, 10, 30]))
 def test_any_ranges_give_the_shots_of_one(pictures, bounds, min_shot):
     assert same(found(pictures, sorted(bounds), min_shot), found(pictures, [], min_shot))
@@ -161,7 +161,7 @@ def test_the_latest_of_equals_is_taken_and_leads_to_the_first():
     assert shots.threads(pictures, pictures, 1, 0.1).tolist() == [0, 0, 0, 0]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(seed=st.integers(0, 1000), n=st.integers(0, 12), back=st.integers(0, 5), distance=st.floats(0.01, 0.9))
 def test_threads_against_a_slow_reading_of_the_rule(seed, n, back, distance):
     rng = np.random.default_rng(seed)

@@ -177,7 +177,7 @@ def crowd(seed: int, n_frames: int = 50, stride: int = 2) -> list[Seen]:
     return seen
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 10_000))
 def test_every_detection_is_used_at_most_once_and_bridges_are_straight(seed):
     seen = crowd(seed)
@@ -210,7 +210,7 @@ def test_every_detection_is_used_at_most_once_and_bridges_are_straight(seed):
     assert begins == sorted(begins)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 10_000), order=st.integers(0, 100))
 def test_the_order_within_a_frame_changes_numbers_only(seed, order):
     def tracks(shuffle: np.random.Generator | None) -> set[frozenset[tuple[float, ...]]]:
@@ -228,7 +228,7 @@ def test_the_order_within_a_frame_changes_numbers_only(seed, order):
     assert tracks(None) == tracks(np.random.default_rng(order))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 1000), later=st.integers(1, 100_000))
 def test_only_differences_of_frames_matter(seed, later):
     here, _ = run(crowd(seed))
@@ -259,7 +259,7 @@ def slow_iou(a: np.ndarray, b: np.ndarray) -> float:
     return len(cells[0] & cells[1]) / len(either) if either else 0.0
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.lists(st.tuples(*[st.integers(-5, 12)] * 2, *[st.integers(0, 9)] * 2), max_size=4),
     st.lists(st.tuples(*[st.integers(-5, 12)] * 2, *[st.integers(0, 9)] * 2), max_size=4),

@@ -69,7 +69,7 @@ class TestSegment:
             away = [slow_distance(found.embedding[0], mean) for mean in found.embedding]
             np.testing.assert_allclose(found.distance, away, atol=1e-6)
 
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=100)
     @given(
         st.lists(
             st.tuples(st.sampled_from([(1, 0), (2, 1), (0, 1), (1, 1), (-1, 0), (3, 5), (-1, 1)]), st.integers(1, 9)),
@@ -94,7 +94,7 @@ class TestSegment:
             assert found.frames.shape == (M, N // M)
             assert len(set(used)) == M * (N // M)
 
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=60)
     @given(st.integers(0, 10**6), st.integers(2, 40), st.sampled_from([2, 32]), st.integers(2, 5))
     def test_row_order_and_length_have_no_influence(self, seed, N, D, M):
         rows, frames = track(seed, N, D)
@@ -116,7 +116,7 @@ class TestSegment:
         factors = np.random.default_rng(seed).uniform(1e-3, 1e3, (25, 1)).astype(np.float32)
         assert sets(segment(rows * factors, frames, 3)) == sets(segment(rows, frames, 3))
 
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=60)
     @given(st.integers(0, 10**6), st.integers(2, 60), st.sampled_from([2, 16]), st.integers(2, 5))
     def test_a_kd_tree_finds_the_same(self, seed, N, D, M):
         rows, frames = track(seed, N, D)

@@ -329,7 +329,7 @@ def whole_films(tmp_path_factory) -> dict[str, bytes]:
     return {e: write(folder / f"film.{e}", c, 30, audio=e in ("mp4", "ts")).read_bytes() for e, c in kinds.items()}
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     ending=st.sampled_from(["mp4", "mkv", "ts", "avi", "mpg", "flv"]),
     keep=st.floats(0.01, 1),
@@ -358,7 +358,7 @@ def test_damage_of_any_kind_is_the_films_own_fault(whole_films, tmp_path_factory
     assert set(got) <= set(range(film.n_frames))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.binary(min_size=1, max_size=600), ending=st.sampled_from(["mp4", "mkv", "ts", "avi", "m3u8", "txt", ""]))
 def test_garbage_is_no_film(tmp_path_factory, data, ending):
     path = tmp_path_factory.getbasetemp() / f"garbage.{ending}"
@@ -524,7 +524,7 @@ def test_content_hash(tmp_path):
         video.content_hash(tmp_path / "none")
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.lists(st.integers(-(2**62), 2**62), min_size=1, max_size=30, unique=True), st.sampled_from([1, 24, 1000, 90000])
 )

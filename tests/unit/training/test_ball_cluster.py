@@ -44,7 +44,7 @@ def slow(outputs: Tensor, labels: Tensor, h: float, weight: float = 4.0, slack: 
     return (weight * near + far) / len(samples)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     seed=st.integers(0, 10**6),
     n=st.integers(1, 9),

@@ -31,7 +31,7 @@ def on_circle(*degrees: float) -> Tensor:
     return torch.stack([angles.cos(), angles.sin()], dim=1)[None]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 10**6), n=st.integers(1, 9), unit=st.booleans())
 def test_equals_one_triplet_at_a_time(seed: int, n: int, unit: bool) -> None:
     x = triplets(seed, n)

@@ -90,7 +90,7 @@ NAMES = ["ldml", "contrastive", "triplet", "prototypical", "cross_entropy"]
 
 
 @pytest.mark.parametrize(("made", "slow"), SLOW, ids=NAMES[:4])
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 10**6), n=st.integers(1, 7), views=st.integers(1, 2))
 def test_equals_loops_over_pairs(made, slow, seed: int, n: int, views: int) -> None:
     outputs, labels = batch(seed, n, views)

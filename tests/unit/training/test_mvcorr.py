@@ -59,7 +59,7 @@ def gradient(outputs: Tensor, shrinkage: float = 0.2) -> Tensor:
     return x.grad
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 10**6), m=st.integers(2, 5), d=st.integers(1, 6), shrinkage=st.sampled_from([0.0, 0.2, 0.7]))
 def test_equals_the_sum_over_pairs_of_views(seed: int, m: int, d: int, shrinkage: float) -> None:
     x = views(seed, n=30, m=m, d=d)

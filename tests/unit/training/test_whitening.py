@@ -31,7 +31,7 @@ def people(seed: int, tracks: int = 60, dim: int = 16) -> tuple[np.ndarray, np.n
 
 
 @given(seed=st.integers(0, 1000), n=st.integers(0, 30), least=st.integers(1, 4))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_scatter_is_that_of_each_group_around_its_mean(seed: int, n: int, least: int) -> None:
     rng = np.random.default_rng(seed)
     rows, group = rng.normal(size=(n, 4)), rng.integers(5, size=n)
@@ -47,7 +47,7 @@ def test_scatter_is_that_of_each_group_around_its_mean(seed: int, n: int, least:
 
 
 @given(seed=st.integers(0, 1000), n=st.integers(0, 30), least=st.integers(1, 4))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_scatter_between_is_that_of_the_groups_means(seed: int, n: int, least: int) -> None:
     rng = np.random.default_rng(seed)
     rows, group = rng.normal(size=(n, 4)), rng.integers(5, size=n)
