@@ -197,7 +197,7 @@ def test_views_are_registered_apart_from_the_session(two):
 
 def test_of_the_views_those_that_a_query_names_are_registered(two):
     registered = two.apart().register_views("SELECT * FROM `Screen_Time` JOIN people")
-    assert registered == ["characters", "people", "titles", "screen_time"]
+    assert registered == ["characters", "titles", "screen_time", "people"]
 
 
 def listed(lake, titles, tracks=None):
