@@ -72,7 +72,7 @@ def main(
             part = [task for task in tasks if embedders[task.title_id] == sha]
             if part:
                 made = _cast(job, [task.title_id for task in part], settings, adapter, run.run_id)
-                known = _known_people(job, [title for title, of in embedders.items() if of == sha])
+                known = _known_people(job, sha)
                 finish = functools.partial(
                     _link_people, job, known, [task.title_id for task in part], run.run_id, adapter
                 )
@@ -129,9 +129,14 @@ def _cast(
     return grouped.applyInPandas(function, spark_udfs.STAGED_TABLES)
 
 
-def _known_people(job: cli.Job, titles: list[str]) -> pd.DataFrame:
-    """The characters of these titles that have a person, also of those that are about to be clustered anew."""
-    rows = job.lake.rows("characters", titles).where("person_id IS NOT NULL AND embedding IS NOT NULL")
+def _known_people(job: cli.Job, embedder_sha256: str) -> pd.DataFrame:
+    """The characters of one embedder's titles that have a person, also of titles that are about to be clustered anew.
+
+    Of all titles, whichever are asked for.
+    """
+    titles = job.lake.rows("titles").where(F.col("embedder_sha256") == embedder_sha256).select("title_id")
+    rows = job.lake.rows("characters").join(F.broadcast(titles), "title_id", "left_semi")
+    rows = rows.where("person_id IS NOT NULL AND embedding IS NOT NULL")
     return rows.select("title_id", "person_id", "embedding").toPandas()
 
 

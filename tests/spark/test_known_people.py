@@ -74,7 +74,7 @@ def test_people_are_linked_across_titles_and_stay_who_they_are(spark, clustered,
     people.write(tmp_path / "given", again)
     files = ["--tracks", tmp_path / "given" / "tracks", "--faces", tmp_path / "given" / "faces", "--embedder", SHA256]
     words = ["--lake", lake.root, "--quiet"]
-    for job, more in ((import_tracks, files), (mine, []), (cluster, [])):
+    for job, more in ((import_tracks, files), (mine, []), (cluster, ["--titles", "gamma"])):
         assert job.main([*words, *map(str, more)], spark=spark) == 0
     found = _persons(lake)
     assert {key: person for key, person in found.items() if key[0] != "gamma"} == before
