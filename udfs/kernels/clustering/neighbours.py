@@ -23,8 +23,8 @@ def drawn_to_neighbours(
     The row itself weighs 1, its 10 nearest by a logistic of their distance: 1/2 where that lies a fifth of the way from
     `cut.near` to `cut.far`, so people of few tracks, whose nearest rows are strangers, hardly move. A blurred or turned
     face is near a few others of its person, if not all; its mean with them is nearer to all. Not from the papers: image
-    retrieval calls it database-side augmentation. The three numbers were chosen on composite titles of which no figure
-    is reported; 5 to 20 neighbours, 0.2 to 0.3 of the way and half the steepness do about as well.
+    retrieval calls it database-side augmentation. The three numbers were picked by figures of composite titles that
+    are not among those reported; 5 to 20 neighbours, 0.2 to 0.3 of the way and half the steepness do about as well.
 
     Args:
         embeddings: (T, D) finite unit rows.
