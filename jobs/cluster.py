@@ -32,6 +32,7 @@ from udfs.kernels.clustering import METHODS
 
 CODE_VERSION = 4  # raise it when the labels of unchanged tracks change
 TABLES = ("track_labels", "characters")
+TRACK = ("title_id", "track_id")
 
 
 def main(
@@ -119,8 +120,13 @@ def _cast(
         adapter_id=adapter.adapter_id if adapter else None,
     )
     tracks = job.lake.rows("tracks", titles).select(
-        "title_id", "track_id", "start_s", "end_s", "n_faces", "quality", "flags", "embedding"
+        "title_id", "track_id", "start_s", "end_s", "n_faces", "n_embedded", "quality", "flags", "embedding"
     )
+    if METHODS[settings.method].by_faces:
+        by_track = functools.partial(spark_udfs.within_track, adapt=adapter.map() if adapter else None)
+        faces = job.lake.rows("faces", titles).where("embedding IS NOT NULL").select(*TRACK, "embedding")
+        spread = faces.groupBy(*TRACK).applyInPandas(by_track, spark_udfs.WITHIN)
+        tracks = tracks.join(spread, list(TRACK), "left")
     cannot = job.lake.rows("cannot_links", titles).withColumn("kind", F.lit("cannot"))
     must = job.lake.rows("must_links", titles).where("NOT contradicted").withColumn("kind", F.lit("must"))
     columns = ("title_id", "track_a", "track_b", "kind")

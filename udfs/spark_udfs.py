@@ -26,6 +26,7 @@ from conf.settings import UNKNOWN_RATE, HarvestSettings
 from conf.tables import table
 from udfs import assets
 from udfs.kernels import assemble, casting, evaluation, links, mining, piece, sheet, shots, tracklets, video
+from udfs.kernels.clustering import within
 from udfs.kernels.faces import Faces, open_faces
 
 SCAN_S = 60.0  # seconds of film in one scanned range
@@ -353,6 +354,17 @@ def cast_title(
     made = casting.cast_tables(tracks, embeddings, harvested, linked[cannot], linked[~cannot], **rules)
     made["track_labels"]["adapter_id"] = adapter_id
     return _stage_tables(key[0], made, staging, run_id)
+
+
+WITHIN = "title_id STRING, track_id BIGINT, within DOUBLE"
+
+
+def within_track(
+    key: tuple[str, int], faces: pd.DataFrame, *, adapt: Callable[[np.ndarray], np.ndarray] | None
+) -> pd.DataFrame:
+    """The embeddings of a track's faces -> WITHIN; `adapt` as in `cast_title`."""
+    rows = mining.stacked(faces.embedding)
+    return _frame(WITHIN, *key, within(adapt(rows) if adapt is not None else rows))
 
 
 def _with_gaps(rows: np.ndarray, there: np.ndarray) -> np.ndarray:

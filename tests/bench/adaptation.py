@@ -51,11 +51,13 @@ Mine = Callable[..., tuple[tracklets.TrackletRows, tracklets.HardNegativeRows]] 
 
 @dataclass(frozen=True)
 class Title:
-    """One title: its tracks, and the rows of a training snapshot by kind."""
+    """One title: its tracks, their faces, and the rows of a training snapshot by kind."""
 
     embedding: np.ndarray
     label: np.ndarray
     cannot: np.ndarray  # (P, 2) rows of tracks
+    track: np.ndarray  # (F,) the row of each face's track, ascending
+    faces: np.ndarray  # (F, D)
     rows: dict[str, pd.DataFrame]
 
 
@@ -82,7 +84,7 @@ def _load(folder: Path, name: str, m: int, mine: Mine) -> Title:
         min_track_s=1.0,
         min_shared_s=0.25,
     )
-    seen = faces[faces.embedding.notna()]
+    seen = faces[faces.embedding.notna()].sort_values(["track_id", "frame"], kind="stable")
     seen_ids, seen_frames = seen.track_id.to_numpy(np.int64), seen.frame.to_numpy(np.int32)
     rows = mining.stacked(seen.embedding)
     passing = cannot.track_a[rule.links], cannot.track_b[rule.links]
@@ -92,6 +94,8 @@ def _load(folder: Path, name: str, m: int, mine: Mine) -> Title:
     return Title(
         embedding=mining.stacked(tracks.embedding),
         label=tracks.label.to_numpy(str),
+        track=number.loc[seen_ids].to_numpy(),
+        faces=rows,
         cannot=number.loc[np.stack([cannot.track_a, cannot.track_b]).ravel()].to_numpy().reshape(2, -1).T,
         rows={
             "tracklets": _of_tracklets(trained, mined, negatives, m),

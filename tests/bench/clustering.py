@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tests.bench.adaptation import Title, load, trained
-from udfs.kernels.clustering import METHODS, Characters, find_characters
+from udfs.kernels.clustering import METHODS, Characters, FaceSets, find_characters, within
 from udfs.kernels.scoring import score
 
 NONE = np.zeros((0, 2), np.int64)
@@ -44,8 +44,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     by_title = []
     for embedding, moved in (("raw", lambda x: x), ("adapted", adapt)):
         rows = {name: unit(moved(title.embedding)) for name, title in titles.items()}
+        sets = {name: face_sets(title, unit(moved(title.faces))) for name, title in titles.items()}
         for method, number in cases(args.methods):
-            found = [measured(title, rows[name], method, number) for name, title in titles.items()]
+            found = [measured(title, rows[name], method, number, sets[name]) for name, title in titles.items()]
             print(f"| {embedding} | {number} | {method} | {shown(found)} |", flush=True)
             by_title.append((embedding, number, method, [100 * figures["v_measure"] for figures in found]))
     print(f"\n| V | number | method | {' | '.join(titles)} |\n" + "|---" * (3 + len(titles)) + "|")
@@ -62,12 +63,21 @@ def cases(methods: Sequence[str]) -> Iterator[tuple[str, str]]:
             yield name, "given"
 
 
-def measured(title: Title, rows: NDArray[np.float32], method: str, number: str) -> dict[str, Any]:
+def face_sets(title: Title, faces: NDArray[np.float32]) -> FaceSets:
+    """Of the title's tracks, from their faces in the embedding at hand."""
+    tracks = np.arange(len(title.label))
+    start, end = (np.searchsorted(title.track, tracks, side) for side in ("left", "right"))
+    return FaceSets(np.array([within(faces[a:b]) for a, b in zip(start, end, strict=True)]), end - start)
+
+
+def measured(
+    title: Title, rows: NDArray[np.float32], method: str, number: str, faces: FaceSets | None = None
+) -> dict[str, Any]:
     """The scores of one title."""
     exact_k = len(set(title.label)) if number == "given" else None
     began = time.perf_counter()
     found = find_characters(
-        rows, np.ones(len(rows), np.int64), title.cannot, NONE, method=METHODS[method], exact_k=exact_k
+        rows, np.ones(len(rows), np.int64), title.cannot, NONE, method=METHODS[method], faces=faces, exact_k=exact_k
     )
     seconds = time.perf_counter() - began
     a, b = found.labels[title.cannot].T if len(title.cannot) else (np.zeros(0), np.ones(0))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from udfs.kernels.clustering import METHODS
+from udfs.kernels.clustering import METHODS, FaceSets
 from udfs.kernels.clustering.characters import Characters, find_characters
 
 
@@ -27,7 +27,8 @@ def cast_tables(
     """The rows of track_labels and characters of one title, without title_id, run_id, adapter_id and person_id.
 
     Args:
-        tracks: track_id ascending, start_s, end_s, n_faces, quality (NaN where not known), flags.
+        tracks: track_id ascending, start_s, end_s, n_faces, quality (NaN where not known), flags; for a method that
+            goes by faces also n_embedded and within (mean distance of a track's faces, NaN where there are no two).
         embeddings: (T, D) float32 unit rows in that order, NaN where a track has none: what is clustered.
         harvested: (T, D') float32 unit rows as they were harvested, NaN as above: what characters keep.
         cannot, must: (P, 2) and (Q, 2) track_ids.
@@ -44,6 +45,7 @@ def cast_tables(
         quality=tracks.quality.to_numpy(np.float32),
         rejected=np.array(["not_a_face" in (flags if flags is not None else ()) for flags in tracks["flags"]], bool),
         method=METHODS[method],
+        faces=_faces(tracks),
         reach=reach,
         min_quality=min_quality,
         attach_margin=attach_margin,
@@ -66,6 +68,12 @@ def cast_tables(
     labels.loc[~known, "character_id"] = pd.NA
     labels.loc[found.second_labels < 0, "second_character_id"] = pd.NA
     return {"track_labels": labels, "characters": _characters(tracks, ids, harvested, found)}
+
+
+def _faces(tracks: pd.DataFrame) -> FaceSets | None:
+    if "within" not in tracks:
+        return None
+    return FaceSets(tracks.within.to_numpy(np.float64), tracks.n_embedded.fillna(0).to_numpy(np.int64))
 
 
 def _rows_of(ids: np.ndarray, links: np.ndarray) -> np.ndarray:

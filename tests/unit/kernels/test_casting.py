@@ -35,7 +35,6 @@ def tracks_of(n: int, **given_columns: object) -> pd.DataFrame:
         "n_faces": np.full(n, 20),
         "quality": np.full(n, 0.9),
         "flags": [["frontal"]] * n,
-        "within": np.full(n, np.nan),
     }
     return pd.DataFrame(columns | given_columns)
 

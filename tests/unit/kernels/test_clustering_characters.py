@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from udfs.kernels.clustering import (
     METHODS,
     Clustering,
+    FaceSets,
     Method,
     average_linkage_twice,
     confidence_of,
@@ -216,7 +217,9 @@ def test_what_a_method_leaves_as_noise_is_attached_like_a_weak_track():
 def test_every_method_finds_people_well_apart(name):
     x, who = three_people(noise=0.05)
     number = {} if METHODS[name].number == "found" else {"exact_k": 3}
-    found = find_characters(x, np.ones(12, int), np.array([[0, 5]]), np.array([[5, 6]]), method=METHODS[name], **number)
+    links = np.array([[0, 5]]), np.array([[5, 6]])
+    faces = FaceSets(np.full(12, 0.2), np.full(12, 5))
+    found = find_characters(x, np.ones(12, int), *links, method=METHODS[name], faces=faces, **number)
     assert found.labels.tolist() == who.tolist()
 
 

@@ -32,7 +32,7 @@ def naive(x, cannot, cut):
             if any(frozenset((j, nearer)) in apart for nearer in kept):
                 continue
             kept.append(j)
-            total += x[j] / (1 + math.exp(-12 * (even - distance) / (cut.far - cut.near)))
+            total += x[j] / (1 + math.exp(-12 * (even - distance) / max(cut.far - cut.near, 1e-3)))
         drawn.append(total / np.linalg.norm(total))
     return np.array(drawn)
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from udfs.kernels.clustering import METHODS, finch, k_means
+from udfs.kernels.clustering import METHODS, FaceSets, finch, k_means
 from udfs.kernels.clustering.others import _first_neighbours, mended
 
 NONE = np.zeros((0, 2), np.int64)
@@ -14,6 +14,16 @@ every = pytest.mark.parametrize("name", METHODS)
 
 def unit(x):
     return (x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32)
+
+
+def clusterer(name):
+    """It, with tracks of five faces that lie 0.2 apart where it goes by faces."""
+
+    def cluster(x, *links, **rules):
+        sets = FaceSets(np.full(len(x), 0.2), np.full(len(x), 5))
+        return METHODS[name].clusterer(sets)(x, *links, **rules)
+
+    return cluster
 
 
 def number(name, k):
@@ -33,7 +43,7 @@ def test_no_cannot_link_is_violated_and_must_links_hold_where_they_may(name, see
     tracks = int(rng.integers(2, 25))
     x = unit(rng.normal(size=(tracks, 4)) + 0.5)
     apart, together = random_links(rng, tracks, 12), random_links(rng, tracks, 1)
-    found = METHODS[name].cluster(x, apart, together, cut=0.5, **number(name, 3))
+    found = clusterer(name)(x, apart, together, cut=0.5, **number(name, 3))
     labels = found.labels
     known = (labels[apart[:, 0]] >= 0) & (labels[apart[:, 1]] >= 0)
     assert not (labels[apart[known, 0]] == labels[apart[known, 1]]).any()
@@ -47,7 +57,7 @@ def test_no_cannot_link_is_violated_and_must_links_hold_where_they_may(name, see
 @every
 @pytest.mark.parametrize("tracks", [0, 1, 2])
 def test_titles_with_almost_no_tracks(name, tracks):
-    found = METHODS[name].cluster(np.eye(tracks, 8, dtype=np.float32), NONE, NONE, cut=0.5, **number(name, 1))
+    found = clusterer(name)(np.eye(tracks, 8, dtype=np.float32), NONE, NONE, cut=0.5, **number(name, 1))
     assert len(found.labels) == tracks
     assert found.k_found <= max(tracks, 0)
 
@@ -55,7 +65,7 @@ def test_titles_with_almost_no_tracks(name, tracks):
 @every
 def test_duplicates_and_one_person(name):
     x = unit(np.tile(np.eye(1, 8), (6, 1)))
-    found = METHODS[name].cluster(x, NONE, NONE, cut=0.5, **number(name, 1))
+    found = clusterer(name)(x, NONE, NONE, cut=0.5, **number(name, 1))
     assert found.labels.tolist() == [0] * 6
 
 
@@ -64,7 +74,7 @@ def test_not_a_number_is_refused(name):
     x = np.eye(4, dtype=np.float32)
     x[2, 1] = np.nan
     with pytest.raises(ValueError, match="row 2"):
-        METHODS[name].cluster(x, NONE, NONE, cut=0.5, **number(name, 2))
+        clusterer(name)(x, NONE, NONE, cut=0.5, **number(name, 2))
 
 
 @pytest.mark.parametrize("name", ["finch", "dbscan", "hdbscan", "k_means"])
@@ -72,8 +82,8 @@ def test_the_order_of_the_rows_does_not_matter(name):
     rng = np.random.default_rng(11)
     x = unit(np.repeat(np.eye(4, 16), 8, axis=0) + 0.1 * rng.normal(size=(32, 16)))
     order = rng.permutation(32)
-    labels = METHODS[name].cluster(x, NONE, NONE, **number(name, 4)).labels
-    again = METHODS[name].cluster(x[order], NONE, NONE, **number(name, 4)).labels[np.argsort(order)]
+    labels = clusterer(name)(x, NONE, NONE, **number(name, 4)).labels
+    again = clusterer(name)(x[order], NONE, NONE, **number(name, 4)).labels[np.argsort(order)]
     assert len(set(zip(labels.tolist(), again.tolist(), strict=True))) == len(set(labels.tolist()))
 
 
@@ -81,7 +91,7 @@ def test_the_order_of_the_rows_does_not_matter(name):
 def test_two_separated_blobs_come_back(name):
     rng = np.random.default_rng(3)
     x = unit(np.repeat(np.eye(2, 16), 20, axis=0) + 0.05 * rng.normal(size=(40, 16)))
-    found = METHODS[name].cluster(x, NONE, NONE, cut=0.5, **number(name, 2)).labels
+    found = clusterer(name)(x, NONE, NONE, cut=0.5, **number(name, 2)).labels
     if name == "dbscan":  # it leaves the outermost as noise, and may fall apart, but never mixes
         known = found >= 0
         assert known.sum() >= 30
@@ -96,7 +106,7 @@ def test_a_thousand_people():
     rng = np.random.default_rng(2)
     looks = unit(rng.normal(size=(1000, 128)))
     x = unit(np.repeat(looks, 2, axis=0) + 0.01 * rng.normal(size=(2000, 128)))
-    found = METHODS["castmine"].cluster(x, NONE, NONE, cut=0.5)
+    found = clusterer("castmine")(x, NONE, NONE, cut=0.5)
     assert found.labels.tolist() == np.repeat(np.arange(1000), 2).tolist()
     assert finch(x, NONE, NONE, exact_k=1000).k_found == 1000
 

@@ -18,7 +18,7 @@ def unit(x):
 def corpus(seed, titles=5, people=12, noise=0.3):
     """A Cast whose persons are new ids, and who each character truly is; nobody is twice in a title."""
     rng = np.random.default_rng(seed)
-    looks = unit(rng.normal(size=(people, DIM)))
+    looks = np.linalg.qr(rng.normal(size=(DIM, people)))[0].T  # so that nobody looks like another by chance
     who = [rng.permutation(people)[: rng.integers(1, people)] for _ in range(titles)]
     title = np.repeat([f"t{i}" for i in range(titles)], [len(w) for w in who])
     true = np.concatenate(who)

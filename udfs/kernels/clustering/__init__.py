@@ -5,7 +5,8 @@ from udfs.kernels.clustering.cut import Cut, find_cut
 from udfs.kernels.clustering.hac import average_linkage, average_linkage_twice, complete_linkage, ward_linkage
 from udfs.kernels.clustering.neighbours import drawn_to_neighbours
 from udfs.kernels.clustering.others import affinity_propagation, dbscan, finch, hdbscan, k_means
-from udfs.kernels.clustering.partition import Clusterer, Clustering, Method
+from udfs.kernels.clustering.own_thresholds import own_thresholds, within
+from udfs.kernels.clustering.partition import Clusterer, Clustering, FaceSets, Method
 
 METHODS: dict[str, Method] = {
     "castmine": Method(average_linkage_twice, drawn=True),
@@ -17,6 +18,7 @@ METHODS: dict[str, Method] = {
     "dbscan": Method(dbscan, "found"),
     "hdbscan": Method(hdbscan, "found"),
     "finch": Method(finch),
+    "videoclusternet": Method(None, "found", by_faces=own_thresholds),
 }
 
 __all__ = [
@@ -25,6 +27,7 @@ __all__ = [
     "Clusterer",
     "Clustering",
     "Cut",
+    "FaceSets",
     "Method",
     "average_linkage",
     "average_linkage_twice",
@@ -33,5 +36,7 @@ __all__ = [
     "drawn_to_neighbours",
     "find_characters",
     "find_cut",
+    "own_thresholds",
     "ward_linkage",
+    "within",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -12,10 +13,12 @@ from scipy.special import expit
 
 from udfs.kernels.clustering.cut import Cut, find_cut
 from udfs.kernels.clustering.hac import average_linkage_twice
+from udfs.kernels.clustering.nearest import Partners, along, summed
 from udfs.kernels.clustering.neighbours import drawn_to_neighbours
-from udfs.kernels.clustering.partition import Method
+from udfs.kernels.clustering.partition import FaceSets, Method
 
 CASTMINE = Method(average_linkage_twice, drawn=True)
+_BLOCK = 1024  # tracks whose distances to all characters are held at a time
 _STEEPNESS = 8.0  # about what fits the share of right tracks on labelled titles, in several embeddings
 
 
@@ -52,6 +55,7 @@ def find_characters(
     quality: NDArray[np.floating] | None = None,
     rejected: NDArray[np.bool_] | None = None,
     method: Method = CASTMINE,
+    faces: FaceSets | None = None,
     reach: float | None = None,
     min_quality: float = 0.25,
     attach_margin: float = 0.05,
@@ -79,16 +83,18 @@ def find_characters(
         quality: (T,) 0 to 1, NaN where it is not known; such tracks are strong, all of them where it is None.
         rejected: (T,) True where a track is not a face.
         method: how the strong tracks are clustered.
+        faces: of the tracks, for a method that goes by them.
         reach: the cut for `method`, in cosine distance; found in the title where not given.
         min_quality: strong tracks have at least this.
         attach_margin: cosine distance, see above.
         exact_k, min_k, max_k: bounds on the number of characters; clamped to the strong tracks.
 
     Returns:
-        T = 0, and titles without a strong track, have no characters. Cost: that of `method` and O(T K D).
+        T = 0, and titles without a strong track, have no characters. Cost: that of `method` and O(T K D), in memory
+        O(T D) and a block of 1,024 tracks by K.
 
     Raises:
-        ValueError: clashing bounds, links outside of the rows.
+        ValueError: clashing bounds, links outside of the rows, a method that goes by faces without them.
     """
     tracks = len(embeddings)
     apart, together = (np.asarray(links, np.int64).reshape(-1, 2) for links in (cannot, must))
@@ -107,7 +113,8 @@ def find_characters(
     if method.drawn:
         rows = drawn_to_neighbours(rows, strong_apart, plain_cut)
         cut = find_cut(rows, strong_apart)
-    found = method.cluster(
+    sets = None if faces is None else FaceSets(faces.within[strong], faces.n[strong])
+    found = method.clusterer(sets)(
         rows,
         strong_apart,
         strong_together,
@@ -121,18 +128,19 @@ def find_characters(
     clustered = labels >= 0
 
     # a weak track is not drawn to anybody: it would soon look like one of two whom it resembles alike
-    plain = _distances(embeddings, labels, found.k_found, plain_cut.distance)
-    distance = plain.copy()
-    distance[strong] = _distances(rows, labels[strong], found.k_found, cut.distance)
-    distance[~usable] = np.inf
-    _rule_out(distance, labels, apart)
-    _attach(labels, distance, usable & ~clustered, apart, plain_cut, attach_margin)
+    partners = Partners(apart, tracks)
+    near = _Nearness(embeddings, labels, found.k_found, plain_cut.distance)
+    _attach(labels, near, np.flatnonzero(usable & ~clustered), partners, plain_cut, attach_margin)
 
-    renamed = _by_faces(labels, n_faces, found.k_found)
-    new = np.argsort(renamed[:-1])
-    labels, distance, plain = renamed[labels], distance[:, new], plain[:, new]
-    far, near = (np.where(clustered, getattr(cut, end), getattr(plain_cut, end)) for end in ("far", "near"))
-    second, margin = _rivals(labels, distance, far)
+    labels = _by_faces(labels, n_faces, found.k_found)[labels]
+    own = np.where(clustered, labels, -1)
+    near = _Nearness(embeddings, own, found.k_found, plain_cut.distance)
+    drawn = _Nearness(rows, own[strong], found.k_found, cut.distance)
+    second, margin = np.full(tracks, -1, np.int32), np.full(tracks, np.nan, np.float32)
+    attached, held = np.flatnonzero(~clustered & (labels >= 0)), np.flatnonzero(clustered[strong])
+    second[attached], margin[attached] = _rivals(labels, attached, near, attached, partners, plain_cut.far)
+    second[strong[held]], margin[strong[held]] = _rivals(labels, strong[held], drawn, held, partners, cut.far)
+    scale = np.where(clustered, cut.far - cut.near, plain_cut.far - plain_cut.near)
     status = np.full(tracks, "unknown", dtype="<U9")
     status[not_a_face] = "rejected"
     status[labels >= 0] = "uncertain"
@@ -140,10 +148,10 @@ def find_characters(
     return Characters(
         labels=labels,
         status=status,
-        confidence=confidence_of(margin, far - near),
+        confidence=confidence_of(margin, scale),
         second_labels=second,
         margin=margin,
-        exemplars=_exemplars(labels, plain, clustered),
+        exemplars=_exemplars(own, near),
         cut=cut,
     )
 
@@ -171,50 +179,69 @@ def _among(rows: NDArray[np.int64], links: NDArray[np.int64], tracks: int) -> ND
     return inside[(inside >= 0).all(axis=1)]
 
 
-def _distances(
-    embeddings: NDArray[np.floating], labels: NDArray[np.int32], characters: int, of_single: float
-) -> NDArray[np.float64]:
-    """(T, K) mean distance of each track to the clustered tracks of each character, itself left out."""
-    x = np.nan_to_num(embeddings.astype(np.float64), posinf=0.0, neginf=0.0)
-    member = np.flatnonzero(labels >= 0)
-    sums, count = np.zeros((characters, x.shape[1])), np.bincount(labels[member], minlength=characters)
-    np.add.at(sums, labels[member], x[member])
-    similarity = x @ sums.T
-    own, others = labels[member], count[labels[member]] - 1
-    in_company = others > 0
-    loo = (similarity[member, own] - (x[member] ** 2).sum(axis=1)) / np.maximum(others, 1)
-    distance = 1.0 - similarity / np.maximum(count, 1)
-    distance[member, own] = np.where(in_company, 1.0 - loo, of_single)
-    return np.round(distance, 6)  # the last digits depend on the threads of the matrix product
+class _Nearness:
+    """Mean distances of tracks to the clustered tracks of each character, the track itself left out."""
+
+    def __init__(self, x: NDArray[np.floating], labels: NDArray[np.int32], characters: int, of_single: float) -> None:
+        """Of (T, D) rows, clustered where `labels` is not negative; to a character of one track it is `of_single`."""
+        self._x, self.labels, self._of_single = x, labels, of_single
+        member = np.flatnonzero(labels >= 0)
+        self._sums = summed(x[member], labels[member], characters)
+        self._count = np.bincount(labels[member], minlength=characters)
+
+    def to_all(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """(n, K) distances of a block of rows to every character."""
+        distance = 1.0 - self._x[rows].astype(np.float64) @ self._sums.T / np.maximum(self._count, 1)
+        member = np.flatnonzero(self.labels[rows] >= 0)
+        distance[member, self.labels[rows[member]]] = self.to_own(rows[member])
+        return np.round(distance, 6)  # the last digits depend on the threads of the matrix product
+
+    def to_own(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """(n,) distances of clustered rows to their own character."""
+        own, x = self.labels[rows], self._x[rows]
+        others = self._count[own] - 1
+        loo = (along(self._sums, own, x) - along(x, np.arange(len(x)), x)) / np.maximum(others, 1)
+        return np.round(np.where(others > 0, 1.0 - loo, self._of_single), 6)
+
+    def blocks(self, rows: NDArray[np.int64]) -> Iterator[tuple[slice, NDArray[np.float64]]]:
+        """`to_all`, some rows at a time, and which these are."""
+        for start in range(0, len(rows), _BLOCK):
+            block = slice(start, start + _BLOCK)
+            yield block, self.to_all(rows[block])
 
 
-def _rule_out(distance: NDArray[np.float64], labels: NDArray[np.int32], cannot: NDArray[np.int64]) -> None:
-    """Put every character that holds a cannot-linked partner of a track out of that track's reach."""
-    for one, other in ((cannot[:, 0], cannot[:, 1]), (cannot[:, 1], cannot[:, 0])):
-        held = labels[other] >= 0
-        distance[one[held], labels[other[held]]] = np.inf
+def _rule_out(
+    distance: NDArray[np.float64], labels: NDArray[np.int32], rows: NDArray[np.int64], partners: Partners
+) -> None:
+    """Put every character that holds a cannot-linked partner of a row out of that row's reach."""
+    place, partner = partners.of(rows)
+    held = labels[partner] >= 0
+    distance[place[held], labels[partner[held]]] = np.inf
 
 
 def _attach(
     labels: NDArray[np.int32],
-    distance: NDArray[np.float64],
-    open_tracks: NDArray[np.bool_],
-    cannot: NDArray[np.int64],
+    near: _Nearness,
+    rows: NDArray[np.int64],
+    partners: Partners,
     cut: Cut,
     attach_margin: float,
 ) -> None:
-    """Give the open tracks their nearest character, the nearest track first; what one takes its partners cannot."""
-    if not distance.shape[1]:
-        return
-    rows = np.flatnonzero(open_tracks)
-    for row in rows[np.argsort(distance[rows].min(axis=1), kind="stable")]:
-        nearest = int(distance[row].argmin())
-        rival = np.delete(distance[row], nearest).min(initial=np.inf)
-        lead = (rival if np.isfinite(rival) else cut.far) - distance[row, nearest]
-        if distance[row, nearest] <= cut.distance and lead >= attach_margin:
-            labels[row] = nearest
-            partners = cannot[(cannot == row).any(axis=1)].ravel()
-            distance[partners[partners != row], nearest] = np.inf
+    """Give these rows their nearest character, the nearest row first; what one takes its partners cannot."""
+    least = np.full(len(rows), np.inf)
+    for block, distance in near.blocks(rows):
+        _rule_out(distance, labels, rows[block], partners)
+        least[block] = distance.min(axis=1, initial=np.inf)
+    rows = rows[np.argsort(least, kind="stable")][: int((least <= cut.distance).sum())]
+    for block, distance in near.blocks(rows):
+        for place, row in enumerate(rows[block]):
+            of_row = distance[place : place + 1]
+            _rule_out(of_row, labels, rows[block][place : place + 1], partners)
+            nearest = int(of_row[0].argmin())
+            rival = np.delete(of_row[0], nearest).min(initial=np.inf)
+            lead = (rival if np.isfinite(rival) else cut.far) - of_row[0, nearest]
+            if of_row[0, nearest] <= cut.distance and lead >= attach_margin:
+                labels[row] = nearest
 
 
 def _by_faces(labels: NDArray[np.int32], n_faces: NDArray[np.integer], characters: int) -> NDArray[np.int32]:
@@ -229,25 +256,29 @@ def _by_faces(labels: NDArray[np.int32], n_faces: NDArray[np.integer], character
 
 
 def _rivals(
-    labels: NDArray[np.int32], distance: NDArray[np.float64], far: NDArray[np.float64]
+    labels: NDArray[np.int32],
+    tracks: NDArray[np.int64],
+    near: _Nearness,
+    rows: NDArray[np.int64],
+    partners: Partners,
+    far: float,
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-    """(T,) second characters and (T,) margins; -1 and NaN for tracks without a character."""
-    second, margin = np.full(len(labels), -1, np.int32), np.full(len(labels), np.nan, np.float32)
-    held = np.flatnonzero(labels >= 0)
-    if held.size:
-        own = distance[held, labels[held]]
-        others = distance[held].copy()
-        others[np.arange(held.size), labels[held]] = np.inf
-        nearest, rival = others.argmin(axis=1), others.min(axis=1)
-        second[held] = np.where(np.isfinite(rival), nearest, -1)
-        margin[held] = np.where(np.isfinite(rival), rival, far[held]) - own
+    """(n,) second characters and (n,) margins of tracks with a character; they are `rows` of `near`."""
+    second, margin = np.empty(len(tracks), np.int32), np.empty(len(tracks), np.float32)
+    for block, distance in near.blocks(rows):
+        of_block = tracks[block]
+        _rule_out(distance, labels, of_block, partners)
+        every = np.arange(len(of_block))
+        own = distance[every, labels[of_block]].copy()
+        distance[every, labels[of_block]] = np.inf
+        rival = distance.min(axis=1)
+        second[block] = np.where(np.isfinite(rival), distance.argmin(axis=1), -1)
+        margin[block] = np.where(np.isfinite(rival), rival, far) - own
     return second, margin
 
 
-def _exemplars(
-    labels: NDArray[np.int32], distance: NDArray[np.float64], clustered: NDArray[np.bool_]
-) -> NDArray[np.int64]:
+def _exemplars(own: NDArray[np.int32], near: _Nearness) -> NDArray[np.int64]:
     """(K,) the clustered row nearest to the rest of its character, ties by row."""
-    rows = np.flatnonzero(clustered)
-    ordered = rows[np.lexsort((rows, distance[rows, labels[rows]], labels[rows]))]
-    return ordered[np.unique(labels[ordered], return_index=True)[1]]
+    rows = np.flatnonzero(own >= 0)
+    ordered = rows[np.lexsort((rows, near.to_own(rows), own[rows]))]
+    return np.asarray(ordered[np.unique(own[ordered], return_index=True)[1]], np.int64)

@@ -6,11 +6,14 @@ card 6; the cannot-links are those of card 1.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from udfs.kernels.clustering.graph import neighbour_pairs, on_graph
+from udfs.kernels.clustering.nearest import EXACT, along, summed
 from udfs.kernels.clustering.partition import Clustering, cluster_bounds, in_order_of_appearance
 
 _GRID = 2.0**28
@@ -44,8 +47,8 @@ def average_linkage(
 
     Returns:
         T = 0 gives no labels and k_found 0. `heights` does not count the must-links.
-        Memory 9 T^2 bytes, time O(T^2 D) and in practice about O(T^2) for the merges: 2,000 rows of 512 take 0.5 s
-        and 5,000 take 3 s on one core.
+        Up to 4,096 rows: memory 9 T^2 bytes, time O(T^2 D) and in practice about O(T^2) for the merges, 2 s at most.
+        Above, only clusters that hold neighbours of each other merge (`graph.on_graph`): memory O(T D), time near O(T).
 
     Raises:
         ValueError: embeddings that are not (T, D) or not finite, links outside of the rows or of a row to itself,
@@ -64,7 +67,10 @@ def complete_linkage(
     min_k: int | None = None,
     max_k: int | None = None,
 ) -> Clustering:
-    """As `average_linkage`, with the largest cosine distance between members of two clusters as their distance."""
+    """As `average_linkage`, with the largest cosine distance between members of two clusters as their distance.
+
+    Memory 9 T^2 bytes whatever T.
+    """
     return _once("complete", embeddings, cannot, must, cut, exact_k, min_k, max_k)
 
 
@@ -81,6 +87,7 @@ def ward_linkage(
     """As `average_linkage`, merging where the sum of squares around the clusters' means grows least.
 
     `cut` and `heights` are distances as scipy gives them for Ward's linkage of the rows: the root of twice that growth.
+    Memory 9 T^2 bytes whatever T.
     """
     squared = None if cut is None else cut**2
     found = _once("ward", embeddings, cannot, must, squared, exact_k, min_k, max_k)
@@ -108,9 +115,17 @@ def average_linkage_twice(
     """
     least, greatest = cluster_bounds(len(embeddings), exact_k, min_k, max_k)
     x, apart, together = checked(embeddings, cannot, must)
-    first = _agglomerate(_Clusters(x, apart, _WEIGHED_APART), together, cut, least, greatest)
-    together = np.concatenate([together, _spokes(x, first.labels)])
-    return _agglomerate(_Clusters(x, apart), together, cut, least, greatest)
+    linked = _average(x, apart)
+    first = linked(together, _WEIGHED_APART, cut, least, greatest)
+    return linked(np.concatenate([together, _spokes(x, first.labels)]), np.inf, cut, least, greatest)
+
+
+def _average(x: NDArray[np.floating], apart: NDArray[np.int64]) -> Callable[..., Clustering]:
+    """Average linkage of these rows, by the matrix of their distances or, where they are many, on their neighbours."""
+    if len(x) <= EXACT:
+        return lambda together, forbids, *bounds: _agglomerate(_Clusters(x, apart, forbids), together, *bounds)
+    edges = neighbour_pairs(x, apart)
+    return lambda together, forbids, *bounds: on_graph(x, edges, apart, together, forbids, *bounds)
 
 
 def _once(
@@ -125,6 +140,8 @@ def _once(
 ) -> Clustering:
     least, greatest = cluster_bounds(len(embeddings), exact_k, min_k, max_k)
     x, apart, together = checked(embeddings, cannot, must)
+    if linkage == "average":
+        return _average(x, apart)(together, np.inf, cut, least, greatest)
     return _agglomerate(_Clusters(x, apart, linkage=linkage), together, cut, least, greatest)
 
 
@@ -145,12 +162,11 @@ def _agglomerate(
     return Clustering(in_order_of_appearance(clusters.of_row), clusters.count, np.array(heights, np.float64))
 
 
-def _spokes(x: NDArray[np.float64], labels: NDArray[np.int32]) -> NDArray[np.int64]:
+def _spokes(x: NDArray[np.floating], labels: NDArray[np.int32]) -> NDArray[np.int64]:
     """(Q, 2) links from each cluster's most central row to its others, the most central first; ties by row."""
-    total = np.zeros((labels.max(initial=-1) + 1, x.shape[1]))
-    np.add.at(total, labels, x)
+    total = summed(x, labels, labels.max(initial=-1) + 1)
     others = np.maximum(np.bincount(labels) - 1, 1) if len(labels) else np.ones(0)
-    closeness = ((total[labels] * x).sum(axis=1) - 1.0) / others[labels]
+    closeness = (along(total, labels, x) - 1.0) / others[labels]
     # rounded, as the last digits of the sums depend on the order of the rows
     by_closeness = np.lexsort((np.arange(len(x)), -np.round(closeness, 9), labels))
     hub = by_closeness[np.unique(labels[by_closeness], return_index=True)[1]]
@@ -246,8 +262,8 @@ class _Clusters:
 
 def checked(
     embeddings: NDArray[np.floating], cannot: NDArray[np.integer], must: NDArray[np.integer]
-) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
-    """Embeddings as float64 and links as (P, 2) and (Q, 2) int64. Raises as `average_linkage`."""
+) -> tuple[NDArray[np.floating], NDArray[np.int64], NDArray[np.int64]]:
+    """Embeddings, as float64 where they are few, and links as (P, 2) and (Q, 2) int64. Raises as `average_linkage`."""
     if embeddings.ndim != 2:
         raise ValueError(f"embeddings must be (T, D), got {embeddings.shape}")
     bad = np.flatnonzero(~np.isfinite(embeddings).all(axis=1))
@@ -260,4 +276,4 @@ def checked(
             raise ValueError(f"{name} links rows {links.min()} to {links.max()}, but there are {tracks} rows")
     if (apart[:, 0] == apart[:, 1]).any():
         raise ValueError("cannot links a row to itself")
-    return embeddings.astype(np.float64), apart, together
+    return embeddings.astype(np.float64) if tracks <= EXACT else embeddings, apart, together

@@ -7,10 +7,11 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from udfs.kernels.clustering.cut import Cut
+from udfs.kernels.clustering.nearest import nearest
 
 NEIGHBOURS = 10
 EVEN, STEEPNESS = 0.2, 12.0
-_BLOCK = 1024  # rows of distances held at a time
+_BLOCK = 1024  # rows whose neighbours are held at a time
 
 
 def drawn_to_neighbours(
@@ -34,32 +35,25 @@ def drawn_to_neighbours(
 
     Returns:
         (T, D) float32 unit rows; T = 0 and T = 1 come back as they are. Of equally near rows the first count. Cost
-        O(T^2 D) in blocks: memory O(T D).
+        that of `nearest`.
 
     Raises:
         ValueError: links outside of the rows.
     """
-    x = np.asarray(embeddings, np.float64)
-    pairs = np.asarray(cannot, np.int64).reshape(-1, 2)
-    if pairs.size and not 0 <= pairs.min() <= pairs.max() < len(x):
-        raise ValueError(f"cannot links rows {pairs.min()} to {pairs.max()}, but there are {len(x)} rows")
-    row = np.arange(len(x))
-    apart = np.concatenate([pairs, pairs[:, ::-1]])
-    codes = np.unique(apart[:, 0] * len(x) + apart[:, 1])
-    never = np.concatenate([apart, np.column_stack([row, row])])  # not even itself
+    x, pairs = np.asarray(embeddings), np.asarray(cannot, np.int64).reshape(-1, 2)
+    near = nearest(x, NEIGHBOURS, pairs)
+    both = np.concatenate([pairs, pairs[:, ::-1]])
+    codes = np.unique(both[:, 0] * len(x) + both[:, 1])
     even, scale = cut.near + EVEN * (cut.far - cut.near), max(cut.far - cut.near, 1e-3)
-    drawn = x.copy()
+    weight = expit(STEEPNESS * (even - near.distance) / scale)  # 0 where there is no row
+    weight[_against_nearer(near.row, codes, len(x))] = 0.0
+    drawn = np.empty(x.shape, np.float32)
     for start in range(0, len(x), _BLOCK):
         rows = slice(start, start + _BLOCK)
-        distance = np.round(1.0 - x[rows] @ x.T, 9)  # the last digits depend on the product's threads
-        here = never[(never[:, 0] >= start) & (never[:, 0] < rows.stop)]
-        distance[here[:, 0] - start, here[:, 1]] = np.inf
-        nearest = _nearest(distance, min(NEIGHBOURS, len(x)))
-        weight = expit(STEEPNESS * (even - np.take_along_axis(distance, nearest, axis=1)) / scale)
-        weight[_against_nearer(nearest, codes, len(x))] = 0.0
-        drawn[rows] += np.einsum("nk,nkd->nd", weight, x[nearest])
-    length = np.linalg.norm(drawn, axis=1, keepdims=True)
-    return np.asarray(drawn / np.where(length > 0, length, 1.0), np.float32)
+        sums = x[rows] + np.einsum("nk,nkd->nd", weight[rows], x[near.row[rows]].astype(np.float64))
+        length = np.linalg.norm(sums, axis=1, keepdims=True)
+        drawn[rows] = sums / np.where(length > 0, length, 1.0)
+    return drawn
 
 
 def _against_nearer(nearest: NDArray[np.int64], codes: NDArray[np.int64], count: int) -> NDArray[np.bool_]:
@@ -76,14 +70,3 @@ def _against_nearer(nearest: NDArray[np.int64], codes: NDArray[np.int64], count:
                 place = np.minimum(np.searchsorted(codes, code), len(codes) - 1)
                 against[:, later] |= ~against[:, nearer] & (codes[place] == code)
     return against
-
-
-def _nearest(distance: NDArray[np.float64], k: int) -> NDArray[np.int64]:
-    """(N, k) columns of the k least distances of each row, ties by column."""
-    if k == distance.shape[1]:
-        return np.argsort(distance, axis=1, kind="stable")
-    bound = np.partition(distance, k - 1, axis=1)[:, k - 1 : k] if k else np.zeros((len(distance), 1))
-    row, column = np.nonzero(distance <= bound)  # k of each row and what ties with the k-th; by row, then column
-    order = np.lexsort((column, distance[row, column], row))
-    first = np.searchsorted(row, np.arange(len(distance)))
-    return np.asarray(column[order][first[:, None] + np.arange(k)], np.int64)

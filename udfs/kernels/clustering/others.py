@@ -17,8 +17,8 @@ from scipy.sparse.csgraph import connected_components
 from sklearn.cluster import DBSCAN, HDBSCAN, AffinityPropagation, KMeans
 from sklearn.exceptions import ConvergenceWarning
 
-from udfs.kernels.clustering.hac import average_linkage, checked
-from udfs.kernels.clustering.partition import Clusterer, Clustering, cluster_bounds, in_order_of_appearance
+from udfs.kernels.clustering.hac import checked
+from udfs.kernels.clustering.partition import Clusterer, Clustering, cluster_bounds, in_order_of_appearance, joined
 
 NOISE = -1
 STARTS, SEED = 20, 7
@@ -40,7 +40,7 @@ def with_links(free: Free) -> Clusterer:
         max_k: int | None = None,
     ) -> Clustering:
         x, apart, together = checked(embeddings, cannot, must)
-        group = _joined(x, apart, together)
+        group = np.unique(joined(len(x), apart, together), return_inverse=True)[1]
         rows = _means(x, group)
         linked = np.zeros((len(rows), len(rows)), bool)
         linked[group[apart[:, 0]], group[apart[:, 1]]] = True
@@ -92,17 +92,6 @@ def mended(rows: NDArray[np.float64], labels: NDArray[np.int64], linked: NDArray
 def _awaited(linked: NDArray[np.bool_], labels: NDArray[np.int64], row: int, cluster: int) -> bool:
     """Whether a cluster has, or is still to get, a row that is cannot-linked to this one."""
     return bool((linked[row] & (labels == cluster)).any())
-
-
-def _joined(x: NDArray[np.float64], apart: NDArray[np.int64], together: NDArray[np.int64]) -> NDArray[np.int64]:
-    """(T,) groups of must-linked rows; a must-link that would join a cannot-linked pair is passed over."""
-    if not len(together):
-        return np.arange(len(x))
-    graph = coo_array((np.ones(len(together), bool), (together[:, 0], together[:, 1])), shape=(len(x), len(x)))
-    group = connected_components(graph, directed=False)[1].astype(np.int64)
-    if (group[apart[:, 0]] == group[apart[:, 1]]).any():  # link by link, as average linkage does it
-        group = average_linkage(x, apart, together, cut=-1.0).labels.astype(np.int64)
-    return group
 
 
 def _means(x: NDArray[np.float64], group: NDArray[np.int64]) -> NDArray[np.float64]:

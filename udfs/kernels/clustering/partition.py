@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
@@ -45,18 +46,40 @@ class Clusterer(Protocol):
         ...
 
 
+class FaceSets(NamedTuple):
+    """What the faces of T tracks say beyond their mean.
+
+    Attributes:
+        within: (T,) mean cosine distance of the pairs of a track's faces; NaN where it has fewer than two.
+        n: (T,) how many faces each mean is of.
+    """
+
+    within: NDArray[np.floating]
+    n: NDArray[np.integer]
+
+
 class Method(NamedTuple):
     """A clusterer, and what it is to be given.
 
     Attributes:
-        cluster: the clusterer.
+        cluster: the clusterer; None where it is made by `by_faces`.
         number: whether the number of clusters must be given, cannot be (it is always found), or either.
         drawn: whether its rows are first drawn to their neighbours, see `neighbours.drawn_to_neighbours`.
+        by_faces: the clusterer of tracks with these faces, for a method that goes by more than their means.
     """
 
-    cluster: Clusterer
+    cluster: Clusterer | None
     number: Literal["given", "found", "either"] = "either"
     drawn: bool = False
+    by_faces: Callable[[FaceSets], Clusterer] | None = None
+
+    def clusterer(self, faces: FaceSets | None) -> Clusterer:
+        """Raises ValueError where a method goes by faces and there are none."""
+        if self.cluster is not None:
+            return self.cluster
+        if self.by_faces is None or faces is None:
+            raise ValueError("this method goes by how far the faces of each track lie apart, which is not known")
+        return self.by_faces(faces)
 
     def check(self, name: str, exact_k: int | None, bounded: bool, reach: float | None) -> None:
         """Raises ValueError where the number of clusters is missing or cannot be obeyed.
@@ -98,3 +121,39 @@ def in_order_of_appearance(labels: NDArray[np.integer]) -> NDArray[np.int32]:
     rank = np.empty(len(first), np.int32)
     rank[np.argsort(first)] = np.arange(len(first), dtype=np.int32)
     return rank[inverse]
+
+
+def joined(tracks: int, cannot: NDArray[np.integer], must: NDArray[np.integer]) -> NDArray[np.int64]:
+    """(T,) the groups that must-links make, each named by its first row.
+
+    Links are followed in the order given; one between groups that are cannot-linked by then is passed over.
+
+    Args:
+        tracks: T. cannot: (P, 2) rows. must: (Q, 2) rows.
+    """
+    root, against = list(range(tracks)), _partners(cannot)
+
+    def group_of(row: int) -> int:
+        while root[row] != row:
+            root[row] = root[root[row]]
+            row = root[row]
+        return row
+
+    for row, other in np.asarray(must, np.int64).tolist():
+        a, b = sorted((group_of(row), group_of(other)))
+        if a == b or b in against.get(a, ()):
+            continue
+        root[b] = a
+        for enemy in against.pop(b, ()):
+            against[enemy].discard(b)
+            against[enemy].add(a)
+            against.setdefault(a, set()).add(enemy)
+    return np.array([group_of(row) for row in range(tracks)], np.int64)
+
+
+def _partners(cannot: NDArray[np.integer]) -> dict[int, set[int]]:
+    against: dict[int, set[int]] = {}
+    for row, other in np.asarray(cannot, np.int64).tolist():
+        against.setdefault(row, set()).add(other)
+        against.setdefault(other, set()).add(row)
+    return against
