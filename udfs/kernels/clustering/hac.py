@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from udfs.kernels.clustering.graph import neighbour_pairs, on_graph
 from udfs.kernels.clustering.nearest import EXACT, along, summed
-from udfs.kernels.clustering.partition import Clustering, cluster_bounds, in_order_of_appearance
+from udfs.kernels.clustering.partition import Clustering, cluster_bounds, in_order_of_appearance, merged_down
 
 _GRID = 2.0**28
 _WEIGHED_APART = 20.0
@@ -151,14 +151,7 @@ def _agglomerate(
     for row, other in must.tolist():
         clusters.join(row, other)
     clusters.look_again()
-    heights = []
-    while clusters.count > least:
-        a, b, height = clusters.closest()
-        above = cut is not None and height > cut
-        if np.isinf(height) or (above and clusters.count <= greatest):
-            break
-        clusters.merge(a, b)
-        heights.append(height)
+    heights = merged_down(clusters, cut, least, greatest)
     return Clustering(in_order_of_appearance(clusters.of_row), clusters.count, np.array(heights, np.float64))
 
 

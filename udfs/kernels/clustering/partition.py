@@ -95,6 +95,37 @@ class Method(NamedTuple):
             raise ValueError(f"{name} finds the number of characters by itself and cannot be given one")
 
 
+class Mergeable(Protocol):
+    """Clusters on their way from many to few."""
+
+    count: int
+
+    def closest(self) -> tuple[int, int, float]:
+        """The two clusters to merge next and their distance, infinite where no two may merge."""
+        ...
+
+    def merge(self, a: int, b: int) -> None:
+        """Make one cluster of two."""
+        ...
+
+
+def merged_down(clusters: Mergeable, cut: float | None, least: int, greatest: int) -> list[float]:
+    """Merge the closest two again and again, up to the cut down to `least` clusters, above it down to `greatest`.
+
+    Returns:
+        The distances of the merges.
+    """
+    heights = []
+    while clusters.count > least:
+        a, b, height = clusters.closest()
+        above = cut is not None and height > cut
+        if np.isinf(height) or (above and clusters.count <= greatest):
+            break
+        clusters.merge(a, b)
+        heights.append(height)
+    return heights
+
+
 def cluster_bounds(tracks: int, exact_k: int | None, min_k: int | None, max_k: int | None) -> tuple[int, int]:
     """The least and the greatest number of clusters that `tracks` rows may make, clamped to what they can make.
 
