@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 
+import numpy as np
 import pytest
 
 from conf.tables import table
@@ -11,6 +12,7 @@ from jobs import cluster, import_tracks, mine
 from jobs.lake import Lake
 from tests.spark import people
 from tests.spark.small import SHA256, collected
+from udfs.kernels.clustering import FaceSets, own_thresholds, within
 
 MADE = ("cannot_links", "must_links", "tracklets", "hard_negatives")
 MADE_OF_THEM = ("characters", "track_labels")
@@ -88,6 +90,23 @@ def test_people_are_linked_across_titles_and_stay_who_they_are(spark, clustered,
     assert [tuple(row) for row in linked] == [(1, 1, True)] * 4 + [(2, 2, True)] * 4
     assert cluster.main([*words, "--force"], spark=spark) == 0
     assert _persons(lake) == found
+
+
+def test_a_method_that_goes_by_faces_is_given_them(spark, clustered, tmp_path):
+    lake = Lake(spark, str(shutil.copytree(clustered, tmp_path / "lake")))
+    words = ["--lake", lake.root, "--quiet", "--titles", "alpha", "--method", "videoclusternet"]
+    assert cluster.main(words, spark=spark) == 0
+    faces = lake.rows("faces", ["alpha"]).where("embedding IS NOT NULL").select("track_id", "embedding").toPandas()
+    of_track = [np.stack(rows.to_list()) for _, rows in faces.groupby("track_id").embedding]
+    assert len(of_track) == 28
+    means = np.stack([rows.mean(axis=0) for rows in of_track])
+    means /= np.linalg.norm(means, axis=1, keepdims=True)
+    sets = FaceSets(np.array([within(rows) for rows in of_track]), np.array([len(rows) for rows in of_track]))
+    links = np.array(collected(lake.rows("cannot_links", ["alpha"]), "track_a", "track_b"))
+    expected = own_thresholds(sets)(means, links, np.zeros((0, 2), np.int64)).labels
+    found = dict(collected(lake.rows("track_labels", ["alpha"]), "track_id", "character_id"))
+    pairs = {(found[track], expected[track]) for track in found}
+    assert len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs}) > 1
 
 
 def _persons(lake: Lake) -> dict[tuple[str, int], str]:

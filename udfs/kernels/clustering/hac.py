@@ -181,7 +181,7 @@ class _Clusters:
     """
 
     def __init__(
-        self, x: NDArray[np.float64], cannot: NDArray[np.int64], apart: float = np.inf, linkage: Linkage = "average"
+        self, x: NDArray[np.floating], cannot: NDArray[np.int64], apart: float = np.inf, linkage: Linkage = "average"
     ) -> None:
         self.count = len(x)
         self.of_row = np.arange(self.count)
@@ -189,6 +189,7 @@ class _Clusters:
         self._size = np.ones(self.count)
         self._linked = np.zeros((self.count, self.count), bool)
         self._linked[cannot[:, 0], cannot[:, 1]] = self._linked[cannot[:, 1], cannot[:, 0]] = True
+        x = np.asarray(x, np.float64)
         self._total = x @ x.T
         self._total -= 1.0  # in place, since this matrix is nearly all the memory
         self._total *= -_GRID if linkage != "ward" else -2 * _GRID
