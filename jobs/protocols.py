@@ -87,15 +87,16 @@ def show(said: Mapping[str, Any]) -> None:
     rules = protocol(said["name"])
     given = "given" if rules.number_given else "not given"
     print(f"\nprotocol {said['name']}: {rules.rule}; the number of characters is {given}\n{rules.paper}\n")
-    rows = [{"title": title, **size} for title, size in said["titles"].items()]
-    print_table([name.replace("_", " ") for name in rows[0]], [list(row.values()) for row in rows])
+    sizes = [{"title": title, **size} for title, size in said["titles"].items()]
+    print_table([name.replace("_", " ") for name in sizes[0]], [list(size.values()) for size in sizes])
     for line in _reservations(rules, said):
         print(f"\n{line}")
     for metric, found in said["metrics"].items():
         unit = ", %" if rules.metrics[metric].percent else ""
         print(f"\n{metric}{unit}" + (f"; published: {found['table']}" if found["published"] else ""))
-        figures = {**found["castmine"], **found["published"]}
-        print_table(["", *figures["castmine"]], [[name, *row.values()] for name, row in figures.items()])
+        rows = {**found["castmine"], **found["published"]}
+        columns = [name for name in rows["castmine"] if any(row[name] is not None for row in rows.values())]
+        print_table(["", *columns], [[name, *(row[column] for column in columns)] for name, row in rows.items()])
     print("\n".join(["", LEGEND, *([] if said["composite"] else rules.notes)]))
 
 

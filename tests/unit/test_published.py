@@ -99,6 +99,9 @@ def test_what_is_printed(capsys):
     assert table[2].split() == ["castmine", "90"]
     assert table[6].split() == ["HAC", "+", "MvCorr", "86.8", "97.6", "85.7", "82.2", "92.1", "84", "88.1"]
 
+    table = said.partition("accuracy, %; published: Table VI\n")[2].splitlines()
+    assert table[0].split() == ["BFF", "NH"]  # the others have no number
+
     odd = figures(0.9, 0.95, 1, 1, n=600) | {"n_predicted": 13.0}
     show(compared("sail_mcb", {"BFF": odd}))
     said = capsys.readouterr().out
