@@ -10,7 +10,8 @@ What a file is, its first bytes say:
                  Big Bang Theory and Buffy (github.com/makarandtapaswi/BallClustering_ICCV2019, data/ids)
   .mat           MATLAB 5 face tracks of the same episodes, as KIT released them with StoryGraphs
                  (github.com/makarandtapaswi/StoryGraphs_CVPR2014, data/facetracks): a struct array with frames, x, y,
-                 w, h, groundTruthIdentity. Frames are taken as they are numbered there; fewer tracks than in .ids
+                 w, h, groundTruthIdentity. Frames are taken as they are numbered there. Fewer tracks than in .ids, and
+                 of The Big Bang Theory the files of episodes 3 to 5 there hold episode 2
 
 The last three are of one title, which is the file's name (gt.txt: the folder above gt/).
 """
