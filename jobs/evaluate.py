@@ -1,9 +1,26 @@
 """evaluate: characters against a truth file -> metrics.
 
-The truth is csv or parquet: `label` and either `track_id`, or boxes on frames `frame, x, y, w, h` (pixels of the
-displayed frame); with `title_id`, unless --titles names the one title it is about.
+The truth is csv or Parquet: `label` and either `track_id`, or boxes on frames `frame, x, y, w, h` (pixels of the
+displayed frame), which are matched to the tracks' boxes; with `title_id`, unless --titles names the one title it is
+about. Also read, known by their content, each about the title that its name says:
+
+  gt.txt         MOTChallenge (MOT), counted from 1: frame, id, left, top, width, height, flag; flag 0 is not counted
+  TITLE.ids      labels of tracks of The Big Bang Theory and Buffy, released with Ball Cluster Learning
+  TITLE.mat      boxes of tracks of the same episodes, released with StoryGraphs
 
   castmine evaluate --lake ./lake --truth truth.csv --titles my_film
+  castmine evaluate --lake ./lake --truth data/ids/bbt_*.ids --protocol bbt
+
+--protocol scores by the rules of a published benchmark, says what differs from it, and prints the paper's numbers below
+castmine's. Its titles must have its title_ids in the lake:
+
+  bbt, buffy                The Big Bang Theory S1, Buffy S5, episodes 1 to 6, all people (Ball Cluster Learning)
+  bbt_named, buffy_named    the same, named characters only (VideoClusterNet)
+  movie_face_cluster        MovieFaceCluster, nine films (VideoClusterNet)
+  sail_mcb                  SAIL-MCB, five films and an episode, number of characters given (MvCorr)
+
+The last two papers do not say what their truth files look like: bring them to csv, Parquet or MOT. A title_id that
+begins with `composite-` says that the faces are not the film's; the paper's numbers are left out then.
 """
 
 from __future__ import annotations
@@ -18,14 +35,15 @@ import pandas as pd
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
+from conf.protocols import names
 from conf.tables import table
-from jobs import cli, runs
+from jobs import cli, protocols, runs
 from jobs.registry import adapter_for
-from jobs.truth import read_truth
+from jobs.truth import BY_BOXES, BY_TRACKS, read_truths
 from udfs import spark_udfs
 from udfs.kernels.scoring import interval
 
-CODE_VERSION = 2
+CODE_VERSION = 3
 SHOWN = {"v_measure": "V", "wcp": "WCP", "bcubed_f": "B-cubed F", "unknown_share": "unknown"}
 
 
@@ -38,9 +56,11 @@ def main(
 ) -> int:
     """`castmine evaluate`."""
     parser = cli.parser(__doc__ or "", "evaluate")
-    parser.add_argument("--truth", nargs="+", required=True, metavar="FILE", help="csv or parquet, see above")
+    parser.add_argument("--truth", nargs="+", required=True, metavar="FILE", help="truth files, see above")
+    parser.add_argument("--protocol", choices=names(), help="a published benchmark, see above")
     args = parser.parse_args(argv)
-    truth = pd.concat([read_truth(Path(file), args.titles) for file in args.truth], ignore_index=True)
+    truth = read_truths([Path(file) for file in args.truth], args.titles)
+    truth = protocols.counted(truth, args.protocol) if args.protocol else truth
     with cli.opened(args, "evaluate", spark, clock, run_id) as job:
         run = job.begin("evaluate", job.settings.evaluate.hash(), CODE_VERSION)
         clustered = runs.clustered(job.lake, sorted(set(truth.title_id)))
@@ -62,7 +82,12 @@ def main(
             job.progress.say(f"{title}: {said(found)}")
         if len(figures) > 1:
             job.progress.say(f"mean of {len(figures)} titles: {_mean_said(list(figures.values()))}")
-        return job.finish(run, {"job": "evaluate", "figures": figures})
+        summary: dict[str, Any] = {"job": "evaluate", "figures": figures}
+        if args.protocol:
+            summary["protocol"] = protocols.compared(args.protocol, figures)
+            if not (args.json or args.quiet):
+                protocols.show(summary["protocol"])
+        return job.finish(run, summary)
 
 
 def said(figures: dict[str, float]) -> str:
@@ -89,11 +114,17 @@ def _scores(job: cli.Job, truth: pd.DataFrame, titles: list[str], adapters: Mapp
     labels = tracks.join(labels, ["title_id", "track_id"], "left")
     boxes = job.lake.rows("faces", titles).select("title_id", "track_id", "frame", "x", "y", "w", "h")
     ours = labels if by_tracks else labels.unionByName(boxes, allowMissingColumns=True)
-    theirs = job.spark.createDataFrame(truth.assign(label=truth.label.astype(str)))
+    columns = BY_TRACKS if by_tracks else BY_BOXES
+    theirs = job.spark.createDataFrame(truth, ", ".join(f"{name} {kind}" for name, kind in columns.items()))
     embedders = {row["title_id"]: row["embedder_sha256"] for row in job.lake.rows("titles", titles).collect()}
     chosen = {title: adapter_for(job.lake, adapters[title] or "none", embedders[title]) for title in titles}
     adapt = {title: adapter.map() for title, adapter in chosen.items() if adapter}
-    function = functools.partial(spark_udfs.score_title, match_iou=job.settings.evaluate.match_iou, adapt=adapt)
+    function = functools.partial(
+        spark_udfs.score_title,
+        match_iou=job.settings.evaluate.match_iou,
+        adapt=adapt,
+        protocol=job.args.protocol,
+    )
     grouped = ours.groupBy("title_id").cogroup(theirs.groupBy("title_id"))
     scored = grouped.applyInPandas(function, spark_udfs.SCORED).collect()
     return [row.asDict() for row in sorted(scored, key=lambda row: (row["title_id"], row["metric"]))]

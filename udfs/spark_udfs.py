@@ -468,10 +468,12 @@ def score_title(
     *,
     match_iou: float,
     adapt: Mapping[str, Callable[[np.ndarray], np.ndarray]],
+    protocol: str | None = None,
 ) -> pd.DataFrame:
     """A title's tracks (with boxes of faces below them where the truth has boxes) and its truth -> SCORED.
 
     `adapt` maps a title's embeddings as they were when it was clustered; titles that are not in it were so raw.
+    `protocol` is the benchmark's name; without one it is what the truth is about, `tracks` or `boxes`.
     """
     tracks = ours[ours["seconds"].notna()].reset_index(drop=True)
     there = tracks.embedding.notna().to_numpy()
@@ -481,11 +483,11 @@ def score_title(
     rows = pd.Series(list(embeddings), tracks.track_id[there].to_numpy(np.int64), dtype=object)
     tracks["embedding"] = rows.reindex(tracks.track_id).to_numpy()
     if "track_id" in truth:
-        protocol, figures = "tracks", evaluation.figures_by_tracks(tracks, truth)
+        kind, figures = "tracks", evaluation.figures_by_tracks(tracks, truth)
     else:
         faces = ours[ours["seconds"].isna()]
-        protocol, figures = "boxes", evaluation.figures_by_boxes(tracks, faces, truth, match_iou)
-    rows = [(key[0], protocol, name, float(value)) for name, value in sorted(figures.items())]
+        kind, figures = "boxes", evaluation.figures_by_boxes(tracks, faces, truth, match_iou)
+    rows = [(key[0], protocol or kind, name, float(value)) for name, value in sorted(figures.items())]
     return pd.DataFrame(rows, columns=_names(SCORED))
 
 

@@ -22,11 +22,13 @@ TABLE = Table(
             "protocol",
             "STRING",
             "udfs.spark_udfs:score_title",
-            "how it was scored: boxes or tracks, all tracks or labelled ones",
+            "the benchmark whose rules it was scored by (conf/protocols), else what the truth labels: tracks or boxes",
         ),
         Column("method", "STRING", "udfs.kernels.casting:cast_tables", "clustering method"),
         Column("adapter_id", "STRING", "jobs.registry:adapter_for", "adapter of the embeddings, empty for raw ones"),
-        Column("metric", "STRING", "udfs.kernels.scoring:score", "name of the figure"),
+        Column(
+            "metric", "STRING", "udfs.kernels.scoring:score", "name of the figure; known_: over tracks with a character"
+        ),
         Column("value", "DOUBLE", "udfs.kernels.scoring:score", "0 to 1, or a count"),
         run_id("evaluate"),
     ),

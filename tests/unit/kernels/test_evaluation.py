@@ -21,8 +21,10 @@ def labels_of(*characters: float) -> pd.DataFrame:
 
 
 def expected_of(true: list[str], predicted: list[int], seconds: list[float]) -> dict[str, float]:
-    rows = np.array(true, str), np.array(predicted, int)
-    return scoring.score(*rows) | scoring.over_time(*rows, np.array(seconds))
+    rows = np.array(true, str), np.array(predicted, int), np.array(seconds)
+    known = scoring.over_time(*(row[rows[1] >= 0] for row in rows))
+    of_known = {f"known_{name}": value for name, value in known.items()}
+    return scoring.score(*rows[:2]) | scoring.over_time(*rows) | of_known
 
 
 def boxes(*rows: tuple) -> pd.DataFrame:
@@ -65,7 +67,12 @@ def test_by_tracks_in_any_order(seed, n):
     predicted = [-1 if math.isnan(c) else int(c) for c in (labels.character_id[t] for t in sorted(known))]
     true = [known[t] for t in sorted(known)]
     rows = np.array([labels.embedding[t] for t in sorted(known)]).reshape(len(known), 4)
-    pairs = {name: value for name, value in scoring.verification(rows, true).items() if np.isfinite(value)}
+    with_one = np.array(predicted, int) >= 0
+    pairs = scoring.verification(rows, true) | {
+        f"known_{name}": value
+        for name, value in scoring.verification(rows[with_one], np.array(true, str)[with_one]).items()
+    }
+    pairs = {name: value for name, value in pairs.items() if np.isfinite(value)}
     expected = expected_of(true, predicted, [float(t + 1) for t in sorted(known)])
     assert figures == expected | pairs | {"missing_tracks": float(n - len(known))}
 
@@ -88,10 +95,36 @@ def test_by_boxes():
     figures = evaluation.figures_by_boxes(tracks, faces, truth, 0.5)
     counts = {"detection_recall": 6 / 7, "false_tracks": 1.0, "mixed_tracks": 1.0}
     # of seven true boxes two of a in character 0 and two of b in 1; a in 1, b unknown and the one not found are wrong
-    assert figures == expected_of(["a", "b", "b"], [0, 1, -1], [1, 2, 4]) | counts | {"box_accuracy": 4 / 7}
+    accuracy = {"box_accuracy": 4 / 7, "known_box_accuracy": 4 / 5}
+    assert figures == expected_of(["a", "b", "b"], [0, 1, -1], [1, 2, 4]) | counts | accuracy
     strict = evaluation.figures_by_boxes(tracks, faces, truth, 0.97)
     assert strict["detection_recall"] == 4 / 7
     assert evaluation.figures_by_boxes(tracks, faces.sample(frac=1, random_state=1), truth, 0.5) == figures
+
+
+@settings(max_examples=30)
+@given(seed=st.integers(0, 10_000), n=st.integers(0, 12))
+def test_a_track_that_is_not_counted_is_as_if_it_had_no_truth(seed, n):
+    rng = np.random.default_rng(seed)
+    labels = labels_of(*rng.choice([0, 1, np.nan], n))
+    truth = pd.DataFrame({"track_id": range(n), "label": rng.choice(["x", "y", None], n)}).astype({"label": object})
+    figures = evaluation.figures_by_tracks(labels, truth)
+    assert figures == evaluation.figures_by_tracks(labels, truth[truth.label.notna()])
+    assert figures["missing_tracks"] == 0
+
+
+def test_boxes_that_are_not_counted():
+    """Their tracks are neither scored nor false; the other figures are those of the truth without them."""
+    tracks, counted = labels_of(0, 1, 1), truth_of((0, 0, "a"), (1, 0, "a"), (0, 100, "b"), (9, 0, "b"))
+    faces = boxes((0, 0, 0), (0, 1, 2), (1, 0, 100), (2, 0, 500))
+    every = pd.concat([counted, truth_of((0, 500, None), (7, 500, None))])
+    figures = evaluation.figures_by_boxes(tracks, faces, every, 0.5)
+    assert (figures["false_tracks"], figures["n_tracks"], figures["detection_recall"]) == (0, 2, 3 / 4)
+    without = evaluation.figures_by_boxes(tracks, faces, counted, 0.5)
+    assert figures == without | {"false_tracks": 0.0}
+    assert without["false_tracks"] == 1
+    nobody = evaluation.figures_by_boxes(tracks, faces, every.assign(label=None), 0.5)
+    assert (nobody["n_tracks"], nobody["false_tracks"], nobody["detection_recall"]) == (0, 0, 1)
 
 
 @pytest.mark.parametrize("faces", [boxes(), boxes((0, 0, 400), (1, 3, 0))])

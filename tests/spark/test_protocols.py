@@ -1,0 +1,121 @@
+"""castmine evaluate under the rules of a published benchmark, on lakes with the benchmark's titles."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from conf.errors import UsageError
+from jobs import evaluate
+from jobs.lake import Lake
+from tests.spark.small import cast, collected
+
+TITLES = ["bbt_s01e01", "bbt_s01e02", "composite-bbt_s01e01", "film"]
+CHARACTERS = [0, 0, 1, None]
+TRACKS = [(track, float(track), track + 1.0, character) for track, character in enumerate(CHARACTERS)]
+LABELS = [
+    {"track_id": t, "character_id": c, "method": "castmine", "status": "unknown" if c is None else "core"}
+    for t, c in enumerate(CHARACTERS)
+]
+FACES = [
+    {"track_id": t, "frame": f, "x": 100.0 * t, "y": 9.0, "w": 30.0, "h": 40.0} for t in range(4) for f in range(3)
+]
+IDS = "CVHCI_TRACKLABELS_V1\n0 sheldon\n1 sheldon\n2 unknown_e01_1\n3 leonard\n9 leonard\n"
+
+
+@pytest.fixture(scope="module")
+def lake(spark, empty, tmp_path_factory) -> Lake:
+    """Four tracks of two characters, the last one unknown; the same in every title."""
+    lake = Lake(spark, shutil.copytree(empty, tmp_path_factory.mktemp("protocols") / "lake").as_posix())
+    cast(lake, TITLES, TRACKS, track_labels=LABELS, faces=FACES)
+    return lake
+
+
+@pytest.fixture
+def ids(tmp_path: Path):
+    """The release's label file of a title."""
+
+    def written(title: str) -> str:
+        (tmp_path / f"{title}.ids").write_text(IDS)
+        return str(tmp_path / f"{title}.ids")
+
+    return written
+
+
+@pytest.fixture
+def evaluated(lake, spark, capsys):
+    """What `castmine evaluate` prints, and its metrics: title_id, protocol, metric -> value."""
+
+    def run(*words: str) -> tuple[str, dict[tuple[str, str, str], float]]:
+        run_id = f"run{lake.version('metrics')}"
+        capsys.readouterr()
+        assert evaluate.main(["--lake", lake.root, *words], spark=spark, run_id=run_id) == 0
+        rows = lake.rows("metrics").where(f"run_id = '{run_id}'")
+        found = collected(rows, "title_id", "protocol", "metric", "value")
+        return capsys.readouterr().out, {row[:3]: row[3] for row in found}
+
+    return run
+
+
+def test_castmine_stands_above_the_papers_numbers(evaluated, ids):
+    said, metrics = evaluated("--truth", ids("bbt_s01e02"), ids("bbt_s01e01"), "--protocol", "bbt")
+    assert {protocol for _, protocol, _ in metrics} == {"bbt"}
+    one = {metric: value for (title, _, metric), value in metrics.items() if title == "bbt_s01e01"}
+    assert (one["n_tracks"], one["missing_tracks"], one["n_true"], one["n_predicted"]) == (4, 1, 3, 2)
+    assert (one["wcp"], one["known_wcp"], one["v_measure"]) == (0.75, 1, 1)
+    assert "PARTIAL: 4 of 6 titles are missing: bbt_s01e03, bbt_s01e04, bbt_s01e05, bbt_s01e06" in said
+    assert "PARTIAL: other tracks than the paper's in bbt_s01e01, bbt_s01e02" in said
+    table = said.partition("WCP, %; published: Table 5\n")[2].splitlines()
+    assert table[2].split() == ["castmine", "75", "75"]
+    assert table[3].split() == ["castmine,", "known", "only", "100", "100"]
+    assert table[9].split() == ["BCL", "98.63", "98.54", "90.61", "86.95", "89.12", "81.07", "89.36"]
+
+
+def test_named_people_only_of_a_composite_title(evaluated, ids):
+    """Scored like another, and no published number comes with it."""
+    said, metrics = evaluated("--truth", ids("composite-bbt_s01e01"), "--protocol", "bbt_named", "--json")
+    assert metrics["composite-bbt_s01e01", "bbt_named", "n_tracks"] == 3
+    (line,) = said.splitlines()
+    told = json.loads(line)
+    assert told["figures"]["composite-bbt_s01e01"]["wcp"] == pytest.approx(2 / 3)
+    assert told["protocol"]["composite"]
+    found = told["protocol"]["metrics"]["WCP"]
+    assert found["castmine"]["castmine"]["composite-bbt_s01e01"] == 66.67
+    assert found["castmine"]["castmine, known only"]["composite-bbt_s01e01"] == 100
+    assert found["published"] == {}
+    size = told["protocol"]["titles"]["composite-bbt_s01e01"]
+    assert (size["tracks"], size["tracks_in_paper"], size["tracks_not_in_lake"]) == (3, 647, 1)
+
+
+def test_mot_truth_is_matched_by_boxes(evaluated, tmp_path):
+    """Tracks 0 and 1 follow person 5, track 2 person 6; the person of track 3 is flagged as not counted."""
+    people = [5, 5, 6, 7]
+    lines = [
+        f"{frame + 1},{person},{100 * t + 1},10,30,40,{int(person != 7)},1,1"
+        for t, person in enumerate(people)
+        for frame in range(3)
+    ]
+    truth = tmp_path / "film" / "gt" / "gt.txt"
+    truth.parent.mkdir(parents=True)
+    truth.write_text("\n".join(lines))
+    said, metrics = evaluated("--truth", str(truth), "--quiet")
+    assert said == ""
+    found = {metric: value for (title, _, metric), value in metrics.items() if title == "film"}
+    assert metrics["film", "boxes", "v_measure"] == 1
+    assert (found["n_tracks"], found["false_tracks"], found["n_true"], found["unknown_share"]) == (3, 0, 2, 0)
+    assert (found["detection_recall"], found["box_accuracy"], found["mixed_tracks"]) == (1, 1, 0)
+
+
+def test_wrong_use_is_said_before_anything_starts(ids, tmp_path):
+    with pytest.raises(UsageError, match="--protocol bbt: film: not its titles"):
+        evaluate.main(["--lake", str(tmp_path / "no"), "--truth", ids("film"), "--protocol", "bbt"])
+    with pytest.raises(UsageError, match="--titles b: no truth for it; there is truth for: a"):
+        evaluate.main(["--lake", str(tmp_path / "no"), "--truth", ids("a"), ids("c"), "--titles", "a", "b"])
+
+
+def test_truth_of_a_title_that_is_not_clustered(lake, spark, ids):
+    with pytest.raises(UsageError, match=r"bbt_s01e06: not clustered .*; there are: bbt_s01e01"):
+        evaluate.main(["--lake", lake.root, "--truth", ids("bbt_s01e06"), "--quiet"], spark=spark)
