@@ -1,9 +1,18 @@
-"""evaluate: characters against a truth file -> metrics.
+"""evaluate: characters against a truth file -> metrics, verdicts, errors, and a page of errors per title.
 
 The truth is csv or parquet: `label` and either `track_id`, or boxes on frames `frame, x, y, w, h` (pixels of the
 displayed frame); with `title_id`, unless --titles names the one title it is about.
 
   castmine evaluate --lake ./lake --truth truth.csv --titles my_film
+
+The page of errors, reports/ID.errors.html in the lake's files, shows which kinds of tracks go wrong, who is taken for
+whom, what the cannot-links and must-links do and whether confidence can be trusted. The same as tables:
+
+  castmine sql --lake ./lake "select person, taken_for, count(*) from verdicts where person <> taken_for group by all"
+  castmine sql --lake ./lake "select * from errors order by title_id, property, place"
+
+What the links do is found by clustering again without them, under the settings of castmine cluster: give evaluate the
+same --conf and --set (--characters 12 is --set cluster.characters=12). With report.blur=true faces are blurred.
 """
 
 from __future__ import annotations
@@ -19,13 +28,13 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from conf.tables import table
-from jobs import cli, runs
-from jobs.registry import adapter_for
+from jobs import cli, error_analysis, runs
+from jobs.registry import adapters_of, maps_of
 from jobs.truth import read_truth
 from udfs import spark_udfs
 from udfs.kernels.scoring import interval
 
-CODE_VERSION = 2
+CODE_VERSION = 3
 SHOWN = {"v_measure": "V", "wcp": "WCP", "bcubed_f": "B-cubed F", "unknown_share": "unknown"}
 
 
@@ -51,6 +60,7 @@ def main(
         }
         used = {title: made["adapter_id"] for title, made in made_by.items()}
         rows = _scores(job, truth, sorted(clustered), used)
+        rows += error_analysis.analysed(job, run, truth, clustered, used)
         values = [{**row, **made_by.get(str(row["title_id"]), {}), "run_id": run.run_id} for row in rows]
         job.lake.append(table("metrics"), values)
         run.commit(
@@ -60,6 +70,7 @@ def main(
         figures = {title: {r["metric"]: r["value"] for r in rows if r["title_id"] == title} for title in clustered}
         for title, found in figures.items():
             job.progress.say(f"{title}: {said(found)}")
+            job.progress.say(f"  where it goes wrong: {error_analysis.page(job, title)}")
         if len(figures) > 1:
             job.progress.say(f"mean of {len(figures)} titles: {_mean_said(list(figures.values()))}")
         return job.finish(run, {"job": "evaluate", "figures": figures})
@@ -90,9 +101,7 @@ def _scores(job: cli.Job, truth: pd.DataFrame, titles: list[str], adapters: Mapp
     boxes = job.lake.rows("faces", titles).select("title_id", "track_id", "frame", "x", "y", "w", "h")
     ours = labels if by_tracks else labels.unionByName(boxes, allowMissingColumns=True)
     theirs = job.spark.createDataFrame(truth.assign(label=truth.label.astype(str)))
-    embedders = {row["title_id"]: row["embedder_sha256"] for row in job.lake.rows("titles", titles).collect()}
-    chosen = {title: adapter_for(job.lake, adapters[title] or "none", embedders[title]) for title in titles}
-    adapt = {title: adapter.map() for title, adapter in chosen.items() if adapter}
+    adapt = maps_of(adapters_of(job.lake, adapters))
     function = functools.partial(spark_udfs.score_title, match_iou=job.settings.evaluate.match_iou, adapt=adapt)
     grouped = ours.groupBy("title_id").cogroup(theirs.groupBy("title_id"))
     scored = grouped.applyInPandas(function, spark_udfs.SCORED).collect()
