@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from jobs import cluster, evaluate, runs
+from jobs import evaluate, runs
 from jobs.lake import Lake
 from tests.spark import people
-from tests.spark.small import cast, collected
+from tests.spark.small import cast, collected, written
 
 
 def truth_of(title: people.Title) -> pd.DataFrame:
@@ -91,30 +91,21 @@ def test_each_title_has_a_page(evaluated):
     assert not list(Path(evaluated.files, "_staging").glob("*evaluate*"))
 
 
-def test_truth_by_boxes_says_the_same(spark, evaluated, tmp_path):
+def test_truth_by_boxes_says_the_same_and_under_other_settings_no_links_are_tried(spark, evaluated, tmp_path, capfd):
     lake = Lake(spark, str(shutil.copytree(evaluated.root, tmp_path / "lake")))
-    columns = ("track_id", "person", "character_id", "taken_for", "verdict", "split", "without_links")
+    columns = ("track_id", "person", "character_id", "taken_for", "verdict", "split")
     before = collected(lake.rows("verdicts", ["alpha"]), *columns), collected(lake.rows("verdicts", ["beta"]), *columns)
     title = people.make("alpha", seed=0)
     boxes = title.faces[["track_id", "frame", *"xywh"]].merge(truth_of(title), on="track_id")
     boxes.drop(columns="track_id").to_parquet(tmp_path / "boxes.parquet")
-    assert evaluate.main(["--lake", lake.root, "--quiet", "--truth", str(tmp_path / "boxes.parquet")], spark=spark) == 0
+    words = ["--truth", str(tmp_path / "boxes.parquet"), "--set", "cluster.characters=4"]
+    assert evaluate.main(["--lake", lake.root, *words], spark=spark) == 0
+    assert "1 titles were clustered under other settings than these" in capfd.readouterr().err
     assert collected(lake.rows("verdicts", ["alpha"]), *columns) == before[0]
     assert collected(lake.rows("verdicts", ["beta"]), *columns) == before[1]
+    assert lake.rows("verdicts", ["alpha"]).where("without_links IS NOT NULL").isEmpty()
     assert metrics(lake, "alpha")["detection_recall"] == 1
-
-
-def test_other_settings_than_those_of_clustering_try_no_links(spark, evaluated, tmp_path, capfd):
-    lake = Lake(spark, str(shutil.copytree(evaluated.root, tmp_path / "lake")))
-    assert cluster.main(["--lake", lake.root, "--quiet", "--characters", "4", "--titles", "beta"], spark=spark) == 0
-    person = people.make("beta", seed=1).person
-    pd.DataFrame({"track_id": list(person), "label": list(person.values())}).to_csv(tmp_path / "truth.csv")
-    words = ["--lake", lake.root, "--truth", str(tmp_path / "truth.csv"), "--titles", "beta"]
-    assert evaluate.main(words, spark=spark) == 0
-    assert "1 titles were clustered under other settings" in capfd.readouterr().err
-    assert "links_fixed" not in metrics(lake, "beta")
-    assert evaluate.main([*words, "--set", "cluster.characters=4", "--quiet"], spark=spark) == 0
-    assert "links_fixed" in metrics(lake, "beta")
+    assert "links_fixed" not in metrics(lake, "alpha")
 
 
 def test_a_title_called_script_stays_text(spark, lake, tmp_path):
@@ -129,7 +120,8 @@ def test_a_title_called_script_stays_text(spark, lake, tmp_path):
     titles = [{"status": "ok", "embedder_sha256": "ab" * 32, "display_name": evil}]
     links = [{"track_a": 0, "track_b": 1}]
     labels = [(0, 0.0, 1.0, 0), (1, 1.0, 2.0, 0), (2, 2.0, 3.0, None)]
-    cast(lake, ["film"], labels, tracks=tracks, titles=titles, cannot_links=links)
+    cast(lake, ["film"], labels, titles=titles, cannot_links=links)
+    written(lake, ["film"], "harvest-film", {"tracks": tracks})
     cast(lake, ["empty"], [], titles=titles)
     truth = {"title_id": ["film"] * 3 + ["empty"], "track_id": [0, 1, 2, 7], "label": [evil, "<img src=x>", evil, evil]}
     pd.DataFrame(truth).to_csv(tmp_path / "truth.csv", index=False)

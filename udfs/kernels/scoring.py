@@ -240,10 +240,9 @@ def wilson(part: NDArray, whole: NDArray, z: float = 1.959964) -> tuple[NDArray[
     Returns:
         (low, high), each of that shape; (0, 1) where `whole` is 0, of which nothing is known.
     """
-    n = np.maximum(np.asarray(whole, np.float64), 1e-12)
-    share, spread = np.asarray(part, np.float64) / n, z**2 / n
-    middle = (share + spread / 2) / (1 + spread)
-    reach = np.sqrt(spread * (share * (1 - share) + spread / 4)) / (1 + spread)
+    k, n = np.asarray(part, np.float64), np.asarray(whole, np.float64)
+    middle = (k + z**2 / 2) / (n + z**2)
+    reach = z * np.sqrt(k * (n - k) / np.maximum(n, 1) + z**2 / 4) / (n + z**2)
     return np.clip(middle - reach, 0.0, 1.0), np.clip(middle + reach, 0.0, 1.0)
 
 

@@ -108,7 +108,7 @@ def test_names_stay_text(name):
     assert name in page.said, "as it was"
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(st.text(st.characters(), min_size=1, max_size=30))
 def test_any_name_can_be_written(name):
     drawn(errant(name, f"{name} two"), name)

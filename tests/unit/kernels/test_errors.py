@@ -89,6 +89,7 @@ def most_common(values: list) -> object:
     return min(Counter(values).items(), key=lambda item: (-item[1], item[0]))[0]
 
 
+@settings(max_examples=40)
 @given(titles())
 def test_verdicts_are_those_of_naive_loops(title):
     tracks, embeddings = title
@@ -139,6 +140,7 @@ def values_of(row, person_tracks: Counter, linked: set) -> dict[str, list[str]]:
     return found
 
 
+@settings(max_examples=40)
 @given(titles(), st.integers(0, 100))
 def test_groups_are_those_of_naive_loops(title, seed):
     tracks, embeddings = title
@@ -180,6 +182,7 @@ def test_groups_are_those_of_naive_loops(title, seed):
         assert of.place.is_unique
 
 
+@settings(max_examples=40)
 @given(titles())
 def test_confusions_people_and_characters_are_those_of_naive_loops(title):
     found = analysed(*title)
@@ -210,6 +213,7 @@ def test_confusions_people_and_characters_are_those_of_naive_loops(title):
         assert set(found.tracks.taken_for[found.tracks.character_id == character]) == {inside.person.iloc[0]}
 
 
+@settings(max_examples=40)
 @given(titles())
 def test_the_bins_of_confidence_make_the_calibration_error(title):
     found = analysed(*title)
@@ -319,7 +323,7 @@ def test_without_links_or_rules_nothing_is_tried():
         assert not [name for name in found.figures if name.endswith("fixed")]
 
 
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(st.integers(0, 1000), st.integers(0, 12))
 def test_tracks_without_truth_are_clustered_and_not_judged(seed, n):
     rng = np.random.default_rng(seed)
