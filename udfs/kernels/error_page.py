@@ -40,7 +40,8 @@ WORDS = {
     "as many tracks as possible fit.",
     "wrong": "It is in another character.",
     "unknown": "It is in none: castmine did not have enough evidence.",
-    "taken for somebody else": "Most tracks of its character show another person.",
+    "taken for somebody else": "Most tracks of its character show another person. It is right all the same where that "
+    "person gets another character and this one is left for its own.",
     "split": "Its character shows the right person, but it is not that person's main one.",
     "95 % interval": "Where the share would lie if one could look at many more such tracks (Wilson). Tracks of one "
     "scene are alike, so take it as the least doubt there is.",
@@ -55,7 +56,7 @@ CSS = """
   --rule: #36363f; --wrong: #f0806c; --unknown: #70707d; --good: #6fcb93; --line: #86aef0 } }
 * { box-sizing: border-box }
 body { margin: 0 auto; max-width: 60rem; padding: 1rem; background: var(--paper); color: var(--ink);
-  font: 16px/1.45 system-ui, sans-serif; overflow-wrap: anywhere }
+  font: 16px/1.45 system-ui, sans-serif; overflow-wrap: break-word }
 h1 { font-size: 1.5rem; margin: .5rem 0 0 } h2 { font-size: 1.2rem; margin: 2.2rem 0 .3rem }
 h3 { font-size: 1rem; margin: 1.4rem 0 .1rem } p { margin: .3rem 0 .6rem }
 .soft { color: var(--soft); font-size: .875rem }
@@ -72,8 +73,8 @@ h3 { font-size: 1rem; margin: 1.4rem 0 .1rem } p { margin: .3rem 0 .6rem }
 table { border-collapse: collapse; width: 100%; font-size: .9rem; font-variant-numeric: tabular-nums }
 th { font-weight: 500; color: var(--soft); text-align: left; font-size: .8rem; vertical-align: bottom }
 td, th { padding: .2rem .5rem .2rem 0; border-bottom: 1px solid var(--rule) }
-.n { text-align: right; white-space: nowrap }
-.groups { table-layout: fixed } .groups th:first-child { width: 24% } .groups .n { width: 13% }
+.n { text-align: right } td.n { white-space: nowrap }
+.groups { table-layout: fixed } .groups th:first-child { width: 24% } .groups .n { width: 11% }
 .more { color: var(--wrong); font-weight: 600 } .less { color: var(--good); font-weight: 600 }
 .pair { border-top: 1px solid var(--rule); padding: .7rem 0 }
 .sides { display: flex; flex-wrap: wrap; gap: .3rem 1.6rem }
@@ -82,7 +83,8 @@ td, th { padding: .2rem .5rem .2rem 0; border-bottom: 1px solid var(--rule) }
   display: flex; align-items: center; justify-content: center; text-align: center; object-fit: cover }
 svg { width: 100%; max-width: 26rem; height: auto } svg text { fill: var(--soft); font-size: 11px }
 dt { font-weight: 600; margin-top: .5rem } dd { margin: 0 } .scroll { overflow-x: auto }
-@media (max-width: 32rem) { .wide { display: none } .face { width: 52px; height: 52px } }
+@media (max-width: 32rem) { .wide { display: none } .face { width: 52px; height: 52px } table { font-size: .8rem }
+  td, th { padding-right: .25rem } th { font-size: .72rem } .groups .n { width: 15% } .groups th:first-child { width: 22% } }
 """
 
 
@@ -186,7 +188,7 @@ def _summary(found: errors.Analysis) -> list[Element]:
 
 def _findings(found: errors.Analysis) -> list[Element]:
     """The groups that err more often than the rest beyond chance, those first that add most wrong tracks."""
-    groups = found.groups[found.groups.property.isin(PROPERTIES) & (found.groups.property != "shot")]
+    groups = found.groups[~found.groups.property.isin(["shot", "links"])]
     more = groups[(groups.wrong_low > groups.rest_wrong) & (groups.n_tracks >= FEWEST)]
     more = more.assign(extra=(more.share_wrong - more.rest_wrong) * more.n_tracks)
     more = more.sort_values(["extra", "property", "place"], ascending=[False, True, True])[:FINDINGS]
@@ -206,13 +208,15 @@ def _findings(found: errors.Analysis) -> list[Element]:
 def _groups(found: errors.Analysis) -> list[Element]:
     groups = found.groups
     overall = float((found.tracks.verdict == errors.WRONG).mean())
-    top = max(0.1, *(groups.share_wrong + groups.share_unknown), *groups.wrong_high[groups.n_tracks >= FEWEST])
+    large = groups[(groups.n_tracks >= FEWEST) & (groups.property != "shot")]
+    top = max(0.1, *(large.share_wrong + large.share_unknown), *large.wrong_high)
     made = [
         tag("h2", "Which tracks go wrong"),
         tag(
             "p",
-            tag("span", class_="key wrong"), "wrong", tag("span", class_="key unknown"), "unknown; the black line is "
-            f"the 95 % interval of wrong, the thin one the share of all tracks. Bars end at {_share(top)}. ",
+            tag("span", class_="key wrong"), "wrong", tag("span", class_="key unknown"), "unknown. The ",
+            "horizontal line is the 95 % interval of wrong, the vertical one the share of all tracks. Bars end at ",
+            f"{_share(top)}, those of shots at 100 %. ",
             "“Against the rest” is how many times as often a track is wrong as the title's other tracks, in colour "
             "where chance alone would hardly do that.",
             class_="soft",
@@ -226,7 +230,7 @@ def _groups(found: errors.Analysis) -> list[Element]:
                 tag("th", "wrong", class_="n"), tag("th", "unknown", class_="n wide"),
                 tag("th", "against the rest", class_="n"),
             )  # fmt: skip
-            lines = [_group_line(row, overall, top) for row in rows.itertuples()]
+            lines = [_group_line(row, overall, 1.0 if name == "shot" else top) for row in rows.itertuples()]
             made += [tag("h3", heading), tag("div", meaning, class_="soft")]
             made.append(tag("table", header, *lines, class_="groups"))
     return made
@@ -278,8 +282,9 @@ def _nearer(row: Any) -> Element | None:
         return None
     if not np.isfinite(row.own_distance):
         return tag("div", f"distance {row.distance:.2f}; there is no other track of this person", class_="soft")
-    why = "the faces look more alike than their own" if row.distance < row.own_distance else "yet their own are nearer"
-    return tag("div", f"distance {row.distance:.2f}, to their own {row.own_distance:.2f}: {why}", class_="soft")
+    nearer = "these" if row.distance < row.own_distance else "their own"
+    said = f"distance {row.distance:.2f} to these, {row.own_distance:.2f} to their own others: {nearer} are nearer"
+    return tag("div", said, class_="soft")
 
 
 def _people(found: errors.Analysis) -> list[Element]:
@@ -290,7 +295,7 @@ def _people(found: errors.Analysis) -> list[Element]:
         f"{len(whole) - len(split) - len(lost):,} of {len(whole):,} people have one character of their own, "
         f"{len(split):,} are split over several, {len(lost):,} have none: their tracks are others' or unknown."
     )
-    columns = ["person", "tracks", "right", "taken for others", "unknown", "own characters"]
+    columns = ["person", "tracks", "right", "taken for others", "unknown", "characters"]
     rows = [
         [row.person, row.n_tracks, row.n_right, row.n_elsewhere, row.n_unknown, row.n_characters]
         for row in wrong[:PEOPLE].itertuples()
@@ -302,16 +307,21 @@ def _people(found: errors.Analysis) -> list[Element]:
 
 
 def _characters(found: errors.Analysis) -> list[Element]:
-    rows = []
+    several = []
     for character, inside in found.characters.groupby("character_id"):
-        who = [f"{row.person} ({row.n_tracks})" for row in inside.itertuples()]
-        n = inside.n_tracks.to_numpy(int)
-        if len(who) > 1:
-            rows.append((int(n[1:].sum()), int(n.sum()), str(character), who[0], ", ".join(who[1:])))
-    rows.sort(key=lambda row: (-row[0], -row[1], row[2]))
-    columns = ["not its person", "of tracks", "character", "most show", "others in it"]
+        who = [f"{row.person} ({row.n_tracks:,})" for row in inside.itertuples()]
+        n, strange = int(inside.n_tracks.sum()), int(inside.n_tracks[1:].sum())
+        if strange:
+            said = tag("p", tag("b", f"character {character}"), f", {_tracks(n)}: {who[0]}; {', '.join(who[1:])}")
+            several.append((-strange, -n, character, said))
+    several.sort(key=lambda row: row[:3])
     made = [tag("h2", "Characters that hold several people")]
-    return [*made, _table(columns, rows[:PEOPLE]) if rows else tag("p", "None.")]
+    if not several:
+        return [*made, tag("p", "None.")]
+    head = (
+        f"{len(several):,} of {found.characters.character_id.nunique():,} characters; whom most tracks show is first."
+    )
+    return [*made, tag("p", head, class_="soft"), *[row[3] for row in several[:PEOPLE]]]
 
 
 def _links(found: errors.Analysis) -> list[Element]:
