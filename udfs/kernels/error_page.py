@@ -84,7 +84,8 @@ td, th { padding: .2rem .5rem .2rem 0; border-bottom: 1px solid var(--rule) }
 svg { width: 100%; max-width: 26rem; height: auto } svg text { fill: var(--soft); font-size: 11px }
 dt { font-weight: 600; margin-top: .5rem } dd { margin: 0 } .scroll { overflow-x: auto }
 @media (max-width: 32rem) { .wide { display: none } .face { width: 52px; height: 52px } table { font-size: .8rem }
-  td, th { padding-right: .25rem } th { font-size: .72rem } .groups .n { width: 15% } .groups th:first-child { width: 22% } }
+  td, th { padding-right: .25rem } th { font-size: .72rem }
+  .groups .n { width: 15% } .groups th:first-child { width: 22% } }
 """
 
 
