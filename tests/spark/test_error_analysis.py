@@ -120,9 +120,10 @@ def test_a_title_called_script_stays_text(spark, lake, tmp_path):
     titles = [{"status": "ok", "embedder_sha256": "ab" * 32, "display_name": evil}]
     links = [{"track_a": 0, "track_b": 1}]
     labels = [(0, 0.0, 1.0, 0), (1, 1.0, 2.0, 0), (2, 2.0, 3.0, None)]
-    cast(lake, ["film"], labels, titles=titles, cannot_links=links)
-    written(lake, ["film"], "harvest-film", {"tracks": tracks})
-    cast(lake, ["empty"], [], titles=titles)
+    cast(lake, ["film"], labels, cannot_links=links)
+    written(lake, ["film"], "harvest-film", {"titles": titles, "tracks": tracks})
+    cast(lake, ["empty"], [])
+    written(lake, ["empty"], "harvest-empty", {"titles": titles})
     truth = {"title_id": ["film"] * 3 + ["empty"], "track_id": [0, 1, 2, 7], "label": [evil, "<img src=x>", evil, evil]}
     pd.DataFrame(truth).to_csv(tmp_path / "truth.csv", index=False)
     words = ["--lake", lake.root, "--quiet", "--truth", str(tmp_path / "truth.csv")]
