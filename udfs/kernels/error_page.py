@@ -210,7 +210,7 @@ def _groups(found: errors.Analysis) -> list[Element]:
     groups = found.groups
     overall = float((found.tracks.verdict == errors.WRONG).mean())
     large = groups[(groups.n_tracks >= FEWEST) & (groups.property != "shot")]
-    top = max([0.1, *(large.share_wrong + large.share_unknown), *large.wrong_high])
+    top = max([0.1, overall, *(large.share_wrong + large.share_unknown), *large.wrong_high])
     made = [
         tag("h2", "Which tracks go wrong"),
         tag(
