@@ -61,7 +61,8 @@ def main(
         used = {title: made["adapter_id"] for title, made in made_by.items()}
         rows = _scores(job, truth, sorted(clustered), used)
         rows += error_analysis.analysed(job, run, truth, clustered, used)
-        values = [{**row, **made_by.get(str(row["title_id"]), {}), "run_id": run.run_id} for row in rows]
+        nobody = {"method": "", "adapter_id": ""}  # a title without tracks
+        values = [{**row, **made_by.get(str(row["title_id"]), nobody), "run_id": run.run_id} for row in rows]
         job.lake.append(table("metrics"), values)
         run.commit(
             runs.Done(runs.Task(title, {"cluster": made}), sum(row["title_id"] == title for row in rows))

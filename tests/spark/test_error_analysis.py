@@ -119,8 +119,11 @@ def test_a_title_called_script_stays_text(spark, lake, tmp_path):
     ]  # fmt: skip
     titles = [{"status": "ok", "embedder_sha256": "ab" * 32, "display_name": evil}]
     links = [{"track_a": 0, "track_b": 1}]
-    labels = [(0, 0.0, 1.0, 0), (1, 1.0, 2.0, 0), (2, 2.0, 3.0, None)]
-    cast(lake, ["film"], labels, cannot_links=links)
+    labels = [
+        {"track_id": t, "character_id": c, "confidence": 0.5, "status": "core", "method": "castmine"}
+        for t, c in enumerate([0, 0, None])
+    ]
+    cast(lake, ["film"], [(0, 0.0, 1.0, 0)], cannot_links=links, track_labels=labels)
     written(lake, ["film"], "harvest-film", {"titles": titles, "tracks": tracks})
     cast(lake, ["empty"], [])
     written(lake, ["empty"], "harvest-empty", {"titles": titles})
