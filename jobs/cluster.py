@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,6 +26,7 @@ from conf.errors import UsageError
 from conf.ids import stable_id
 from conf.settings import ClusterSettings
 from jobs import cli, runs, staged
+from jobs.lake import Lake
 from jobs.registry import Registered, adapter_for
 from udfs import spark_udfs
 from udfs.kernels import mining, people
@@ -94,27 +96,10 @@ def _cast(
     adapter: Registered | None,
     run_id: str,
 ) -> DataFrame:
-    exact, least, most = settings.bounds()
-    if settings.method not in METHODS:
-        raise UsageError(f"cluster.method: no method {settings.method!r}; there are {', '.join(METHODS)}")
-    reach = _reach(settings.method, adapter)
-    try:
-        METHODS[settings.method].check(settings.method, exact, bool(least or most), reach)
-    except ValueError as error:
-        raise UsageError(f"cluster.method: {error} (--characters N)") from error
-    rules = {
-        "method": settings.method,
-        "reach": reach,
-        "min_quality": settings.min_quality,
-        "attach_margin": settings.attach_margin,
-        "exact_k": exact,
-        "min_k": least,
-        "max_k": most,
-    }
     function = functools.partial(
         spark_udfs.cast_title,
         staging=str(job.lake.files / "_staging"),
-        rules=rules,
+        rules=rules(settings, adapter),
         run_id=run_id,
         adapt=adapter.map() if adapter else None,
         adapter_id=adapter.adapter_id if adapter else None,
@@ -127,12 +112,41 @@ def _cast(
         faces = job.lake.rows("faces", titles).where("embedding IS NOT NULL").select(*TRACK, "embedding")
         spread = faces.groupBy(*TRACK).applyInPandas(by_track, spark_udfs.WITHIN)
         tracks = tracks.join(spread, list(TRACK), "left")
-    cannot = job.lake.rows("cannot_links", titles).withColumn("kind", F.lit("cannot"))
-    must = job.lake.rows("must_links", titles).where("NOT contradicted").withColumn("kind", F.lit("must"))
-    columns = ("title_id", "track_a", "track_b", "kind")
-    links = cannot.select(*columns).unionByName(must.select(*columns))
-    grouped = tracks.groupBy("title_id").cogroup(links.groupBy("title_id"))
+    grouped = tracks.groupBy("title_id").cogroup(links(job.lake, titles).groupBy("title_id"))
     return grouped.applyInPandas(function, spark_udfs.STAGED_TABLES)
+
+
+def rules(settings: ClusterSettings, adapter: Registered | None) -> dict[str, Any]:
+    """How a title is clustered, as `casting.cast_tables` takes it.
+
+    Raises:
+        UsageError: no such method, or it needs another number of characters.
+    """
+    exact, least, most = settings.bounds()
+    if settings.method not in METHODS:
+        raise UsageError(f"cluster.method: no method {settings.method!r}; there are {', '.join(METHODS)}")
+    reach = _reach(settings.method, adapter)
+    try:
+        METHODS[settings.method].check(settings.method, exact, bool(least or most), reach)
+    except ValueError as error:
+        raise UsageError(f"cluster.method: {error} (--characters N)") from error
+    return {
+        "method": settings.method,
+        "reach": reach,
+        "min_quality": settings.min_quality,
+        "attach_margin": settings.attach_margin,
+        "exact_k": exact,
+        "min_k": least,
+        "max_k": most,
+    }
+
+
+def links(lake: Lake, titles: list[str]) -> DataFrame:
+    """title_id, track_a, track_b, kind (cannot or must): the links that clustering obeys."""
+    cannot = lake.rows("cannot_links", titles).withColumn("kind", F.lit("cannot"))
+    must = lake.rows("must_links", titles).where("NOT contradicted").withColumn("kind", F.lit("must"))
+    columns = ("title_id", "track_a", "track_b", "kind")
+    return cannot.select(*columns).unionByName(must.select(*columns))
 
 
 def _known_people(job: cli.Job, embedder_sha256: str) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""evaluate: characters against a truth file -> metrics.
+"""evaluate: characters against a truth file -> metrics, verdicts, errors, and a page of errors per title.
 
 The truth is csv or Parquet: `label` and either `track_id`, or boxes on frames `frame, x, y, w, h` (pixels of the
 displayed frame), which are matched to the tracks' boxes; with `title_id`, unless --titles names the one title it is
@@ -21,6 +21,15 @@ castmine's. Its titles must have its title_ids in the lake:
 
 The last two papers do not say what their truth files look like: bring them to csv, Parquet or MOT. A title_id that
 begins with `composite-` says that the faces are not the film's; the paper's numbers are left out then.
+
+The page of errors, reports/ID.errors.html in the lake's files, shows which kinds of tracks go wrong, who is taken for
+whom, what the cannot-links and must-links do and whether confidence can be trusted. The same as tables:
+
+  castmine sql --lake ./lake "select person, taken_for, count(*) from verdicts where person <> taken_for group by all"
+  castmine sql --lake ./lake "select * from errors order by title_id, property, place"
+
+What the links do is found by clustering again without them, under the settings of castmine cluster: give evaluate the
+same --conf and --set (--characters 12 is --set cluster.characters=12). With report.blur=true faces are blurred.
 """
 
 from __future__ import annotations
@@ -37,8 +46,8 @@ from pyspark.sql import functions as F
 
 from conf.protocols import names
 from conf.tables import table
-from jobs import cli, protocols, runs
-from jobs.registry import adapter_for
+from jobs import cli, error_analysis, protocols, runs
+from jobs.registry import adapters_of, maps_of
 from jobs.truth import BY_BOXES, BY_TRACKS, read_truths
 from udfs import spark_udfs
 from udfs.kernels.scoring import interval
@@ -71,7 +80,9 @@ def main(
         }
         used = {title: made["adapter_id"] for title, made in made_by.items()}
         rows = _scores(job, truth, sorted(clustered), used)
-        values = [{**row, **made_by.get(str(row["title_id"]), {}), "run_id": run.run_id} for row in rows]
+        rows += error_analysis.analysed(job, run, truth, clustered, used)
+        nobody = {"method": "", "adapter_id": ""}  # a title without tracks
+        values = [{**row, **made_by.get(str(row["title_id"]), nobody), "run_id": run.run_id} for row in rows]
         job.lake.append(table("metrics"), values)
         run.commit(
             runs.Done(runs.Task(title, {"cluster": made}), sum(row["title_id"] == title for row in rows))
@@ -80,6 +91,7 @@ def main(
         figures = {title: {r["metric"]: r["value"] for r in rows if r["title_id"] == title} for title in clustered}
         for title, found in figures.items():
             job.progress.say(f"{title}: {said(found)}")
+            job.progress.say(f"  where it goes wrong: {error_analysis.page(job, title)}")
         if len(figures) > 1:
             job.progress.say(f"mean of {len(figures)} titles: {_mean_said(list(figures.values()))}")
         summary: dict[str, Any] = {"job": "evaluate", "figures": figures}
@@ -116,13 +128,10 @@ def _scores(job: cli.Job, truth: pd.DataFrame, titles: list[str], adapters: Mapp
     ours = labels if by_tracks else labels.unionByName(boxes, allowMissingColumns=True)
     columns = BY_TRACKS if by_tracks else BY_BOXES
     theirs = job.spark.createDataFrame(truth, ", ".join(f"{name} {kind}" for name, kind in columns.items()))
-    embedders = {row["title_id"]: row["embedder_sha256"] for row in job.lake.rows("titles", titles).collect()}
-    chosen = {title: adapter_for(job.lake, adapters[title] or "none", embedders[title]) for title in titles}
-    adapt = {title: adapter.map() for title, adapter in chosen.items() if adapter}
     function = functools.partial(
         spark_udfs.score_title,
         match_iou=job.settings.evaluate.match_iou,
-        adapt=adapt,
+        adapt=maps_of(adapters_of(job.lake, adapters)),
         protocol=job.args.protocol,
     )
     grouped = ours.groupBy("title_id").cogroup(theirs.groupBy("title_id"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,6 +61,26 @@ def adapter_for(lake: Lake, wanted: str, embedder_sha256: str) -> Registered | N
     if rows[0]["status"] == "skipped":
         raise ModelError(f"adapter {wanted} was not trained: {rows[0]['reason']}")
     return _registered(lake, rows[0])
+
+
+def adapters_of(lake: Lake, adapter_ids: Mapping[str, str]) -> dict[str, Registered]:
+    """title_id -> the adapter with which it was clustered, of those titles that have one.
+
+    Args:
+        adapter_ids: title_id -> adapter id, empty for raw embeddings.
+    Raises: like `adapter_for`.
+    """
+    used = {title: adapter for title, adapter in adapter_ids.items() if adapter}
+    rows = lake.rows("titles", sorted(used)).select("title_id", "embedder_sha256").collect() if used else []
+    made_for = {row["title_id"]: (used[row["title_id"]], row["embedder_sha256"]) for row in rows}
+    found = {key: adapter_for(lake, *key) for key in sorted(set(made_for.values()))}
+    return {title: adapter for title, key in made_for.items() if (adapter := found[key]) is not None}
+
+
+def maps_of(adapters: Mapping[str, Registered]) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
+    """title_id -> what maps its embeddings; each adapter is loaded once."""
+    loaded = {adapter: adapter.map() for adapter in set(adapters.values())}
+    return {title: loaded[adapter] for title, adapter in adapters.items()}
 
 
 def _registered(lake: Lake, row: object) -> Registered:

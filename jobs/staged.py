@@ -42,17 +42,17 @@ def write_titles(
         run.writes(part)
         for name in names:
             with job.progress.step(f"writing {name}"):
-                _write(job, staging, run.run_id, name, titles, counts)
+                replace(job, run.run_id, name, titles)
         run.commit(runs.Done(task, sum(counts.get((task.title_id, name), 0) for name in names)) for task in part)
     shutil.rmtree(Path(staging, run.run_id), ignore_errors=True)
     return {name: sum(n for (_, made_name), n in counts.items() if made_name == name) for name in names}
 
 
-def _write(
-    job: cli.Job, staging: str, run_id: str, name: str, titles: list[str], counts: dict[tuple[str, str], int]
-) -> None:
+def replace(job: cli.Job, run_id: str, name: str, titles: Sequence[str]) -> None:
+    """Make the rows of `titles` in the table `name` those that the run has staged."""
     schema = table(name).schema
-    files = [str(spark_udfs.table_file(staging, run_id, name, t)) for t in titles if counts.get((t, name))]
+    staged = (spark_udfs.table_file(str(job.lake.files / "_staging"), run_id, name, title) for title in titles)
+    files = [str(file) for file in staged if file.exists()]
     rows = job.spark.read.schema(schema).parquet(*files) if files else job.spark.createDataFrame([], schema)
     job.lake.replace(table(name), rows, titles)
 

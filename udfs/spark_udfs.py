@@ -25,7 +25,20 @@ from conf.ids import stable_id
 from conf.settings import UNKNOWN_RATE, HarvestSettings
 from conf.tables import table
 from udfs import assets
-from udfs.kernels import assemble, casting, evaluation, links, mining, piece, sheet, shots, tracklets, video
+from udfs.kernels import (
+    assemble,
+    casting,
+    error_page,
+    errors,
+    evaluation,
+    links,
+    mining,
+    piece,
+    sheet,
+    shots,
+    tracklets,
+    video,
+)
 from udfs.kernels.clustering import within
 from udfs.kernels.faces import Faces, open_faces
 
@@ -343,15 +356,9 @@ def cast_title(
     `adapt` maps (n, D) raw embeddings to (n, D') unit rows; raw ones are clustered where it is None.
     """
     tracks = tracks.sort_values("track_id", kind="stable").reset_index(drop=True)
-    there = tracks.embedding.notna().to_numpy()
-    harvested = _with_gaps(mining.stacked(tracks.embedding[there]), there)
-    embeddings = harvested
-    if adapt is not None and there.any():
-        embeddings = _with_gaps(adapt(harvested[there]), there)
-    pairs = pairs.sort_values(["track_a", "track_b"], kind="stable")
-    linked = pairs[["track_a", "track_b"]].to_numpy(np.int64)
-    cannot = (pairs.kind == "cannot").to_numpy(bool)
-    made = casting.cast_tables(tracks, embeddings, harvested, linked[cannot], linked[~cannot], **rules)
+    harvested, embeddings = _embeddings(tracks.embedding, adapt)
+    linked = _links(pairs)
+    made = casting.cast_tables(tracks, embeddings, harvested, linked["cannot"], linked["must"], **rules)
     made["track_labels"]["adapter_id"] = adapter_id
     return _stage_tables(key[0], made, staging, run_id)
 
@@ -365,6 +372,23 @@ def within_track(
     """The embeddings of a track's faces -> WITHIN; `adapt` as in `cast_title`."""
     rows = mining.stacked(faces.embedding)
     return _frame(WITHIN, *key, within(adapt(rows) if adapt is not None else rows))
+
+
+def _embeddings(column: pd.Series, adapt: Callable[[np.ndarray], np.ndarray] | None) -> tuple[np.ndarray, np.ndarray]:
+    """(T, D) and (T, D') float32, NaN where a track has none: as they were harvested, and as they are clustered."""
+    there = column.notna().to_numpy()
+    harvested = _with_gaps(mining.stacked(column[there]), there)
+    if adapt is None or not there.any():
+        return harvested, harvested
+    return harvested, _with_gaps(adapt(harvested[there]), there)
+
+
+def _links(pairs: pd.DataFrame) -> dict[str, np.ndarray]:
+    """track_a, track_b, kind -> by kind the (P, 2) track ids, in their order."""
+    pairs = pairs.sort_values(["track_a", "track_b"], kind="stable")
+    return {
+        kind: pairs.loc[pairs.kind == kind, ["track_a", "track_b"]].to_numpy(np.int64) for kind in ("cannot", "must")
+    }
 
 
 def _with_gaps(rows: np.ndarray, there: np.ndarray) -> np.ndarray:
@@ -489,6 +513,52 @@ def score_title(
         kind, figures = "boxes", evaluation.figures_by_boxes(tracks, faces, truth, match_iou)
     rows = [(key[0], protocol or kind, name, float(value)) for name, value in sorted(figures.items())]
     return pd.DataFrame(rows, columns=_names(SCORED))
+
+
+LABELLED = "title_id STRING, track_id BIGINT, person STRING"
+
+
+def label_tracks(key: tuple[str], faces: pd.DataFrame, truth: pd.DataFrame, *, match_iou: float) -> pd.DataFrame:
+    """A title's boxes and its truth by boxes -> LABELLED: the tracks that show somebody of the truth."""
+    matched = evaluation.match(faces, truth, match_iou)
+    shows = matched.matched_faces > 0
+    columns = {"track_id": matched.track_ids[shows], "person": matched.labels[shows]}
+    return pd.DataFrame({"title_id": key[0], **columns}, columns=_names(LABELLED))
+
+
+def analyse_title(
+    key: tuple[str],
+    tracks: pd.DataFrame,
+    pairs: pd.DataFrame,
+    *,
+    protocol: str,
+    staging: str,
+    run_id: str,
+    folder: str,
+    blur: bool,
+    rules: Mapping[str, dict[str, Any]],
+    adapt: Mapping[str, Callable[[np.ndarray], np.ndarray]],
+) -> pd.DataFrame:
+    """A title's labelled tracks and its links -> SCORED; stages the rows of verdicts and errors, writes its page.
+
+    `rules` maps titles to the rules of their clustering, where those are known; `adapt` as in `score_title`. A title
+    without tracks comes as one row without a track_id.
+    """
+    name, tracks = str(tracks.display_name.iloc[0]), tracks[tracks.track_id.notna()]
+    tracks = tracks.sort_values("track_id").reset_index(drop=True)
+    _, embeddings = _embeddings(tracks.embedding, adapt.get(key[0]))
+    pictures = dict(zip(tracks.track_id.astype(int), tracks.thumbnail, strict=True))
+    tracks = tracks.drop(columns=["embedding", "thumbnail"]).astype({"track_id": np.int64})
+    found = errors.analysed(tracks, embeddings, _links(pairs), rules.get(key[0]))
+    _stage_tables(key[0], {"verdicts": found.tracks, "errors": found.groups}, staging, run_id)
+    _write_whole(error_page_file(folder, key[0]), error_page.draw_page(name, found, pictures, blur))
+    rows = [(key[0], protocol, figure, value) for figure, value in sorted(found.figures.items())]
+    return pd.DataFrame(rows, columns=_names(SCORED))
+
+
+def error_page_file(folder: str, title_id: str) -> Path:
+    """Where a title's page of errors lies."""
+    return Path(folder, f"{title_id}.errors.html")
 
 
 def draw_title(

@@ -24,8 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tests.bench.adaptation import Title, load, trained
-from udfs.kernels.clustering import METHODS, Characters, FaceSets, find_characters, within
-from udfs.kernels.scoring import score
+from udfs.kernels.clustering import METHODS, FaceSets, find_characters, within
+from udfs.kernels.scoring import calibration_error, pure, score
 
 NONE = np.zeros((0, 2), np.int64)
 COLUMNS = ("embedding", "number", "method", "V", "WCP", "B-cubed F", "people off", "unknown", "links", "ECE", "s")
@@ -86,7 +86,7 @@ def measured(
         "off": people(found.labels[found.labels >= 0]) - people(title.label),
         "links": int(((a == b) & (a >= 0)).sum()),
         "confidence": found.confidence,
-        "right": right(title.label, found),
+        "right": pure(title.label, found.labels),
         "s": seconds,
     }
 
@@ -94,23 +94,6 @@ def measured(
 def people(labels: NDArray) -> int:
     """How many labels two or more tracks have."""
     return int((np.unique(labels, return_counts=True)[1] >= 2).sum())
-
-
-def right(truth: NDArray[np.str_], found: Characters) -> NDArray[np.bool_]:
-    """(T,) whether a track has the label of most of its character's tracks; False where it has no character."""
-    correct = np.zeros(len(truth), bool)
-    for character in range(len(found.exemplars)):
-        mine = np.flatnonzero(found.labels == character)
-        names, counts = np.unique(truth[mine], return_counts=True)
-        correct[mine] = truth[mine] == names[counts.argmax()]
-    return correct
-
-
-def calibration_error(confidence: NDArray[np.floating], correct: NDArray[np.bool_], bins: int = 10) -> float:
-    """Mean distance of confidence and share of right ones over equal bins, weighed by their tracks."""
-    place = np.minimum((confidence * bins).astype(int), bins - 1)
-    sums = (np.bincount(place, values, bins) for values in (confidence, correct.astype(float)))
-    return float(np.abs(np.subtract(*sums)).sum() / max(len(confidence), 1))
 
 
 def shown(found: list[dict[str, Any]]) -> str:

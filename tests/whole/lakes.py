@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from conf.tables import Table, all_tables, table
 
-MADE = (  # what `castmine run` fills; people, edits and metrics are other commands'
+MADE = (  # what `castmine run` fills; edits, metrics, verdicts and errors are other commands'
     "titles", "shots", "tracks", "faces", "cannot_links", "must_links", "tracklets", "hard_negatives",
     "adapters", "curves", "characters", "track_labels", "runs",
 )  # fmt: skip

@@ -33,15 +33,7 @@ def figures_by_boxes(
         match no true box; scored nowhere else) and mixed_tracks (tracks that follow two people).
     """
     labels = truth.label.fillna(NOT_COUNTED).astype(str).to_numpy()
-    matched = scoring.match_boxes(
-        truth.frame.to_numpy(np.int64),
-        truth[BOX].to_numpy(np.float64),
-        labels,
-        faces.track_id.to_numpy(np.int64),
-        faces.frame.to_numpy(np.int64),
-        faces[BOX].to_numpy(np.float64),
-        match_iou,
-    )
+    matched = match(faces, truth, match_iou)
     of_track, found = tracks.set_index("track_id"), matched.matched_faces > 0
     of_face = _predicted(of_track, faces.track_id.to_numpy(np.int64))
     counted = labels != NOT_COUNTED
@@ -56,6 +48,19 @@ def figures_by_boxes(
         "false_tracks": float((~found).sum()),
         "mixed_tracks": float((matched.purity[shows] < 1).sum()),
     }
+
+
+def match(faces: pd.DataFrame, truth: pd.DataFrame, match_iou: float) -> scoring.MatchedTracks:
+    """Whom each track shows; arguments as in `figures_by_boxes`."""
+    return scoring.match_boxes(
+        truth.frame.to_numpy(np.int64),
+        truth[BOX].to_numpy(np.float64),
+        truth.label.fillna(NOT_COUNTED).astype(str).to_numpy(),
+        faces.track_id.to_numpy(np.int64),
+        faces.frame.to_numpy(np.int64),
+        faces[BOX].to_numpy(np.float64),
+        match_iou,
+    )
 
 
 def figures_by_tracks(tracks: pd.DataFrame, truth: pd.DataFrame) -> dict[str, float]:

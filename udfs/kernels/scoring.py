@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,51 @@ from scipy.special import xlogy
 
 UNKNOWN = -1
 FPR = (0.001, 0.01, 0.1)  # of verification
+
+
+class CrossTable(NamedTuple):
+    """T tracks of L true labels in C characters.
+
+    Attributes:
+        labels, characters: (L,) and (C,) their names, sorted.
+        label, character: (T,) int64, where each track's stands among them; character -1 where it is unknown.
+        counts: (L, C) int64, tracks. Unknown tracks are in no cell.
+    """
+
+    labels: NDArray
+    characters: NDArray[np.integer]
+    label: NDArray[np.int64]
+    character: NDArray[np.int64]
+    counts: NDArray[np.int64]
+
+    def assigned(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The best one-to-one assignment: places of labels, and of the characters they get."""
+        rows, columns = linear_sum_assignment(self.counts, maximize=True)
+        return rows, columns
+
+    def majority(self) -> NDArray[np.int64]:
+        """(C + 1,) the label of most of a character's tracks, of equally many the first; -1, the last, for unknown."""
+        return np.append(self.counts.argmax(axis=0) if len(self.labels) else [], -1).astype(np.int64)
+
+    def home(self) -> NDArray[np.int64]:
+        """(L,) the character with most of a label's tracks, of equally many the first; -1 where there are none."""
+        found = self.counts.argmax(axis=1) if len(self.characters) else -1
+        return np.where(self.counts.any(axis=1), found, -1)
+
+
+def cross_table(true: Sequence | NDArray, predicted: NDArray[np.integer]) -> CrossTable:
+    """Arguments and errors as in `count`; T = 0 gives empty arrays. Cost O(T log T + L C)."""
+    true, predicted = np.asarray(true), np.asarray(predicted)
+    if len(true) != len(predicted):
+        raise ValueError(f"{len(true)} true labels for {len(predicted)} tracks")
+    labels, label = np.unique(true, return_inverse=True)
+    known = predicted != UNKNOWN
+    characters, of_known = np.unique(predicted[known], return_inverse=True)
+    character = np.full(len(predicted), UNKNOWN)
+    character[known] = of_known
+    counts = np.zeros((len(labels), len(characters)), np.int64)
+    np.add.at(counts, (label[known], of_known), 1)
+    return CrossTable(labels, characters, label, character, counts)
 
 
 @dataclass(frozen=True)
@@ -68,25 +114,18 @@ def count(true: Sequence | NDArray, predicted: NDArray[np.integer]) -> Counts:
     Raises:
         ValueError: lengths that differ.
     """
-    true, predicted = np.asarray(true), np.asarray(predicted)
-    if len(true) != len(predicted):
-        raise ValueError(f"{len(true)} true labels for {len(predicted)} tracks")
-    if not len(true):
+    crossed = cross_table(true, predicted)
+    if not len(crossed.label):
         return Counts()
-    _, label = np.unique(true, return_inverse=True)
-    known = predicted != UNKNOWN
-    names, cluster = np.unique(predicted[known], return_inverse=True)
-    table = np.zeros((label.max() + 1, len(names)))
-    np.add.at(table, (label[known], cluster), 1)
-
-    alone = len(true) - known.sum()  # each a cell and a cluster of one: n ln n = 0 and no pairs
-    of_label, of_cluster = np.bincount(label).astype(float), table.sum(axis=0)
-    rows, columns = linear_sum_assignment(table, maximize=True)
+    table = crossed.counts.astype(float)
+    known = crossed.character != UNKNOWN
+    alone = len(known) - known.sum()  # each a cell and a cluster of one: n ln n = 0 and no pairs
+    of_label, of_cluster = np.bincount(crossed.label).astype(float), table.sum(axis=0)
     return Counts(
-        tracks=len(true),
+        tracks=len(known),
         unknown=float(alone),
         true_k=len(of_label),
-        predicted_k=len(names),
+        predicted_k=len(of_cluster),
         cells=xlogy(table, table).sum(),
         clusters=xlogy(of_cluster, of_cluster).sum(),
         classes=xlogy(of_label, of_label).sum(),
@@ -94,9 +133,9 @@ def count(true: Sequence | NDArray, predicted: NDArray[np.integer]) -> Counts:
         cluster_pairs=_pairs(of_cluster),
         class_pairs=_pairs(of_label),
         precision=(table**2 / of_cluster).sum() + alone,
-        recall=(table**2 / of_label[:, None]).sum() + (1 / of_label[label[~known]]).sum(),
+        recall=(table**2 / of_label[:, None]).sum() + (1 / of_label[crossed.label[~known]]).sum(),
         majority=table.max(axis=0).sum(),
-        assigned=table[rows, columns].sum(),
+        assigned=table[crossed.assigned()].sum(),
     )
 
 
@@ -148,6 +187,63 @@ def score(true: Sequence | NDArray, predicted: NDArray[np.integer]) -> dict[str,
     every = count(true, predicted)
     known = predicted != UNKNOWN
     return figures(every) | known_figures(count(true[known], predicted[known]))
+
+
+def right(true: Sequence | NDArray, predicted: NDArray[np.integer]) -> NDArray[np.bool_]:
+    """(T,) whether a track's character is the one that its label gets by the best one-to-one assignment.
+
+    The share of right tracks is the accuracy of `figures`. Arguments and errors as in `count`.
+    """
+    crossed = cross_table(true, predicted)
+    label_of = np.full(len(crossed.characters) + 1, -2)  # -2: no label gets it; the last entry is for unknown tracks
+    rows, columns = crossed.assigned()
+    label_of[columns] = rows
+    return np.asarray(label_of[crossed.character] == crossed.label)
+
+
+def pure(true: Sequence | NDArray, predicted: NDArray[np.integer]) -> NDArray[np.bool_]:
+    """(T,) whether a track has the label of most of its character's tracks (of equally many, the smaller one).
+
+    The share of pure tracks is the WCP of `figures`. Unknown tracks are not. Arguments and errors as in `count`.
+    """
+    crossed = cross_table(true, predicted)
+    return np.asarray(crossed.majority()[crossed.character] == crossed.label)
+
+
+def calibration_error(confidence: NDArray[np.floating], correct: NDArray[np.bool_], bins: int = 10) -> float:
+    """Expected calibration error (Naeini, Cooper and Hauskrecht, AAAI 2015): how far confidence is from the share of
+    right ones, mean over equal bins of confidence weighed by their tracks.
+
+    Args:
+        confidence: (T,) 0 to 1. correct: (T,).
+
+    Returns:
+        0 to 1; 0 for T = 0.
+    """
+    place = confidence_bin(confidence, bins)
+    sums = (np.bincount(place, values, bins) for values in (confidence, correct.astype(float)))
+    return float(np.abs(np.subtract(*sums)).sum() / max(len(confidence), 1))
+
+
+def confidence_bin(confidence: NDArray[np.floating], bins: int = 10) -> NDArray[np.int64]:
+    """(T,) the equal bin, 0 to bins - 1, in which a confidence of 0 to 1 lies; 1 is in the last one."""
+    return np.minimum((np.asarray(confidence, np.float64) * bins).astype(np.int64), bins - 1)
+
+
+def wilson(part: NDArray, whole: NDArray, z: float = 1.959964) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The score interval of a share (Wilson, Journal of the American Statistical Association 22, 1927), 95 % by
+    default. Right for few tracks, too; it takes them for independent, which tracks of one scene are not quite.
+
+    Args:
+        part, whole: counts, 0 <= part <= whole, of one shape.
+
+    Returns:
+        (low, high), each of that shape; (0, 1) where `whole` is 0, of which nothing is known.
+    """
+    k, n = np.asarray(part, np.float64), np.asarray(whole, np.float64)
+    middle = (k + z**2 / 2) / (n + z**2)
+    reach = z * np.sqrt(k * (n - k) / np.maximum(n, 1) + z**2 / 4) / (n + z**2)
+    return np.where(k == 0, 0.0, middle - reach), np.where(k == n, 1.0, middle + reach)
 
 
 def over_time(

@@ -7,20 +7,26 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 from sklearn import metrics
 
 from udfs.kernels.scoring import (
     FPR,
     Counts,
     box_accuracy,
+    calibration_error,
+    confidence_bin,
     count,
     figures,
     interval,
     known_figures,
     match_boxes,
     over_time,
+    pure,
+    right,
     score,
     verification,
+    wilson,
 )
 
 SHARES = ("v_measure", "wcp", "bcubed_precision", "bcubed_recall", "bcubed_f", "accuracy")
@@ -127,6 +133,49 @@ def test_the_known_figures_are_those_without_the_unknown_tracks(clustering):
     assert found["wcp"] <= found["known_wcp"] + 1e-12  # card 10: with the rejected tracks never above without
     assert "known_unknown_share" not in found
     assert known_figures(count(true[known], predicted[known])).items() <= found.items()
+
+
+@given(clusterings)
+def test_right_and_pure_tracks_are_those_that_are_counted(clustering):
+    true, predicted = clustering
+    counted = count(true, predicted)
+    assert right(true, predicted).sum() == counted.assigned
+    assert pure(true, predicted).sum() == counted.majority
+    pairs = {(t, p) for t, p in zip(true[right(true, predicted)], predicted[right(true, predicted)], strict=True)}
+    assert len(pairs) == len({t for t, _ in pairs}) == len({p for _, p in pairs}), "one to one"
+    assert not (right(true, predicted) | pure(true, predicted))[predicted == -1].any()
+
+
+def test_no_track_is_right_where_there_is_none():
+    none = np.zeros(0, np.int32)
+    assert len(right([], none)) == len(pure([], none)) == 0
+    unknown = np.array([-1])
+    assert not right(["a"], unknown).any()
+    assert not pure(["a"], unknown).any()
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), max_size=60), st.integers(1, 12))
+def test_the_calibration_error_is_that_of_a_naive_loop(tracks, bins):
+    confidence, correct = np.array([c for c, _ in tracks]), np.array([r for _, r in tracks], bool)
+    total = 0.0
+    for bin_ in set(confidence_bin(confidence, bins).tolist()):
+        mine = [(c, r) for c, r in tracks if min(int(c * bins), bins - 1) == bin_]
+        total += abs(sum(c for c, _ in mine) - sum(r for _, r in mine))
+    assert calibration_error(confidence, correct, bins) == pytest.approx(total / max(len(tracks), 1), abs=1e-9)
+
+
+@given(st.integers(0, 60), st.integers(1, 60))
+def test_the_interval_of_a_share_is_scipys(part, whole):
+    part = min(part, whole)
+    low, high = wilson(np.array(part), np.array(whole))
+    expected = binomtest(part, whole).proportion_ci(0.95, method="wilson")
+    assert (low, high) == (pytest.approx(expected.low, abs=1e-6), pytest.approx(expected.high, abs=1e-6))
+    assert low <= part / whole + 1e-12
+    assert high >= part / whole - 1e-12
+
+
+def test_of_nothing_any_share_may_be_true():
+    assert [end.tolist() for end in wilson(np.zeros(2, int), np.array([0, 0]))] == [[0, 0], [1, 1]]
 
 
 def test_perfect_labels_score_one():

@@ -1,0 +1,46 @@
+"""errors: How often tracks of one kind go wrong: by pose, size, length and more. Of the newest evaluation."""
+
+from __future__ import annotations
+
+from conf.tables import Column, Table, run_id
+
+MAKER = "udfs.kernels.errors:by_group"
+
+TABLE = Table(
+    name="errors",
+    written_by="evaluate",
+    meaning="How often tracks of one kind go wrong: by pose, size, length and more. Of the newest evaluation.",
+    key=(
+        "title_id",
+        "property",
+        "value",
+    ),
+    columns=(
+        Column("title_id", "STRING", "jobs.films:title_ids", "the film: from the manifest, else from the file's name"),
+        Column(
+            "property",
+            "STRING",
+            MAKER,
+            "what the tracks have in common: pose, flag (frontal and profile aside), face_px, quality, seconds, "
+            "person_tracks (tracks of their person), links, status, shot (those with most errors)",
+        ),
+        Column("value", "STRING", MAKER, "its value, such as profile or 32 to 64"),
+        Column("place", "INT", MAKER, "place of the value among those of its property, from 0"),
+        Column("n_tracks", "BIGINT", MAKER, "tracks whose true person is known"),
+        Column("n_wrong", "BIGINT", MAKER, "of these, in a wrong character"),
+        Column("n_impure", "BIGINT", MAKER, "of these, taken for somebody else"),
+        Column("n_unknown", "BIGINT", MAKER, "of these, in no character"),
+        Column("share_wrong", "DOUBLE", MAKER, "n_wrong / n_tracks"),
+        Column("share_unknown", "DOUBLE", MAKER, "n_unknown / n_tracks"),
+        Column("wrong_low", "DOUBLE", "udfs.kernels.scoring:wilson", "lower end of share_wrong's 95 % interval"),
+        Column("wrong_high", "DOUBLE", "udfs.kernels.scoring:wilson", "upper end of share_wrong's 95 % interval"),
+        Column(
+            "rest_wrong",
+            "DOUBLE",
+            MAKER,
+            "share_wrong of the title's other tracks of which the property is known, null where there are none",
+        ),
+        Column("mean_confidence", "DOUBLE", MAKER, "of those with a character, null where none has one"),
+        run_id("evaluate"),
+    ),
+)

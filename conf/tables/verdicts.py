@@ -1,0 +1,63 @@
+"""verdicts: Whether each track whose true person is known is in the right character. Of the newest evaluation."""
+
+from __future__ import annotations
+
+from conf.tables import Column, Table, run_id
+
+TABLE = Table(
+    name="verdicts",
+    written_by="evaluate",
+    meaning="Whether each track whose true person is known is in the right character. Of the newest evaluation.",
+    key=(
+        "title_id",
+        "track_id",
+    ),
+    columns=(
+        Column("title_id", "STRING", "jobs.films:title_ids", "the film: from the manifest, else from the file's name"),
+        Column(
+            "track_id",
+            "BIGINT",
+            "udfs.kernels.assemble:number_tracks",
+            "the track, numbered from 0 in order of appearance",
+        ),
+        Column("person", "STRING", "jobs.error_analysis:analysed", "whom the track shows, by the truth"),
+        Column(
+            "character_id",
+            "INT",
+            "udfs.kernels.clustering.characters:find_characters",
+            "its character when it was evaluated, null: unknown",
+        ),
+        Column(
+            "taken_for",
+            "STRING",
+            "udfs.kernels.errors:judged",
+            "whom most tracks of its character show; another than person: it was taken for somebody else",
+        ),
+        Column(
+            "verdict",
+            "STRING",
+            "udfs.kernels.errors:verdicts",
+            "right, wrong or unknown, by the best one-to-one assignment of characters to people",
+        ),
+        Column("split", "BOOLEAN", "udfs.kernels.errors:judged", "most tracks of its person are in another character"),
+        Column(
+            "distance",
+            "FLOAT",
+            "udfs.kernels.errors:judged",
+            "mean cosine distance to the tracks of its character that show taken_for",
+        ),
+        Column(
+            "own_distance",
+            "FLOAT",
+            "udfs.kernels.errors:judged",
+            "mean cosine distance to the other tracks of its person",
+        ),
+        Column(
+            "without_links",
+            "STRING",
+            "udfs.kernels.errors:without_links",
+            "the verdict if clustering had no links, null where that was not tried",
+        ),
+        run_id("evaluate"),
+    ),
+)
