@@ -133,20 +133,19 @@ def _is_new(row: Any, before: Any, source: str) -> bool:
     return row.name != before.name or (source != kernel.BY_GALLERY and before.source == kernel.BY_GALLERY)
 
 
-def put_to_use(lake: Lake, titles: Sequence[str], names: dict[str, kernel.Names]) -> int:
-    """Make characters.name of these titles what the standing edits say, in one commit; how many names change.
+def put_to_use(lake: Lake, characters: pd.DataFrame, names: dict[str, kernel.Names]) -> int:
+    """Make the names of these rows of `characters` what the standing edits say, in one commit; how many change.
 
     The rows keep their run_id, so they stay those of the run that committed them.
     """
-    characters = lake.rows("characters", titles).select(*CHARACTER, "run_id", "name").toPandas()
-    said = pd.concat([named(title, found) for title, found in names.items()] or [pd.DataFrame(columns=NAMED)])
+    said = pd.concat([pd.DataFrame(columns=NAMED), *(named(title, found) for title, found in names.items())])
     new = characters.merge(said, on=CHARACTER, how="left", suffixes=("_before", ""))
-    new = new.astype({"name": object}).where(new.notna(), None)
-    new = new[[before != name for before, name in zip(new.name_before, new.name, strict=True)]]
+    new = new.assign(name=new["name"].astype(object).where(new["name"].notna(), None))
+    new = new[[before != name for before, name in zip(new.name_before, new["name"], strict=True)]]
     if len(new):
-        columns = [*CHARACTER, "run_id", "name"]
+        rows = new[[*CHARACTER, "run_id", "name"]].values.tolist()
         schema = "title_id STRING, character_id INT, run_id STRING, name STRING"
-        lake.update(table("characters"), lake.spark.createDataFrame(new[columns].values.tolist(), schema), titles)
+        lake.update(table("characters"), lake.spark.createDataFrame(rows, schema), sorted(set(new.title_id)))
     return len(new)
 
 

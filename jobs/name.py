@@ -68,6 +68,7 @@ def main(
     photographs, left = gallery.find(Path(args.gallery)) if args.gallery else ([], [])
     with cli.opened(args, "name", spark, clock, run_id) as job:
         titles = list(runs.clustered(job.lake, args.titles))
+        characters = job.lake.rows("characters", titles).drop("embedding").toPandas()
         labels = job.lake.rows("track_labels", titles)
         before = edits.names(job.lake, titles, labels)
         if args.gallery:
@@ -76,15 +77,16 @@ def main(
             found = _matched(job, photographs, titles, before)
             given = found[found.is_match].rename(columns={"person": "name"})
         else:
-            found, given = NOTHING_FOUND, _by_hand(job, titles[0], int(args.character[0]), name)
+            found, given = NOTHING_FOUND, _by_hand(characters, int(args.character[0]), name)
         n_edits = edits.record(job, given, before, BY_GALLERY if args.gallery else BY_HAND)
         after = edits.names(job.lake, titles, labels) if n_edits else before
         edits.say(job.progress, after)
-        n_changed = edits.put_to_use(job.lake, titles, after)
-        cast = _cast(job, titles, after)
+        n_changed = edits.put_to_use(job.lake, characters, after)
+        cast = _cast(characters, after)
         if not (args.quiet or args.json):
             _print(cast, found, sorted({photo.person for photo in photographs}))
-        _say_contradictions(job)
+        if n_changed:
+            _say_contradictions(job)
         named = cast[cast["name"].notna()]
         job.progress.say(
             f"name: {len(named):,} of {len(cast):,} characters have a name, {n_changed:,} of them a new one; "
@@ -94,11 +96,12 @@ def main(
         return job.finish(None, summary, f"castmine report --lake {args.lake}")
 
 
-def _by_hand(job: cli.Job, title: str, character: int, name: str) -> pd.DataFrame:
-    there = [row["character_id"] for row in job.lake.rows("characters", [title]).select("character_id").collect()]
-    if character not in there:
-        raise UsageError(f"--character {character}: {title} has the characters 0 to {max(there, default=-1)}")
-    return pd.DataFrame([[title, character, name, np.nan]], columns=EDITED)
+def _by_hand(characters: pd.DataFrame, number: int, name: str) -> pd.DataFrame:
+    """The one row of EDITED that was asked for."""
+    meant = characters[characters.character_id == number]
+    if not len(meant):
+        raise UsageError(f"--character {number}: the title has {len(characters)} characters, numbered from 0")
+    return meant.assign(name=name, confidence=np.nan)[EDITED]
 
 
 # --- photographs --------------------------------------------------------------------------------------------
@@ -112,25 +115,25 @@ def _matched(
     tracks = job.lake.rows("tracks", titles).where("embedding IS NOT NULL").select("title_id", "track_id", "embedding")
     tracks = tracks.join(labels.select("title_id", "track_id", "character_id", "adapter_id"), ["title_id", "track_id"])
     by_hand = {title: _by_persons(names.standing) for title, names in before.items()}
-    embedders = {row["title_id"]: row["embedder_sha256"] for row in job.lake.rows("titles", titles).collect()}
-    packs = {sha: gallery.pack_of(sha) for sha in sorted(set(embedders.values()))}  # before anything is looked at
+    made_by = job.lake.rows("titles", titles).select("title_id", "embedder_sha256")
+    made_by = made_by.join(labels.select("title_id", "adapter_id").distinct(), "title_id").toPandas()
+    packs = {sha: gallery.pack_of(sha) for sha in sorted(set(made_by.embedder_sha256))}  # before anything is looked at
     parts = [NOTHING_FOUND]
     for sha, pack in packs.items():
-        of_it = [title for title in titles if embedders[title] == sha]
-        seen = gallery.embedded(job, photographs, pack)
-        match = functools.partial(spark_udfs.match_title, galleries=_galleries(job, seen, sha, of_it), by_hand=by_hand)
+        of_it = made_by[made_by.embedder_sha256 == sha]
+        galleries = _galleries(job, gallery.embedded(job, photographs, pack), sha, set(of_it.adapter_id))
+        match = functools.partial(spark_udfs.match_title, galleries=galleries, by_hand=by_hand)
         with job.progress.step("comparing", len(of_it), "titles"):
-            mine = tracks.where(F.col("title_id").isin(of_it)).groupBy("title_id")
+            mine = tracks.where(F.col("title_id").isin(of_it.title_id.tolist())).groupBy("title_id")
             parts.append(mine.applyInPandas(match, spark_udfs.MATCHED).toPandas())
     return pd.concat([part for part in parts if len(part)] or parts)
 
 
-def _galleries(job: cli.Job, seen: pd.DataFrame, embedder_sha256: str, titles: list[str]) -> dict[str, Gallery]:
-    """By adapter_id ('' for none): the photographs, mapped as the embeddings of these titles were for clustering."""
+def _galleries(job: cli.Job, seen: pd.DataFrame, embedder_sha256: str, adapters: set[str | None]) -> dict[str, Gallery]:
+    """The photographs as each adapter maps them, by its id; '' for no adapter."""
     person, raw = seen.person.to_numpy(str), mining.stacked(seen.embedding)
-    used = job.lake.rows("track_labels", titles).select("adapter_id").distinct().collect()
     galleries = {}
-    for adapter_id in sorted({row["adapter_id"] or "" for row in used}):
+    for adapter_id in sorted(adapter or "" for adapter in adapters):
         adapter = adapter_for(job.lake, adapter_id or "none", embedder_sha256)
         adapt = adapter.map() if adapter else None
         galleries[adapter_id] = Gallery(person, adapt(raw) if adapt else raw, adapt)
@@ -146,12 +149,11 @@ def _by_persons(standing: pd.DataFrame) -> dict[int, str]:
 # --- for people ---------------------------------------------------------------------------------------------
 
 
-def _cast(job: cli.Job, titles: list[str], names: Mapping[str, Names]) -> pd.DataFrame:
-    """The characters of some titles, the most seen first, with what is said of each."""
-    characters = job.lake.rows("characters", titles).select("title_id", "character_id", "n_tracks", "screen_time_s")
+def _cast(characters: pd.DataFrame, names: Mapping[str, Names]) -> pd.DataFrame:
+    """The characters, the most seen first, with what is said of each."""
     said = [found.standing[found.standing["name"] != ""].assign(title_id=title) for title, found in names.items()]
     told = pd.concat(said)[[*EDITED, "source"]] if said else pd.DataFrame(columns=[*EDITED, "source"])
-    whole = characters.toPandas().merge(told, on=["title_id", "character_id"], how="left")
+    whole = characters.drop(columns="name").merge(told, on=["title_id", "character_id"], how="left")
     order = ["title_id", "screen_time_s", "character_id"]
     return whole.sort_values(order, ascending=[True, False, True], ignore_index=True)
 
@@ -164,7 +166,8 @@ def _print(cast: pd.DataFrame, found: pd.DataFrame, people: Sequence[str]) -> No
         named, nameless = rows[rows["name"].notna()], rows[rows["name"].isna()]
         print(f"\n{title}: {len(named)} of {len(rows)} characters have a name")
         if len(named):
-            said = [_percent(row.confidence) or "by hand" for row in named.itertuples()]
+            by_gallery = named.source == BY_GALLERY
+            said = named.confidence.map(_percent).where(by_gallery, "by hand")
             _print_rows(named.assign(confidence=said), NAMED)
         if len(nameless) and len(found):
             print("\nwithout a name, each with the person who is nearest")
@@ -189,7 +192,7 @@ def _percent(confidence: float) -> str | None:
 
 
 def _records(named: pd.DataFrame) -> list[dict[str, Any]]:
-    rows = named.astype(object)
+    rows = named[[*EDITED, "source"]].astype(object)
     return rows.where(rows.notna(), None).to_dict("records")
 
 

@@ -61,10 +61,8 @@ def names(edits: pd.DataFrame, anchors: pd.DataFrame, faces: pd.DataFrame) -> Na
     meant = characters_meant(number.loc[anchors.edit_id].to_numpy(np.int64), of_face[at], len(valid))
     found = valid.assign(character_id=meant)[meant != NOBODY]
 
-    found = found.assign(
-        of_person=found.source != BY_GALLERY, confidence=found.confidence.astype("float64").fillna(0.0)
-    )
-    found = found.sort_values(["of_person", "made_at", "confidence", "edit_id"], kind="stable")
+    found = found.assign(of_person=found.source != BY_GALLERY, sure=found.confidence.astype("float64").fillna(0.0))
+    found = found.sort_values(["of_person", "made_at", "sure", "edit_id"], kind="stable")
     by_person = found[found.of_person].drop_duplicates("character_id", keep="last")
     by_gallery = found[~found.of_person & ~found.name.isin(by_person.name)].drop_duplicates("name", keep="last")
     both = pd.concat([by_gallery, by_person])
