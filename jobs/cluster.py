@@ -164,10 +164,8 @@ def _names(job: cli.Job, titles: list[str], run_id: str, staging: str, character
     labels = [str(spark_udfs.table_file(staging, run_id, "track_labels", title)) for title in titles]
     found = edits.names(job.lake, titles, job.spark.read.schema(table("track_labels").schema).parquet(*labels))
     edits.say(job.progress, found)
-    given = pd.concat([characters.iloc[:0], *(edits.named(title, said) for title, said in found.items())])
-    names = {(row.title_id, row.character_id): row.name for row in given[edits.NAMED].itertuples(index=False)}
-    keys = zip(characters.title_id, characters.character_id, strict=True)
-    return [names.get(key) for key in keys]
+    given = edits.named(found)
+    return [given.get(key) for key in zip(characters.title_id, characters.character_id, strict=True)]
 
 
 def _adapted(characters: pd.DataFrame, adapter: Registered | None) -> np.ndarray:

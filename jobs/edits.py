@@ -11,6 +11,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.window import Window
 
+from conf.errors import LakeError
 from conf.ids import stable_id
 from conf.tables import table
 from jobs import cli
@@ -22,7 +23,6 @@ ANCHORS = 5  # of an edit: tracks that must be lost or go elsewhere before it is
 EDIT = ["edit_id", "title_id", "name", "confidence", "source", "replaces", "made_at"]
 ANCHOR = ["title_id", "edit_id", "frame", *kernel.BOX]
 CHARACTER = ["title_id", "character_id"]
-NAMED = [*CHARACTER, "name"]
 
 
 def names(lake: Lake, titles: Sequence[str], labels: DataFrame) -> dict[str, kernel.Names]:
@@ -105,7 +105,11 @@ def record(job: cli.Job, names: pd.DataFrame, now: dict[str, kernel.Names], sour
     }
     new = names[[_is_new(row, standing.get((row.title_id, row.character_id)), source) for row in _rows(names)]]
     seen = anchors(job.lake, new)
-    made_at, rows = job.clock(), []
+    if unseen := [key for key in new[CHARACTER].itertuples(index=False, name=None) if key not in seen]:
+        raise LakeError(
+            f"{unseen[0][0]}: character {unseen[0][1]} has no face in the lake to know it by; harvest again"
+        )
+    made_at, rows = job.clock(), list[dict[str, Any]]()
     for row in _rows(new):
         before = standing.get((row.title_id, row.character_id))
         payload = {"name": row.name, "source": source}
@@ -138,15 +142,16 @@ def put_to_use(lake: Lake, characters: pd.DataFrame, names: dict[str, kernel.Nam
 
     The rows keep their run_id, so they stay those of the run that committed them.
     """
-    said = pd.concat([pd.DataFrame(columns=NAMED), *(named(title, found) for title, found in names.items())])
-    new = characters.merge(said, on=CHARACTER, how="left", suffixes=("_before", ""))
-    new = new.assign(name=new["name"].astype(object).where(new["name"].notna(), None))
-    new = new[[before != name for before, name in zip(new.name_before, new["name"], strict=True)]]
-    if len(new):
-        rows = new[[*CHARACTER, "run_id", "name"]].values.tolist()
+    given = named(names)
+    rows = [
+        [row.title_id, row.character_id, row.run_id, given.get((row.title_id, row.character_id))]
+        for row in characters.itertuples(index=False)
+        if (row.name or None) != given.get((row.title_id, row.character_id))
+    ]
+    if rows:
         schema = "title_id STRING, character_id INT, run_id STRING, name STRING"
-        lake.update(table("characters"), lake.spark.createDataFrame(rows, schema), sorted(set(new.title_id)))
-    return len(new)
+        lake.update(table("characters"), lake.spark.createDataFrame(rows, schema), sorted({row[0] for row in rows}))
+    return len(rows)
 
 
 def say(progress: Progress, found: dict[str, kernel.Names]) -> None:
@@ -159,6 +164,11 @@ def say(progress: Progress, found: dict[str, kernel.Names]) -> None:
             progress.say(f"  {title}: the name {row.name!r} finds no character; its tracks are gone or unknown")
 
 
-def named(title: str, found: kernel.Names) -> pd.DataFrame:
-    """The characters of a title who have a name, with the columns NAMED."""
-    return found.standing[found.standing["name"] != ""].assign(title_id=title)[NAMED]
+def named(names: dict[str, kernel.Names]) -> dict[tuple[str, int], str]:
+    """(title_id, character_id) -> name, of the characters that have one."""
+    return {
+        (title, int(row.character_id)): row.name
+        for title, found in names.items()
+        for row in found.standing.itertuples(index=False)
+        if row.name
+    }

@@ -68,6 +68,8 @@ def main(
     photographs, left = gallery.find(Path(args.gallery)) if args.gallery else ([], [])
     with cli.opened(args, "name", spark, clock, run_id) as job:
         titles = list(runs.clustered(job.lake, args.titles))
+        if not titles:
+            raise UsageError(f"--lake {args.lake}: no title is clustered; run castmine cluster first")
         characters = job.lake.rows("characters", titles).drop("embedding").toPandas()
         labels = job.lake.rows("track_labels", titles)
         before = edits.names(job.lake, titles, labels)
@@ -151,8 +153,9 @@ def _by_persons(standing: pd.DataFrame) -> dict[int, str]:
 
 def _cast(characters: pd.DataFrame, names: Mapping[str, Names]) -> pd.DataFrame:
     """The characters, the most seen first, with what is said of each."""
-    said = [found.standing[found.standing["name"] != ""].assign(title_id=title) for title, found in names.items()]
+    said = [found.standing.assign(title_id=title) for title, found in names.items() if len(found.standing)]
     told = pd.concat(said)[[*EDITED, "source"]] if said else pd.DataFrame(columns=[*EDITED, "source"])
+    told = told[told["name"] != ""]
     whole = characters.drop(columns="name").merge(told, on=["title_id", "character_id"], how="left")
     order = ["title_id", "screen_time_s", "character_id"]
     return whole.sort_values(order, ascending=[True, False, True], ignore_index=True)
