@@ -39,23 +39,21 @@ def find(folder: Path) -> tuple[list[Photograph], list[str]]:
     if not folder.is_dir():
         raise UsageError(f"--gallery {folder}: no such folder")
     found, left, named = list[Photograph](), list[str](), dict[str, Path]()
-    for entry in sorted(folder.iterdir()):
-        if entry.name.startswith("."):
-            continue
+    for entry in _visible(folder):
         if not entry.is_dir():
             left.append(f"{entry}: not in a person's folder")
             continue
         name = person_name(entry.name)
         if not name or not name.isprintable():
-            left.append(f"{entry!a}: not a name; rename the folder")
+            left.append(f"{str(entry)!a}: not a name; rename the folder")
             continue
         if name in named:
             raise UsageError(f"--gallery {folder}: {named[name].name!a} and {entry.name!a} are one name; join them")
         named[name] = entry
-        for file in sorted(entry.iterdir()):
+        for file in _visible(entry):
             if file.suffix.lower() in ENDINGS and file.is_file():
                 found.append(Photograph(name, file.absolute()))
-            elif not file.name.startswith("."):
+            else:
                 left.append(f"{file}: no picture's ending")
     if not found:
         raise UsageError(
@@ -63,6 +61,10 @@ def find(folder: Path) -> tuple[list[Photograph], list[str]]:
             f"{folder / 'Ingrid Bergman' / 'portrait.jpg'}"
         )
     return found, left
+
+
+def _visible(folder: Path) -> list[Path]:
+    return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
 
 
 def person_name(text: str) -> str:
