@@ -51,7 +51,9 @@ def find(folder: Path) -> tuple[list[Photograph], list[str]]:
             raise UsageError(f"--gallery {folder}: {named[name].name!a} and {entry.name!a} are one name; join them")
         named[name] = entry
         for file in _visible(entry):
-            if file.suffix.lower() in ENDINGS and file.is_file():
+            if not file.name.isprintable():
+                left.append(f"{str(file)!a}: not a name; rename the file")
+            elif file.suffix.lower() in ENDINGS and file.is_file():
                 found.append(Photograph(name, file.absolute()))
             else:
                 left.append(f"{file}: no picture's ending")
