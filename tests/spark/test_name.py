@@ -14,10 +14,10 @@ import pytest
 
 from conf.errors import ModelError, UsageError
 from conf.tables import table
-from jobs import cluster, mine, name
+from jobs import cluster, name
 from jobs.lake import Lake
 from tests.photographs import numbers_of, photograph, write_gallery
-from tests.spark.small import SHA256, cast, collected, finished
+from tests.spark.small import SHA256, cast, clock, collected, finished
 from udfs import assets
 from udfs.kernels.faces import open_faces
 from udfs.kernels.photographs import look
@@ -118,21 +118,6 @@ def test_the_cast_is_named_and_strangers_are_not(spark, pictured):
     assert all(len(json.loads(edit["anchors"])) == 5 for edit in written)
 
 
-def test_the_same_again_brings_in_what_a_killed_command_left_and_writes_nothing_twice(lake, gallery):
-    whole, run_ids = names(lake), collected(lake.raw("characters"), "run_id")
-    rows = lake.rows("characters")
-    lake.update(
-        table("characters"),
-        rows.selectExpr("title_id", "character_id", "run_id", "CAST(NULL AS STRING) AS name"),
-        ["film"],
-    )
-    assert names(lake) == {}
-    version = lake.version("edits")
-    named(lake, "--gallery", gallery)
-    assert (names(lake), lake.version("edits")) == (whole, version)
-    assert collected(lake.raw("characters"), "run_id") == run_ids
-
-
 def test_names_outlive_clustering_and_other_numbers(lake):
     words = ["--lake", lake.root, "--quiet", "--force"]
     assert cluster.main([*words, "--characters", "3"], spark=lake.spark) == 0
@@ -141,11 +126,17 @@ def test_names_outlive_clustering_and_other_numbers(lake):
     assert shown(lake) == {who: who for who in CAST}
 
 
-def test_a_name_by_hand_wins_and_can_be_taken_away(lake, gallery):
-    (ada,) = [character for character, given in names(lake).items() if given == "Ada"]
+def test_a_name_by_hand_wins_and_nothing_is_written_twice(lake, gallery):
+    whole, run_ids = names(lake), collected(lake.raw("characters"), "run_id")
+    rows = lake.rows("characters").selectExpr("title_id", "character_id", "run_id", "CAST(NULL AS STRING) AS name")
+    lake.update(table("characters"), rows, ["film"])  # what a killed command leaves: edits, and no names yet
+    (ada,) = [character for character, given in whole.items() if given == "Ada"]
     named(lake, "--titles", "film", "--character", str(ada), " Ada Lovelace ", "--quiet")
+    assert names(lake) == {**whole, ada: "Ada Lovelace"}
+    assert collected(lake.raw("characters"), "run_id") == run_ids
+    versions = [lake.version(made) for made in ("edits", "characters")]
     named(lake, "--gallery", gallery, "--quiet")
-    assert names(lake)[ada] == "Ada Lovelace"
+    assert [lake.version(made) for made in ("edits", "characters")] == versions
     named(lake, "--titles", "film", "--character", str(ada), "", "--quiet")
     assert ada not in names(lake)
     first, second = [edit for edit in edits(lake) if edit["author"] == "user"]
@@ -154,21 +145,28 @@ def test_a_name_by_hand_wins_and_can_be_taken_away(lake, gallery):
     assert first["replaces"] in {edit["edit_id"] for edit in edits(lake) if edit["name"] == "Ada"}
 
 
-# --- by hand, and mistakes ----------------------------------------------------------------------------------
+# --- edits, and mistakes ------------------------------------------------------------------------------------
 
 
-def test_a_name_survives_a_new_harvest_with_other_track_numbers(spark, two, capsys):
+def test_a_name_survives_a_new_harvest_with_other_track_numbers(two, capsys):
     """The new harvest numbers tracks anew, and one person of the two is seen no more."""
-    faces = [{"track_id": t, "frame": f, "detected": True, **BOX, "x": 200.0 * t} for t in (0, 1) for f in range(24)]
-    cast(two, ["c"], [(0, 0.0, 1.0, 0), (1, 0.0, 2.0, 1)], faces=faces)
-    for character, who in enumerate(("Ann", "Bob")):
-        named(two, "--titles", "c", "--character", str(character), who, "--quiet")
-    again = [{**face, "track_id": 7} for face in faces if face["track_id"] == 1]
+    boxes = {"Ann": [0.0, 20.0, 50.0, 60.0], "Bob": [200.0, 20.0, 50.0, 60.0]}
+    said = [
+        {
+            **{"edit_id": who, "title_id": "a", "kind": "name", "author": "user", "made_at": clock()},
+            "anchors": json.dumps([{"frame": frame, "box": box} for frame in (3, 9)]),
+            "payload": json.dumps({"name": who, "source": "user"}),
+        }
+        for who, box in boxes.items()
+    ]
+    two.append(table("edits"), said)
     seen = {"track_id": 7, "start_s": 0.0, "end_s": 1.0, "n_faces": 24, "embedding": [1.0, 0.0]}
-    finished(two, "harvest", "c", {"titles": [TITLE], "tracks": [seen], "faces": again})
-    assert mine.main(["--lake", two.root, "--quiet", "--titles", "c"], spark=spark) == 0
-    assert cluster.main(["--lake", two.root, "--titles", "c"], spark=spark) == 0
-    assert collected(two.rows("characters", ["c"]), "character_id", "name") == [(0, "Bob")]
+    box = dict(zip("xywh", boxes["Bob"], strict=True))
+    faces = [{"track_id": 7, "frame": frame, "detected": True, **box} for frame in range(24)]
+    made = finished(two, "harvest", "a", {"titles": [TITLE], "tracks": [seen], "faces": faces})
+    finished(two, "mine", "a", {"cannot_links": [], "must_links": []}, inputs={"harvest": made})
+    assert cluster.main(["--lake", two.root, "--titles", "a"], spark=two.spark) == 0
+    assert collected(two.rows("characters", ["a"]), "character_id", "name") == [(0, "Bob")]
     assert "the name 'Ann' finds no character" in capsys.readouterr().err
 
 
