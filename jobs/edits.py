@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -103,7 +104,8 @@ def record(job: cli.Job, names: pd.DataFrame, now: dict[str, kernel.Names], sour
     standing = {
         (title, row.character_id): row for title, said in now.items() for row in said.standing.itertuples(index=False)
     }
-    new = names[[_is_new(row, standing.get((row.title_id, row.character_id)), source) for row in _rows(names)]]
+    is_new = [_is_new(row, standing.get((row.title_id, row.character_id)), source) for row in _rows(names)]
+    new = names[np.array(is_new, bool)]
     seen = anchors(job.lake, new)
     if unseen := [key for key in new[CHARACTER].itertuples(index=False, name=None) if key not in seen]:
         raise LakeError(

@@ -77,7 +77,7 @@ def main(
             for line in left:
                 job.progress.say(f"  left alone: {line}")
             found = _matched(job, photographs, titles, before)
-            given = found[found.is_match].rename(columns={"person": "name"})
+            given = found[found.is_match.astype(bool)].rename(columns={"person": "name"})
         else:
             found, given = NOTHING_FOUND, _by_hand(characters, int(args.character[0]), name)
         n_edits = edits.record(job, given, before, BY_GALLERY if args.gallery else BY_HAND)

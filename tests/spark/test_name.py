@@ -145,6 +145,17 @@ def test_a_name_by_hand_wins_and_nothing_is_written_twice(lake, gallery):
     assert first["replaces"] in {edit["edit_id"] for edit in edits(lake) if edit["name"] == "Ada"}
 
 
+def test_a_gallery_of_strangers_names_nobody(spark, pictured, gallery, tmp_path, capsys):
+    for who in STRANGERS:
+        shutil.copytree(gallery / who, tmp_path / who)
+    lake = Lake(spark, str(pictured[0]))
+    versions = [lake.version(made) for made in ("edits", "characters")]
+    named(lake, "--gallery", tmp_path, "--json")
+    said = json.loads(capsys.readouterr().out)
+    assert (said["edits"], said["changed"], len(said["named"])) == (0, 0, len(CAST))  # named before
+    assert [lake.version(made) for made in ("edits", "characters")] == versions
+
+
 # --- edits, and mistakes ------------------------------------------------------------------------------------
 
 
