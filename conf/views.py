@@ -101,11 +101,15 @@ VIEWS = {
         SELECT c.title_id, c.character_id, c.name, c.screen_time_s, c.screen_time_s / nullif(t.duration_s, 0) AS share,
           c.n_tracks, c.first_s, c.last_s
         FROM characters c JOIN titles t USING (title_id)""",
-    # the same face across titles, by the seconds on screen
+    # the same face across titles, by the seconds on screen; of several names the one that is longest on screen
     "people": """
-        SELECT person_id, max(name) AS display_name, count(DISTINCT title_id) AS n_titles,
+        SELECT person_id, max_by(name, CASE WHEN name IS NOT NULL THEN struct(named_s, name) END) AS display_name,
+          array_sort(collect_set(name)) AS names, count(DISTINCT title_id) AS n_titles,
           count(*) AS n_characters, sum(screen_time_s) AS screen_time_s
-        FROM characters WHERE person_id IS NOT NULL GROUP BY person_id""",
+        FROM (
+          SELECT *, sum(screen_time_s) OVER (PARTITION BY person_id, name) AS named_s
+          FROM characters WHERE person_id IS NOT NULL)
+        GROUP BY person_id""",
     # which characters are seen together, in how many pairs of their tracks and for how long
     "co_appearances": """
         SELECT c.title_id, least(a.character_id, b.character_id) AS character_a,

@@ -34,6 +34,7 @@ COMMANDS = {
     "mine": ("jobs.mine", "tracks -> cannot-links, must-links, tracklets, hard negatives"),
     "train": ("jobs.train", "mined tracklets -> an adapter of the face embedding"),
     "cluster": ("jobs.cluster", "tracks -> characters, their number found"),
+    "name": ("jobs.name", "photographs of people, or a word -> names of characters"),
     "evaluate": ("jobs.evaluate", "characters against a truth file -> metrics, and where they go wrong"),
     "report": ("jobs.report.contact_sheets", "a contact sheet per title: one row a character"),
     "sql": ("jobs.sql", "read-only SQL over the tables and views"),

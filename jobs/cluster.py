@@ -3,7 +3,7 @@
 Groups each title's tracks into characters under its cannot-links and must-links. The number of characters is found
 where it is not given; tracks without enough evidence stay `unknown`. Characters of several titles who look alike get
 one person_id (the view `people`). The people of titles that are clustered already stay who they are, so who is whom may
-depend on the order in which titles arrive.
+depend on the order in which titles arrive. Names that were given (castmine name) find their characters again.
 
   castmine cluster --lake ./lake
   castmine cluster --lake ./lake --characters 12      or 8-15, or 5-
@@ -25,7 +25,8 @@ from pyspark.sql import functions as F
 from conf.errors import UsageError
 from conf.ids import stable_id
 from conf.settings import ClusterSettings
-from jobs import cli, runs, staged
+from conf.tables import table
+from jobs import cli, edits, runs, staged
 from jobs.lake import Lake
 from jobs.registry import Registered, adapter_for
 from udfs import spark_udfs
@@ -76,9 +77,7 @@ def main(
             if part:
                 made = _cast(job, [task.title_id for task in part], settings, adapter, run.run_id)
                 known = _known_people(job, sha)
-                finish = functools.partial(
-                    _link_people, job, known, [task.title_id for task in part], run.run_id, adapter
-                )
+                finish = functools.partial(_finish, job, known, [task.title_id for task in part], run.run_id, adapter)
                 written = staged.write_titles(job, run, part, made, TABLES, "clustering", finish)
                 counts = {name: counts[name] + written[name] for name in counts}
         job.progress.say(
@@ -160,10 +159,10 @@ def _known_people(job: cli.Job, embedder_sha256: str) -> pd.DataFrame:
     return rows.select("title_id", "person_id", "embedding").toPandas()
 
 
-def _link_people(
+def _finish(
     job: cli.Job, known: pd.DataFrame, titles: list[str], run_id: str, adapter: Registered | None, staging: str
 ) -> None:
-    """Give the staged characters of these titles their person: one who is known, or a new one."""
+    """Give the staged characters of these titles their person, one who is known or a new one, and their names."""
     files = {title: spark_udfs.table_file(staging, run_id, "characters", title) for title in titles}
     made = {title: pq.ParquetFile(file).read().to_pandas() for title, file in files.items() if file.exists()}
     new = pd.concat([known.iloc[:0], *made.values()], ignore_index=True)
@@ -175,8 +174,18 @@ def _link_people(
             people.Cast(known.title_id.to_numpy(str), _adapted(known, adapter), known.person_id.to_numpy(str)),
             people.Cast(new.title_id.to_numpy(str), _adapted(new, adapter), np.array(own)),
         )
-        for title, rows in new.groupby("title_id"):
-            spark_udfs.stage(files[str(title)], "characters", rows)
+    new["name"] = _names(job, list(made), run_id, staging, new)
+    for title, rows in new.groupby("title_id"):
+        spark_udfs.stage(files[str(title)], "characters", rows)
+
+
+def _names(job: cli.Job, titles: list[str], run_id: str, staging: str, characters: pd.DataFrame) -> list[str | None]:
+    """The names of staged characters: what the edits of these titles say about them now."""
+    labels = [str(spark_udfs.table_file(staging, run_id, "track_labels", title)) for title in titles]
+    found = edits.names(job.lake, titles, job.spark.read.schema(table("track_labels").schema).parquet(*labels))
+    edits.say(job.progress, found)
+    given = edits.named(found)
+    return [given.get(key) for key in zip(characters.title_id, characters.character_id, strict=True)]
 
 
 def _adapted(characters: pd.DataFrame, adapter: Registered | None) -> np.ndarray:

@@ -194,6 +194,22 @@ class Lake:
             lambda: ready.writeTo(target).overwrite(F.col("title_id").isin(list(titles)))  # literal titles: no conflict
         )
 
+    def update(self, made: Table, rows: DataFrame, titles: Sequence[str]) -> None:
+        """Set what `rows` say beside key and run_id in the rows of `titles` that have these, in one commit.
+
+        A row that another run has written since is left as it is.
+        """
+        from delta.tables import DeltaTable
+
+        same = (*made.key, "run_id")
+        on = F.col("old.title_id").isin(list(titles))  # literal titles: no conflict
+        for name in same:
+            on = on & (F.col(f"old.{name}") == F.col(f"new.{name}"))
+        values = {name: F.col(f"new.{name}") for name in rows.columns if name not in same}
+        target = DeltaTable.forName(self.spark, self.address(made.name)).alias("old")
+        merge = target.merge(rows.alias("new"), on).whenMatchedUpdate(set=values)
+        self._again_on_conflict(merge.execute)
+
     def append(self, made: Table, rows: Sequence[dict[str, object]]) -> None:
         """Add rows to an append-only table (`runs`, `adapters`, `edits`)."""
         if rows:

@@ -31,8 +31,10 @@ from udfs.kernels import (
     error_page,
     errors,
     evaluation,
+    gallery,
     links,
     mining,
+    photographs,
     piece,
     sheet,
     shots,
@@ -610,6 +612,46 @@ def _write_whole(file: Path, content: bytes) -> None:
     part = file.with_name(f".{file.name}.{os.getpid()}.part")
     part.write_bytes(content)
     os.replace(part, file)
+
+
+# --- names from photographs ---------------------------------------------------------------------------------------
+
+PHOTOGRAPHS = "number INT, person STRING, path STRING, embedding ARRAY<FLOAT>, problem STRING"
+
+
+def look_at_photographs(batches: Iterator[pd.DataFrame], settings: HarvestSettings) -> Iterator[pd.DataFrame]:
+    """number, person, path -> PHOTOGRAPHS: the embedding of a photograph's face, or why there is none."""
+    cv2.setNumThreads(1)
+    for row in _rows(batches):
+        try:
+            content = Path(row.path).read_bytes()
+            seen = photographs.look(content, _models(settings), settings.min_score, settings.min_face_px)
+        except OSError as error:
+            seen = photographs.Seen(None, f"cannot be opened: {error.strerror}")
+        yield _frame(PHOTOGRAPHS, row.number, row.person, row.path, seen.embedding, seen.problem)
+
+
+MATCHED = "title_id STRING, character_id INT, person STRING, confidence DOUBLE, is_match BOOLEAN"
+
+
+def match_title(
+    key: tuple[str],
+    tracks: pd.DataFrame,
+    *,
+    galleries: Mapping[str, gallery.Gallery],
+    by_hand: Mapping[str, Mapping[int, str]],
+) -> pd.DataFrame:
+    """A title's tracks with a character and an embedding -> MATCHED: who of the gallery its characters are.
+
+    Args:
+        galleries: by the adapter_id of the tracks' labels, '' for none.
+        by_hand: title_id -> character_id -> the name that a person gave.
+    """
+    seen = galleries[tracks.adapter_id.iloc[0] or ""]
+    embedding = mining.stacked(tracks.embedding)
+    embedding = seen.adapt(embedding) if seen.adapt else embedding
+    found = gallery.match(seen, embedding, tracks.character_id.to_numpy(np.int64), by_hand.get(key[0]))
+    return found.assign(title_id=key[0])[_names(MATCHED)]
 
 
 # --- models and staged files ---------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ TABLE = Table(
             "udfs.kernels.clustering.characters:find_characters",
             "the character, numbered from 0 by faces seen",
         ),
-        Column("name", "STRING", "udfs.kernels.casting:cast_tables", "given by a person, null until then"),
+        Column("name", "STRING", "jobs.edits:named", "what the edits say: a person's word or a photograph's, or null"),
         Column("n_tracks", "INT", "udfs.kernels.casting:cast_tables", "tracks"),
         Column("n_faces", "INT", "udfs.kernels.casting:cast_tables", "faces detected"),
         Column(

@@ -1,4 +1,4 @@
-"""edits: What a person corrected; append-only. No command writes it yet."""
+"""edits: What somebody said about a title's people; append-only."""
 
 from __future__ import annotations
 
@@ -6,22 +6,29 @@ from conf.tables import Column, Table
 
 TABLE = Table(
     name="edits",
-    written_by="cluster",
-    meaning="What a person corrected; append-only. No command writes it yet.",
+    written_by="name",
+    meaning="What somebody said about a title's people; append-only. Clustering heeds it each time.",
     key=("edit_id",),
     columns=(
-        Column("edit_id", "STRING", "jobs.lake:Lake.create", "the edit"),
+        Column("edit_id", "STRING", "jobs.edits:record", "hash of what is said and of the edit that it replaces"),
         Column("title_id", "STRING", "jobs.films:title_ids", "the film"),
-        Column("kind", "STRING", "jobs.lake:Lake.create", "name, merge, split, assign or reject"),
+        Column("kind", "STRING", "jobs.edits:record", "name (merge, split, assign and reject are kept for later)"),
         Column(
             "anchors",
             "STRING",
-            "jobs.lake:Lake.create",
-            "frame and box of the tracks meant, JSON: survives a new harvest",
+            "jobs.edits:anchors",
+            'who is meant: JSON [{"frame": 120, "box": [x, y, w, h]}, ...], one of each of the character\'s best '
+            "tracks, pixels; survives a new clustering and a new harvest",
         ),
-        Column("payload", "STRING", "jobs.lake:Lake.create", "what to do, JSON"),
-        Column("author", "STRING", "jobs.lake:Lake.create", "who"),
-        Column("made_at", "TIMESTAMP", "jobs.lake:Lake.create", "when, UTC", True),
+        Column(
+            "payload",
+            "STRING",
+            "jobs.edits:record",
+            'JSON {"name": (empty: none), "source": gallery or user, "confidence": 0 to 1 (gallery), "replaces": the '
+            "edit_id that is void now}",
+        ),
+        Column("author", "STRING", "jobs.edits:record", "who: user, or gallery"),
+        Column("made_at", "TIMESTAMP", "jobs.edits:record", "when, UTC", True),
     ),
     by_title=False,
 )

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from pyspark.sql import SparkSession
 
+from conf.ids import stable_id
 from jobs import cli, runs
 from udfs import spark_udfs
 
@@ -32,13 +33,11 @@ def main(
         settings = job.settings.report
         run = job.begin("report", settings.hash(), CODE_VERSION)
         clustered = runs.clustered(job.lake, args.titles)
-        tasks = run.to_do((runs.Task(title, {"cluster": made}) for title, made in clustered.items()), args.force)
-        tasks += [
-            runs.Task(title, {"cluster": made})
-            for title, made in clustered.items()
-            if title not in {task.title_id for task in tasks}
-            and not spark_udfs.sheet_file(_folder(job), title).exists()
-        ]
+        named = _named(job, list(clustered))
+        every = [runs.Task(title, {"cluster": made, **named.get(title, {})}) for title, made in clustered.items()]
+        tasks = run.to_do(every, args.force)
+        undrawn = [task for task in every if not spark_udfs.sheet_file(_folder(job), task.title_id).exists()]
+        tasks += [task for task in undrawn if task not in tasks]
         if tasks:
             titles = [task.title_id for task in tasks]
             function = functools.partial(
@@ -62,6 +61,15 @@ def main(
                 job.progress.say(f"  {file}")
         job.progress.say(f"report: {len(tasks)} contact sheets drawn, {len(clustered) - len(tasks)} unchanged")
         return job.finish(run, {"job": "report", "folder": _folder(job), "titles": sorted(clustered)})
+
+
+def _named(job: cli.Job, titles: list[str]) -> dict[str, dict[str, str]]:
+    """title_id -> a hash of its characters' names, which change without a new clustering; of titles with names."""
+    rows = job.lake.rows("characters", titles).where("name IS NOT NULL").select("title_id", "character_id", "name")
+    names: dict[str, list[str | int]] = {}
+    for row in rows.orderBy("title_id", "character_id").collect():
+        names.setdefault(row["title_id"], []).extend((row["character_id"], row["name"]))
+    return {title: {"names": stable_id(*said)} for title, said in names.items()}
 
 
 def _folder(job: cli.Job) -> str:

@@ -54,7 +54,7 @@ def finished(
 
 
 def cast(
-    lake: Lake, titles: Sequence[str], tracks: Sequence[tuple[int, float, float, int | None]], **more: Rows
+    lake: Lake, titles: Sequence[str], tracks: Sequence[tuple[int, float, float, int | None]], /, **more: Rows
 ) -> None:
     """Titles that are harvested, mined and clustered, all with these tracks: track_id, start_s, end_s, character_id.
 

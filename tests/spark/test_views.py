@@ -98,6 +98,14 @@ def test_screen_time_is_a_share_of_the_title_where_its_length_is_known(apart):
     assert view(apart, "screen_time", "title_id", "share") == [("a", 0.25), ("b", None), ("c", None)]
 
 
+def test_a_person_of_several_names_has_the_one_that_is_longest_on_screen(apart):
+    seen = [("p", "Rick", 5.0), ("p", "Sam", 4.0), ("p", "Rick", 1.0), ("p", None, 99.0), ("q", None, 1.0)]
+    rows = [{"person_id": p, "name": n, "screen_time_s": s, "title_id": f"t{i}"} for i, (p, n, s) in enumerate(seen)]
+    show(apart, "characters", rows)
+    found = view(apart, "people", "person_id", "display_name", "names", "n_titles", "screen_time_s")
+    assert found == [("p", "Rick", ["Rick", "Sam"], 4, 109.0), ("q", None, [], 1, 1.0)]
+
+
 def test_co_appearances_sum_over_the_pairs_of_two_characters(apart):
     show_cast(apart, [(0, 0.0, 9.0, 1), (1, 0.0, 9.0, 0), (2, 0.0, 9.0, 1), (3, 0.0, 9.0, None)])
     pairs = [(0, 1, 0.1), (1, 2, 0.2), (0, 2, 4.0), (1, 3, 8.0)]

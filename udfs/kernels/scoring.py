@@ -378,7 +378,7 @@ def match_boxes(
     """
     label_names, label_code = np.unique(np.asarray(true_label), return_inverse=True)
     tracks, track_code = np.unique(np.asarray(track_id, np.int64), return_inverse=True)
-    truth, face, overlap = _overlapping(true_frame, true_box, frame, box, match_iou)
+    truth, face, overlap = overlapping(true_frame, true_box, frame, box, match_iou)
     chosen = _one_to_one(np.asarray(true_frame)[truth], truth, face, overlap)
 
     votes = np.zeros((len(tracks), max(len(label_names), 1)), np.int64)
@@ -415,7 +415,7 @@ def box_accuracy(
     return _share(float(table[rows, columns].sum()), true_boxes)
 
 
-def _overlapping(
+def overlapping(
     true_frame: NDArray[np.integer],
     true_box: NDArray[np.floating],
     frame: NDArray[np.integer],
