@@ -24,9 +24,9 @@ demo: $(VENV)/.castmine
 test: $(VENV)/.test
 	@$(MAKE) --no-print-directory --jobs 2 --keep-going test-films test-rest
 
-## The two halves of `make test`, side by side: what runs films, starts processes or trains, and all else
+## The two halves of `make test`, side by side: films, processes, training and kernels; Spark, style and all else
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest
-FILMS = tests/whole tests/horovod tests/unit/training
+FILMS = tests/whole tests/horovod tests/unit
 test-films: $(VENV)/.test
 	$(PYTEST) $(FILMS)
 test-rest: $(VENV)/.test
@@ -38,11 +38,14 @@ check: $(VENV)/.test  # the fast checks alone: style, types, imports
 faults: $(VENV)/.test  # long: killed at every stage, cut anywhere, other cores
 	$(BIN)/python -m pytest tests/whole/faults.py --durations=20
 
-bench: $(VENV)/.test  # DATA=FOLDER: labelled tracks, for adaptation (see its --help)
+bench: $(VENV)/.test  # DATA=FOLDER: labelled tracks (see tests/bench/adaptation.py)
 	$(BIN)/python -m tests.bench.harvest
 	$(BIN)/python -m tests.bench.mining 0.01 0.03 --plain
 	$(BIN)/python -m tests.bench.training
+	$(BIN)/python -m tests.bench.scale
 	$(if $(DATA),$(BIN)/python -m tests.bench.adaptation $(DATA))
+	$(if $(DATA),$(BIN)/python -m tests.bench.clustering $(DATA))
+	$(if $(DATA),$(BIN)/python -m tests.bench.people $(DATA))
 
 $(BIN)/uv:
 	@sh conf/setup/check_host.sh
