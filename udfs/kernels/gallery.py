@@ -17,6 +17,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.special import expit
 from scipy.stats import norm
 
+from udfs.kernels.clustering.nearest import unit_means
 from udfs.kernels.people import FALSE_LINKS
 
 GIVEN = 0.75  # the least confidence of a match
@@ -50,7 +51,7 @@ def agreeing(person: NDArray[np.str_], embedding: NDArray[np.floating]) -> NDArr
     """
     x = embedding.astype(np.float64)
     names, of_photo = np.unique(person, return_inverse=True)
-    distance = 1.0 - x @ _means(x, of_photo, len(names)).T
+    distance = 1.0 - x @ unit_means(x, of_photo, len(names)).T
     centre, spread = _strangers(distance[of_photo[:, None] != np.arange(len(names))])
     reach = centre - norm.isf(FALSE_LINKS) * spread
     agrees = np.zeros(len(x), bool)
@@ -90,8 +91,8 @@ def match(
     people, of_photo = np.unique(gallery.person, return_inverse=True)
     if not len(characters) or not len(people):
         return pd.DataFrame({"character_id": [], "person": [], "confidence": [], "is_match": []})
-    photographed = _means(gallery.embedding.astype(np.float64), of_photo, len(people))
-    distance = 1.0 - photographed @ _means(embedding.astype(np.float64), of_track, len(characters)).T
+    photographed = unit_means(gallery.embedding.astype(np.float64), of_photo, len(people))
+    distance = 1.0 - photographed @ unit_means(embedding.astype(np.float64), of_track, len(characters)).T
     among_people = (1.0 - photographed @ photographed.T)[np.triu_indices(len(people), 1)]
     centre, spread = _strangers(np.concatenate([distance.ravel(), among_people]))
     z = np.round((centre - distance) / spread, 6)  # the last digits depend on the threads of the matrix product
@@ -109,13 +110,6 @@ def match(
     p, c = np.nonzero(told & (confidence >= LEAST))
     found = {"character_id": characters[c], "person": people[p], "confidence": confidence[p, c]}
     return pd.DataFrame({**found, "is_match": is_match[p, c]})
-
-
-def _means(x: NDArray[np.float64], group: NDArray[np.integer], groups: int) -> NDArray[np.float64]:
-    """(G, D) unit means of the rows of each group."""
-    sums = np.zeros((groups, x.shape[1]))
-    np.add.at(sums, group, x)
-    return np.asarray(sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12))
 
 
 def _strangers(distances: NDArray[np.float64]) -> tuple[float, float]:

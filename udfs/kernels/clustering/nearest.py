@@ -106,6 +106,12 @@ def summed(x: NDArray[np.floating], group: NDArray[np.integer], groups: int) -> 
     return sums
 
 
+def unit_means(x: NDArray[np.floating], group: NDArray[np.integer], groups: int) -> NDArray[np.float64]:
+    """(G, D) unit means of the rows of each group; zero where a group has none."""
+    sums = summed(x, group, groups)
+    return np.asarray(sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12))
+
+
 def along(sums: NDArray[np.floating], group: NDArray[np.integer], x: NDArray[np.floating]) -> NDArray[np.float64]:
     """(T,) the product of each row with the row of `sums` that its group has."""
     blocks = (slice(start, start + _BLOCK) for start in range(0, len(x), _BLOCK))

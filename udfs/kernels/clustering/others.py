@@ -18,6 +18,7 @@ from sklearn.cluster import DBSCAN, HDBSCAN, AffinityPropagation, KMeans
 from sklearn.exceptions import ConvergenceWarning
 
 from udfs.kernels.clustering.hac import checked
+from udfs.kernels.clustering.nearest import unit_means
 from udfs.kernels.clustering.partition import Clusterer, Clustering, cluster_bounds, in_order_of_appearance, joined
 
 NOISE = -1
@@ -41,7 +42,7 @@ def with_links(free: Free) -> Clusterer:
     ) -> Clustering:
         x, apart, together = checked(embeddings, cannot, must)
         group = np.unique(joined(len(x), apart, together), return_inverse=True)[1]
-        rows = _means(x, group)
+        rows = unit_means(x, group, _groups(group))
         linked = np.zeros((len(rows), len(rows)), bool)
         linked[group[apart[:, 0]], group[apart[:, 1]]] = True
         linked |= linked.T
@@ -68,7 +69,7 @@ def mended(rows: NDArray[np.float64], labels: NDArray[np.int64], linked: NDArray
     labels = labels.copy()
     inside = np.flatnonzero(labels >= 0)
     labels[inside] = np.unique(labels[inside], return_inverse=True)[1]
-    means = _means(rows[inside], labels[inside])
+    means = unit_means(rows[inside], labels[inside], _groups(labels[inside]))
     likeness = np.round(rows @ means.T, 9)
     held = linked[np.ix_(inside, inside)] & (labels[inside, None] == labels[inside])
     if not held.any():
@@ -94,11 +95,8 @@ def _awaited(linked: NDArray[np.bool_], labels: NDArray[np.int64], row: int, clu
     return bool((linked[row] & (labels == cluster)).any())
 
 
-def _means(x: NDArray[np.float64], group: NDArray[np.int64]) -> NDArray[np.float64]:
-    """(G, D) unit means of the groups."""
-    sums = np.zeros((group.max(initial=-1) + 1, x.shape[1]))
-    np.add.at(sums, group, x)
-    return np.asarray(sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12))
+def _groups(group: NDArray[np.int64]) -> int:
+    return int(group.max(initial=-1)) + 1
 
 
 def _k_means(x: NDArray[np.float64], least: int, greatest: int, linked: NDArray[np.bool_]) -> NDArray[np.integer]:
@@ -165,8 +163,10 @@ def _finch(x: NDArray[np.float64], least: int, greatest: int, linked: NDArray[np
     """
     levels = [np.arange(len(x))]
     while True:
-        merged = _first_neighbours(_means(x, levels[-1]), _between(levels[-1], linked))[levels[-1]]
-        if merged.max() == levels[-1].max():
+        level = levels[-1]
+        means = unit_means(x, level, _groups(level))
+        merged = _first_neighbours(means, _between(level, linked))[level]
+        if merged.max() == level.max():
             break
         levels.append(merged)
     enough = [level for level in levels if level.max() + 1 >= least]
@@ -199,7 +199,7 @@ def _merged_down(
     """The two nearest means made one again and again, until k groups are left or cannot-links forbid it."""
     group = group.copy()
     while group.max() + 1 > k:
-        means = _means(x, group)
+        means = unit_means(x, group, _groups(group))
         likeness = np.round(means @ means.T, 9)
         likeness[_between(group, linked)] = -np.inf
         np.fill_diagonal(likeness, -np.inf)
