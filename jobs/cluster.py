@@ -1,9 +1,11 @@
 """cluster: tracks -> characters, track_labels.
 
 Groups each title's tracks into characters under its cannot-links and must-links. The number of characters is found
-where it is not given; tracks without enough evidence stay `unknown`. Characters of several titles who look alike get
-one person_id (the view `people`). The people of titles that are clustered already stay who they are, so who is whom may
-depend on the order in which titles arrive. Names that were given (castmine name) find their characters again.
+where it is not given; tracks without enough evidence stay `unknown`. Cannot-links that the tracks around them doubt
+(mirrors, screens, photographs) are set aside and marked (cannot_links.doubted). Characters of several titles who look
+alike get one person_id (the view `people`). The people of titles that are clustered already stay who they are, so who
+is whom may depend on the order in which titles arrive. Names that were given (castmine name) find their characters
+again.
 
   castmine cluster --lake ./lake
   castmine cluster --lake ./lake --characters 12      or 8-15, or 5-
@@ -29,11 +31,11 @@ from conf.tables import table
 from jobs import cli, edits, runs, staged
 from jobs.lake import Lake
 from jobs.registry import Registered, adapter_for
-from udfs import spark_udfs
+from udfs import assets, spark_udfs
 from udfs.kernels import mining, people
-from udfs.kernels.clustering import METHODS
+from udfs.kernels.clustering import METHODS, UNMEASURED, Distances, Spread
 
-CODE_VERSION = 4  # raise it when the labels of unchanged tracks change
+CODE_VERSION = 5  # raise it when the labels of unchanged tracks change
 TABLES = ("track_labels", "characters")
 TRACK = ("title_id", "track_id")
 
@@ -75,7 +77,7 @@ def main(
         for sha, adapter in chosen.items():
             part = [task for task in tasks if embedders[task.title_id] == sha]
             if part:
-                made = _cast(job, [task.title_id for task in part], settings, adapter, run.run_id)
+                made = _cast(job, [task.title_id for task in part], sha, settings, adapter, run.run_id)
                 known = _known_people(job, sha)
                 finish = functools.partial(_finish, job, known, [task.title_id for task in part], run.run_id, adapter)
                 written = staged.write_titles(job, run, part, made, TABLES, "clustering", finish)
@@ -84,6 +86,7 @@ def main(
             f"cluster: {len(tasks)} titles clustered, {len(mined) - len(tasks)} unchanged: {counts['track_labels']:,} "
             f"tracks, {counts['characters']:,} characters ({_said(chosen)})"
         )
+        _say_doubted(job, [task.title_id for task in tasks])
         summary = {"job": "cluster", "titles": [task.title_id for task in tasks], "rows": counts}
         return job.finish(run, summary, f"castmine report --lake {args.lake}")
 
@@ -91,6 +94,7 @@ def main(
 def _cast(
     job: cli.Job,
     titles: list[str],
+    embedder_sha256: str,
     settings: ClusterSettings,
     adapter: Registered | None,
     run_id: str,
@@ -98,7 +102,7 @@ def _cast(
     function = functools.partial(
         spark_udfs.cast_title,
         staging=str(job.lake.files / "_staging"),
-        rules=rules(settings, adapter),
+        rules=rules(settings, embedder_sha256, adapter),
         run_id=run_id,
         adapt=adapter.map() if adapter else None,
         adapter_id=adapter.adapter_id if adapter else None,
@@ -115,9 +119,11 @@ def _cast(
     return grouped.applyInPandas(function, spark_udfs.STAGED_TABLES)
 
 
-def rules(settings: ClusterSettings, adapter: Registered | None) -> dict[str, Any]:
+def rules(settings: ClusterSettings, embedder_sha256: str | None, adapter: Registered | None) -> dict[str, Any]:
     """How a title is clustered, as `casting.cast_tables` takes it.
 
+    Args:
+        embedder_sha256: of the title's embeddings; adapter: what they go through, if anything.
     Raises:
         UsageError: no such method, or it needs another number of characters.
     """
@@ -137,7 +143,16 @@ def rules(settings: ClusterSettings, adapter: Registered | None) -> dict[str, An
         "exact_k": exact,
         "min_k": least,
         "max_k": most,
+        "known": _known_distances(embedder_sha256, adapter),
     }
+
+
+def _known_distances(embedder_sha256: str | None, adapter: Registered | None) -> Distances:
+    """Of the embedder, and as the adapter moved them on its held-out tracks."""
+    measured = assets.distances(embedder_sha256)
+    known = Distances(Spread(*measured.same), Spread(*measured.different)) if measured else UNMEASURED
+    change = adapter.load().card.moved if adapter else None
+    return known.moved(change.same, change.different) if change else known
 
 
 def links(lake: Lake, titles: list[str]) -> DataFrame:
@@ -162,7 +177,11 @@ def _known_people(job: cli.Job, embedder_sha256: str) -> pd.DataFrame:
 def _finish(
     job: cli.Job, known: pd.DataFrame, titles: list[str], run_id: str, adapter: Registered | None, staging: str
 ) -> None:
-    """Give the staged characters of these titles their person, one who is known or a new one, and their names."""
+    """Give the staged characters of these titles their person, one who is known or a new one, and their names.
+
+    And mark the cannot-links that were set aside.
+    """
+    _mark_doubted(job, titles, run_id, staging)
     files = {title: spark_udfs.table_file(staging, run_id, "characters", title) for title in titles}
     made = {title: pq.ParquetFile(file).read().to_pandas() for title, file in files.items() if file.exists()}
     new = pd.concat([known.iloc[:0], *made.values()], ignore_index=True)
@@ -177,6 +196,32 @@ def _finish(
     new["name"] = _names(job, list(made), run_id, staging, new)
     for title, rows in new.groupby("title_id"):
         spark_udfs.stage(files[str(title)], "characters", rows)
+
+
+def _mark_doubted(job: cli.Job, titles: list[str], run_id: str, staging: str) -> None:
+    """Say in cannot_links what these titles' staged judgement of them is."""
+    staged_files = (spark_udfs.table_file(staging, run_id, "cannot_links", title) for title in titles)
+    files = [str(file) for file in staged_files if file.exists()]
+    if not files:
+        return
+    pair = ["title_id", "track_a", "track_b"]
+    judged = job.spark.read.schema(table("cannot_links").schema).parquet(*files).select(*pair, "doubted")
+    before = F.coalesce("doubted", F.lit(False)).alias("before")
+    links = job.lake.rows("cannot_links", titles).select(*pair, "run_id", before)
+    changed = links.join(judged, pair).where("doubted <> before").select(*pair, "run_id", "doubted").persist()
+    if not changed.isEmpty():
+        with job.progress.step("marking cannot-links"):
+            job.lake.update(table("cannot_links"), changed, titles)
+    changed.unpersist()
+
+
+def _say_doubted(job: cli.Job, titles: list[str]) -> None:
+    n = job.lake.rows("cannot_links", titles).where("doubted").count() if titles else 0
+    if n:
+        job.progress.say(
+            f"cluster: {n:,} cannot-links are doubted and were set aside (a mirror, a screen, a photograph?): "
+            f'castmine sql --lake {job.args.lake} "select * from cannot_links where doubted"'
+        )
 
 
 def _names(job: cli.Job, titles: list[str], run_id: str, staging: str, characters: pd.DataFrame) -> list[str | None]:

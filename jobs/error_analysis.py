@@ -98,4 +98,7 @@ def _rules(job: cli.Job, titles: list[str], adapters: Mapping[str, Registered]) 
             f"{len(titles) - len(known)} titles were clustered under other settings than these: what their links do is "
             "not tried (see castmine evaluate --help)"
         )
-    return {title: cluster.rules(settings, adapters.get(title)) for title in known}
+    films = job.lake.rows("titles", known).select("title_id", "embedder_sha256").collect()
+    return {
+        row["title_id"]: cluster.rules(settings, row["embedder_sha256"], adapters.get(row["title_id"])) for row in films
+    }

@@ -22,7 +22,7 @@ from pyspark.sql import functions as F
 
 from conf import views
 from conf.errors import LakeError, UsageError
-from conf.tables import Table, all_tables, table
+from conf.tables import Column, Table, all_tables, table
 from udfs import spark_udfs
 
 # what Delta says to the loser of two writers; the last one to whoever comes while another is creating the table
@@ -95,8 +95,10 @@ class Lake:
             raise LakeError(f"{self.root}: no castmine lake here. Make one: castmine harvest FILMS --lake {self.root}")
 
     def raw(self, name: str) -> DataFrame:
-        """All rows of a table, half-written titles too."""
-        return self.spark.table(self.address(name))
+        """All rows of a table, half-written titles too; null in columns that a lake of an older castmine lacks."""
+        found = self.spark.table(self.address(name))
+        missing = _missing(table(name), found)
+        return found.withColumns({c.name: F.lit(None).cast(c.type) for c in missing}) if missing else found
 
     def rows(self, name: str, titles: Sequence[str] | None = None) -> DataFrame:
         """The rows of a table that count, of `titles` only where given. Corpus-wide tables are returned whole.
@@ -188,6 +190,7 @@ class Lake:
 
     def replace(self, made: Table, rows: DataFrame, titles: Sequence[str]) -> None:
         """Make the rows of `titles` exactly `rows`; other titles are untouched, and writing again changes nothing."""
+        self._complete(made)
         ready = rows.select(*[F.col(c.name).cast(c.type) for c in made.columns])
         target = self.address(made.name)
         self._again_on_conflict(
@@ -201,6 +204,7 @@ class Lake:
         """
         from delta.tables import DeltaTable
 
+        self._complete(made)
         same = (*made.key, "run_id")
         on = F.col("old.title_id").isin(list(titles))  # literal titles: no conflict
         for name in same:
@@ -213,9 +217,17 @@ class Lake:
     def append(self, made: Table, rows: Sequence[dict[str, object]]) -> None:
         """Add rows to an append-only table (`runs`, `adapters`, `edits`)."""
         if rows:
+            self._complete(made)
             data = [tuple(row.get(name) for name in made.names) for row in rows]
             frame = self.spark.createDataFrame(data, made.schema).coalesce(1)
             self._again_on_conflict(lambda: frame.writeTo(self.address(made.name)).append())
+
+    def _complete(self, made: Table) -> None:
+        """Give a table of an older castmine the columns that it lacks."""
+        if missing := _missing(made, self.spark.table(self.address(made.name))):
+            columns = ", ".join(f"{c.name} {c.type} COMMENT {c.comment}" for c in missing)
+            add = f"ALTER TABLE {self.address(made.name)} ADD COLUMNS ({columns})"
+            self._again_on_conflict(lambda: self.spark.sql(add))
 
     def version(self, name: str) -> int:
         """The newest version of a table."""
@@ -244,6 +256,10 @@ class Lake:
                 if not _is_conflict(error) or attempt == RETRIES - 1:
                     raise
                 time.sleep(0.5 * 2**attempt)
+
+
+def _missing(made: Table, there: DataFrame) -> list[Column]:
+    return [column for column in made.columns if column.name not in there.columns]
 
 
 def _by_title(files: Iterable[str]) -> dict[str, list[str]]:

@@ -40,7 +40,7 @@ from training.loop import Epoch
 from training.presets import LABELLED, kind, plan
 from training.snapshot import Kind, Snapshot
 
-CODE_VERSION = 3  # raise it when the same snapshot and settings give another adapter
+CODE_VERSION = 4  # raise it when the same snapshot and settings give another adapter
 CORPUS = ""  # the title_id of a run over the whole corpus
 Snapshots = dict[Kind, Snapshot]  # of one call: several methods learn from one
 COMPARED = ("method", "adapter", "status", "auc_raw", "auc", "close_auc_raw", "close_auc", "why not ready")

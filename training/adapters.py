@@ -6,6 +6,7 @@ import copy
 import hashlib
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,20 @@ from torch import Tensor
 from conf.errors import ModelError
 from conf.settings import TrainingMethod
 from training.networks import Network, build
+
+
+@dataclass(frozen=True)
+class Moved:
+    """How cosine distances of held-out pairs moved from the raw to the adapted space.
+
+    Attributes:
+        same, different: of pairs of one person (anchor and hard positive of a track) and of two people (anchor and hard
+            negative, or anchors of other tracks where there is none): what was added to their mean, and by what their
+            standard deviation was multiplied.
+    """
+
+    same: tuple[float, float]
+    different: tuple[float, float]
 
 
 class Card(BaseModel):
@@ -36,6 +51,7 @@ class Card(BaseModel):
     source_versions: dict[str, int | str]
     labels_from: str | None = Field(None, description="whose labels it was trained on; None for none")
     threshold: float | None = Field(None, description="squared distance at which complete linkage stops, if learned")
+    moved: Moved | None = Field(None, description="how the distances of held-out pairs changed")
 
 
 class Adapter:

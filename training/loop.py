@@ -23,7 +23,7 @@ from training.networks import start_linear
 from training.presets import Plan, kind
 from training.readers import KEPT_GB, Reader, Rows
 from training.snapshot import Snapshot
-from training.verification import Verification, verify
+from training.verification import Verification, moved, verify
 
 DROP_EPOCHS = 10  # after so many the rate falls, where a plan says by how much
 EVALUATION_ROWS = 4096  # rows of the development set embedded at a time
@@ -302,13 +302,14 @@ def _judged(adapter: Adapter, held_out: Rows, curve: list[Epoch], best_epoch: in
         views = np.stack([views[:, :half].mean(axis=1), views[:, half:].mean(axis=1)], axis=1)
     negative = negative.mean(axis=1)
     n, m, d = views.shape
-    raw = verify(_unit(views), _unit(negative), held_out.has_negative.numpy(), held_out.title.numpy())
-    adapted = verify(
-        apply(adapter, views.reshape(-1, d), sha256).reshape(n, m, -1),
-        apply(adapter, negative, sha256),
-        held_out.has_negative.numpy(),
-        held_out.title.numpy(),
+    spaces = (
+        (_unit(views), _unit(negative)),
+        (apply(adapter, views.reshape(-1, d), sha256).reshape(n, m, -1), apply(adapter, negative, sha256)),
     )
+    of_rows = held_out.has_negative.numpy(), held_out.title.numpy()
+    raw, adapted = (verify(*space, *of_rows) for space in spaces)
+    card = adapter.card.model_copy(update={"moved": moved(*spaces, *of_rows)})
+    adapter = Adapter(card, adapter.layers.state_dict())
     metrics = {"rows": float(n), "hard_negatives": float(raw.negatives), "auc_raw": raw.auc, "auc": adapted.auc}
     if raw.close_auc is not None and adapted.close_auc is not None:
         metrics |= {"close_auc_raw": raw.close_auc, "close_auc": adapted.close_auc}

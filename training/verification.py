@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
+from training.adapters import Moved
+
 CLOSE = 0.15  # share of all pairs of one title that count as close: those a clustering would merge first
 
 
@@ -25,6 +27,36 @@ class Verification:
     auc: float
     close_auc: float | None
     negatives: int
+
+
+def moved(
+    raw: tuple[np.ndarray, np.ndarray],
+    adapted: tuple[np.ndarray, np.ndarray],
+    has_negative: np.ndarray,
+    title: np.ndarray,
+) -> Moved:
+    """Compare (views, negative) of the same rows in two spaces; shapes as in `verify`, which see for the pairs.
+
+    Returns:
+        (0, 1) for pairs of which there are fewer than two.
+    """
+    before, after = (_cosines(*space, has_negative, title) for space in (raw, adapted))
+    return Moved(*(_change(old, new) for old, new in zip(before, after, strict=True)))
+
+
+def _change(old: np.ndarray, new: np.ndarray) -> tuple[float, float]:
+    if len(old) < 2 or old.std() == 0:
+        return 0.0, 1.0
+    return round(float(old.mean() - new.mean()), 6), round(float(new.std() / old.std()), 6)
+
+
+def _cosines(
+    views: np.ndarray, negative: np.ndarray, has_negative: np.ndarray, title: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Cosines of pairs of one person, and of two people."""
+    anchor = views[:, 0].astype(np.float64)
+    different = np.einsum("nd,nd->n", anchor, negative)[has_negative]
+    return np.einsum("nd,nmd->nm", anchor, views[:, 1:]).ravel(), different if len(different) else _pairs(anchor, title)
 
 
 def verify(views: np.ndarray, negative: np.ndarray, has_negative: np.ndarray, title: np.ndarray) -> Verification:

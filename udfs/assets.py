@@ -64,8 +64,18 @@ class Fallback(_Entry):
     member: str
 
 
+class Measured(_Entry):
+    """Mean and standard deviation of an embedder's cosine distances: tracks of one person, tracks of two people."""
+
+    same: tuple[float, float]
+    different: tuple[float, float]
+
+
 class File(_Entry):
-    """One model or asset; `tried` is false where nobody has fetched it by this entry yet."""
+    """One model or asset; `tried` is false where nobody has fetched it by this entry yet.
+
+    `distances` are an embedder's, None where they were not measured.
+    """
 
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
     size: int
@@ -73,6 +83,7 @@ class File(_Entry):
     tried: bool = True
     official: Official
     fallback: Fallback | None = None
+    distances: Measured | None = None
 
 
 class Pack(_Entry):
@@ -122,6 +133,12 @@ def pack(name: str) -> Pack:
 def packs() -> list[str]:
     """Names of all packs, the default one first."""
     return list(registry().packs)
+
+
+def distances(embedder_sha256: str | None) -> Measured | None:
+    """What is known of the distances in an embedder's space; None where nobody has measured it."""
+    known = {file.sha256: file.distances for file in registry().files.values()}
+    return known.get(embedder_sha256 or "")
 
 
 def cache_dir() -> Path:

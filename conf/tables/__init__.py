@@ -41,6 +41,11 @@ class Column(NamedTuple):
     meaning: str
     volatile: bool = False  # a run id, a wall clock or a table version: differs between two equal runs
 
+    @property
+    def comment(self) -> str:
+        """Meaning and maker, as a SQL string."""
+        return _quoted(f"{self.meaning} [{self.made_by}]")
+
     def __str__(self) -> str:
         return self.name
 
@@ -77,7 +82,7 @@ class Table(NamedTuple):
     def ddl(self, address: str) -> str:
         """`CREATE TABLE IF NOT EXISTS` with a comment on the table and on every column."""
         lines = ",\n  ".join(
-            f"{c.name} {c.type}{'' if c.name not in self.key else ' NOT NULL'} COMMENT {_quoted(_comment(c))}"
+            f"{c.name} {c.type}{'' if c.name not in self.key else ' NOT NULL'} COMMENT {c.comment}"
             for c in self.columns
         )
         partition = "PARTITIONED BY (title_id)\n" if self.by_title else ""
@@ -104,10 +109,6 @@ def all_tables() -> list[Table]:
 def table(name: str) -> Table:
     """The table called `name`; KeyError when there is none."""
     return {known.name: known for known in all_tables()}[name]
-
-
-def _comment(column: Column) -> str:
-    return f"{column.meaning} [{column.made_by}]"
 
 
 def _quoted(text: str) -> str:

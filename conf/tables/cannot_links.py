@@ -23,6 +23,12 @@ TABLE = Table(
         ),
         Column("first_frame", "INT", "udfs.kernels.links:cannot_links", "first frame in which both are detected"),
         Column("reason", "STRING", "udfs.kernels.links:cannot_links", "co_occurrence or edit"),
+        Column(
+            "doubted",
+            "BOOLEAN",
+            "udfs.kernels.clustering.neighbours:doubted",
+            "whether clustering set it aside, since the tracks around both ends are one person",
+        ),
         run_id("mine"),
     ),
 )

@@ -42,6 +42,12 @@ TABLE = Table(
             "udfs.kernels.clustering.characters:find_characters",
             "core, uncertain, unknown or rejected",
         ),
+        Column(
+            "reason",
+            "STRING",
+            "udfs.kernels.clustering.characters:find_characters",
+            "why it has no character: not_a_face, no_embedding, poor or noise; null where it has one",
+        ),
         Column("method", "STRING", "udfs.kernels.casting:cast_tables", "clustering method"),
         Column("adapter_id", "STRING", "jobs.registry:adapter_for", "adapter of the embeddings, null for raw ones"),
         run_id("cluster"),

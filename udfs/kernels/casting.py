@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from udfs.kernels.clustering import METHODS, FaceSets
+from udfs.kernels.clustering import METHODS, UNMEASURED, Distances, FaceSets
 from udfs.kernels.clustering.characters import Characters, find_characters
 
 
@@ -23,8 +23,11 @@ def cast_tables(
     exact_k: int | None,
     min_k: int | None,
     max_k: int | None,
+    known: Distances = UNMEASURED,
 ) -> dict[str, pd.DataFrame]:
     """The rows of track_labels and characters of one title, without title_id, run_id, adapter_id and person_id.
+
+    Beside them, under `cannot_links`, track_a, track_b and `doubted` of the links given.
 
     Args:
         tracks: track_id ascending, start_s, end_s, n_faces, quality (NaN where not known), flags; for a method that
@@ -52,22 +55,29 @@ def cast_tables(
         exact_k=exact_k,
         min_k=min_k,
         max_k=max_k,
+        known=known,
     )
-    known = found.labels >= 0
+    named = found.labels >= 0
     labels = pd.DataFrame(
         {
             "track_id": ids,
-            "character_id": pd.array(np.where(known, found.labels, 0), dtype="Int32"),
-            "confidence": np.where(known, found.confidence, np.nan),
+            "character_id": pd.array(np.where(named, found.labels, 0), dtype="Int32"),
+            "confidence": np.where(named, found.confidence, np.nan),
             "second_character_id": pd.array(np.maximum(found.second_labels, 0), dtype="Int32"),
             "margin": found.margin,
             "status": found.status,
+            "reason": pd.Series(found.reason, dtype=object).mask(named, None),
             "method": method,
         }
     )
-    labels.loc[~known, "character_id"] = pd.NA
+    labels.loc[~named, "character_id"] = pd.NA
     labels.loc[found.second_labels < 0, "second_character_id"] = pd.NA
-    return {"track_labels": labels, "characters": _characters(tracks, ids, harvested, found)}
+    links = pd.DataFrame({"track_a": cannot[:, 0], "track_b": cannot[:, 1], "doubted": found.doubted})
+    return {
+        "track_labels": labels,
+        "characters": _characters(tracks, ids, harvested, found),
+        "cannot_links": links,
+    }
 
 
 def _faces(tracks: pd.DataFrame) -> FaceSets | None:

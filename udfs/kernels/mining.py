@@ -52,6 +52,7 @@ def mined_tables(
                 "shared_s": cannot.shared_frames * seconds_per_detection,
                 "first_frame": cannot.first_frame,
                 "reason": "co_occurrence",
+                "doubted": False,
             }
         ),
         "must_links": pd.DataFrame({**must._asdict(), "reason": "shot_thread"}),

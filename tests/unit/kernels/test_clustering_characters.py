@@ -7,14 +7,17 @@ from hypothesis import strategies as st
 
 from udfs.kernels.clustering import (
     METHODS,
+    UNMEASURED,
     Clustering,
+    Distances,
     FaceSets,
     Method,
+    Spread,
     average_linkage_twice,
     confidence_of,
     drawn_to_neighbours,
     find_characters,
-    find_cut,
+    weigh,
 )
 
 NONE = np.zeros((0, 2), np.int64)
@@ -72,7 +75,7 @@ def test_characters_are_numbered_by_their_faces_then_by_their_first_row():
 def test_margin_and_exemplar_are_those_of_the_mean_distances():
     x, who = three_people(noise=0.15)
     found = find_characters(x, np.ones(12, int), NONE, NONE)
-    drawn = drawn_to_neighbours(x, NONE, find_cut(x, NONE)).astype(float)
+    drawn = drawn_to_neighbours(x, NONE, weigh(x, NONE, UNMEASURED)).rows.astype(float)
     distance = 1 - drawn @ drawn.T
     for row in range(12):
         mean = [distance[row, [j for j in range(12) if who[j] == c and j != row]].mean() for c in range(3)]
@@ -105,6 +108,7 @@ def test_weak_tracks_decide_nothing():
     found = find_characters(np.concatenate([x, blur]), np.ones(42, int), NONE, NONE, quality=quality)
     assert found.labels[:12].tolist() == who.tolist()
     assert set(found.labels[12:].tolist()) == {-1}
+    assert set(found.reason[12:].tolist()) == {"poor"}
 
 
 @pytest.mark.parametrize("quality", [None, np.full(12, np.nan, np.float32)])
@@ -150,7 +154,7 @@ def test_weak_tracks_do_not_make_each_other_count():
     alone = find_characters(rows, n, NONE, np.array([[12, 13]]), quality=quality)
     assert alone.labels[12:].tolist() == [-1, -1]
     chained = find_characters(rows, n, NONE, np.array([[12, 13], [13, 0]]), quality=quality)
-    assert chained.labels[12:].tolist() == [0, 0]
+    assert chained.labels[12] == chained.labels[13] == chained.labels[0] >= 0
 
 
 def test_rejected_tracks_and_tracks_without_embedding_are_left_out():
@@ -163,6 +167,7 @@ def test_rejected_tracks_and_tracks_without_embedding_are_left_out():
     expected[[2, 3, 5]] = -1
     assert partition(found.labels) == partition(expected)
     assert found.status[[2, 3, 5]].tolist() == ["unknown", "unknown", "rejected"]
+    assert found.reason[[2, 3, 5]].tolist() == ["no_embedding", "no_embedding", "not_a_face"]
     assert found.confidence[[2, 3, 5]].tolist() == [0, 0, 0]
 
 
@@ -233,12 +238,15 @@ def test_the_promises_hold_on_any_title(seed):
     before = {name: np.copy(value) for name, value in title.items()}
     found = find_characters(**title)
     a, b = title["cannot"].T
-    assert not ((found.labels[a] == found.labels[b]) & (found.labels[a] >= 0)).any()
+    obeyed = ~found.doubted
+    assert not ((found.labels[a] == found.labels[b]) & (found.labels[a] >= 0))[obeyed].any()
     has = found.labels >= 0
     lost = title["rejected"] | ~np.isfinite(title["embeddings"]).all(axis=1)
     assert not (has & lost).any()
     assert ((found.status == "rejected") == title["rejected"]).all()
     assert (np.isin(found.status, ["core", "uncertain"]) == has).all()
+    assert ((found.reason == "") == has).all()
+    assert (found.reason[title["rejected"]] == "not_a_face").all()
     assert ((found.confidence >= 0) & (found.confidence <= 1)).all()
     assert (found.confidence[~has] == 0).all()
     assert np.isnan(found.margin[~has]).all()
@@ -268,14 +276,62 @@ def test_the_order_of_the_rows_does_not_matter(seed):
     assert again.confidence[where] == pytest.approx(found.confidence, abs=1e-4)
 
 
-def test_confidence_rises_with_the_margin_on_the_scale_of_the_title():
+def test_confidence_rises_with_the_margin():
     margin = np.array([-0.5, -0.1, 0.0, 0.1, 0.5, np.nan], np.float32)
-    confidence = confidence_of(margin, np.float64(0.3))
+    confidence = confidence_of(margin)
     assert (np.diff(confidence[:5]) > 0).all()
-    assert confidence[2] == 0.5
+    assert confidence[4] > 0.95
     assert confidence[5] == 0
-    assert confidence_of(4 * margin[:5], np.float64(1.2)) == pytest.approx(confidence[:5], abs=1e-6)
-    assert np.isfinite(confidence_of(margin[:5], np.float64(0.0))).all()
+
+
+def test_a_track_by_itself_is_as_sure_as_its_nearest_track_is_far():
+    rng = np.random.default_rng(2)
+    x = unit(rng.normal(size=(20, 256)))
+    far = find_characters(x, np.ones(20, int), NONE, NONE)
+    assert len(far.exemplars) == 20
+    assert (far.confidence > 0.97).all()
+    x[1] = unit(0.25 * x[:1] + np.sqrt(1 - 0.25**2) * x[1:2])[0]  # more alike than strangers are, less than one person
+    near = find_characters(x, np.ones(20, int), NONE, NONE)
+    assert len(near.exemplars) == 20
+    assert near.confidence[[0, 1]].max() < far.confidence.min()
+    apart = find_characters(x, np.ones(20, int), np.array([[0, 1]]), NONE)  # seen together, so they are two for sure
+    assert apart.confidence[[0, 1]].min() > near.confidence[[0, 1]].max()
+
+
+@pytest.mark.parametrize("tracks", [2, 5, 20, 60, 200])
+@pytest.mark.parametrize("known", [UNMEASURED, Distances(Spread(0.52, 0.16), Spread(0.98, 0.07))])
+def test_where_nobody_returns_everybody_is_a_character(tracks, known):
+    x = unit(np.random.default_rng(tracks).normal(size=(tracks, 256)))
+    assert len(find_characters(x, np.ones(tracks, int), NONE, NONE, known=known).exemplars) == tracks
+
+
+@pytest.mark.parametrize("returning", [1, 4])
+def test_a_cast_among_a_crowd_of_people_seen_once(returning):
+    rng = np.random.default_rng(returning)
+    who = np.r_[np.repeat(np.arange(returning), 40), np.arange(returning, returning + 100)]
+    looks = unit(rng.normal(size=(returning + 100, 256)))
+    x = unit(looks[who] + unit(rng.normal(size=(len(who), 256))))
+    assert partition(find_characters(x, np.ones(len(who), int), NONE, NONE).labels) == partition(who)
+
+
+def test_two_people_who_talk_in_shot_and_counter_shot():
+    rng = np.random.default_rng(1)
+    who = np.tile([0, 1], 5)
+    x = unit(unit(rng.normal(size=(2, 256)))[who] + unit(rng.normal(size=(10, 256))))
+    assert partition(find_characters(x, np.ones(10, int), NONE, NONE).labels) == partition(who)
+
+
+def test_a_wrong_cannot_link_is_set_aside_and_said():
+    rng = np.random.default_rng(4)
+    who = np.repeat([0, 1], 30)
+    x = unit(unit(rng.normal(size=(2, 256)))[who] + unit(rng.normal(size=(60, 256))))
+    cannot = np.array([[0, 1], [2, 31], [5, 40]])  # a mirror, and two true ones
+    found = find_characters(x, np.ones(60, int), cannot, NONE)
+    assert found.doubted.tolist() == [True, False, False]
+    assert partition(found.labels) == partition(who)
+    obeyed = find_characters(x, np.ones(60, int), cannot, NONE, method=METHODS["hac_average"])
+    assert not obeyed.doubted.any()
+    assert obeyed.labels[0] != obeyed.labels[1]
 
 
 @pytest.mark.parametrize(("cannot", "must"), [([[0, 12]], []), ([], [[-1, 0]])])

@@ -1,9 +1,9 @@
 """Tracks to characters. A new method is a function like `partition.Clusterer` and one more entry of METHODS."""
 
 from udfs.kernels.clustering.characters import Characters, confidence_of, find_characters
-from udfs.kernels.clustering.cut import Cut, find_cut
 from udfs.kernels.clustering.hac import average_linkage, average_linkage_twice, complete_linkage, ward_linkage
-from udfs.kernels.clustering.neighbours import drawn_to_neighbours
+from udfs.kernels.clustering.neighbours import doubted, drawn_to_neighbours
+from udfs.kernels.clustering.odds import UNMEASURED, Distances, Odds, Spread, weigh
 from udfs.kernels.clustering.others import affinity_propagation, dbscan, finch, hdbscan, k_means
 from udfs.kernels.clustering.own_thresholds import own_thresholds, within
 from udfs.kernels.clustering.partition import Clusterer, Clustering, FaceSets, Method
@@ -23,20 +23,24 @@ METHODS: dict[str, Method] = {
 
 __all__ = [
     "METHODS",
+    "UNMEASURED",
     "Characters",
     "Clusterer",
     "Clustering",
-    "Cut",
+    "Distances",
     "FaceSets",
     "Method",
+    "Odds",
+    "Spread",
     "average_linkage",
     "average_linkage_twice",
     "complete_linkage",
     "confidence_of",
+    "doubted",
     "drawn_to_neighbours",
     "find_characters",
-    "find_cut",
     "own_thresholds",
     "ward_linkage",
+    "weigh",
     "within",
 ]

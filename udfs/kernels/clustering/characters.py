@@ -11,15 +11,17 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.special import expit
 
-from udfs.kernels.clustering.cut import Cut, find_cut
 from udfs.kernels.clustering.hac import average_linkage_twice
 from udfs.kernels.clustering.nearest import Partners, along, summed
-from udfs.kernels.clustering.neighbours import drawn_to_neighbours
+from udfs.kernels.clustering.neighbours import doubted, drawn_to_neighbours
+from udfs.kernels.clustering.odds import UNMEASURED, Distances, Odds, weigh
 from udfs.kernels.clustering.partition import FaceSets, Method
 
 CASTMINE = Method(average_linkage_twice, drawn=True)
+CUT = 0.6  # of the distance at which two people lie, between tracks drawn to their neighbours
 _BLOCK = 1024  # tracks whose distances to all characters are held at a time
-_STEEPNESS = 8.0  # about what fits the share of right tracks on labelled titles, in several embeddings
+# what fits the share of right tracks on labelled films and titles, in two embedders and adapted: see confidence_of
+_STEEPNESS, _EVEN, _ALONE = 7.0, 0.6, 1.5
 
 
 class Characters(NamedTuple):
@@ -29,21 +31,26 @@ class Characters(NamedTuple):
         labels: (T,) int32, the character, 0 to K - 1; -1 where there is none.
         status: (T,) str: `core` (clustered on its own evidence), `uncertain` (clustered with too small a margin, or
             attached afterwards), `unknown`, `rejected` (not a face).
+        reason: (T,) str, why a track has no character: `not_a_face`, `no_embedding`, `poor` (of low quality, and not
+            clearly anybody's), `noise` (to a method that knows noise); empty where it has one.
         confidence: (T,) float32, 0 to 1, see `confidence_of`; 0 where there is no character.
         second_labels: (T,) int32, the nearest other character that no cannot-link rules out; -1 where there is none.
         margin: (T,) float32, how much nearer its own character is than the second, in mean cosine distance; negative
             where the second is nearer; NaN where there is no character.
         exemplars: (K,) int64, the row of each character's most central clustered track, of the tracks as they are.
-        cut: the cut between the rows that were clustered, and what it rests on.
+        doubted: (P,) bool, the cannot-links that were set aside, see `neighbours.doubted`.
+        odds: of the title's strong tracks as they are.
     """
 
     labels: NDArray[np.int32]
     status: NDArray[np.str_]
+    reason: NDArray[np.str_]
     confidence: NDArray[np.float32]
     second_labels: NDArray[np.int32]
     margin: NDArray[np.float32]
     exemplars: NDArray[np.int64]
-    cut: Cut
+    doubted: NDArray[np.bool_]
+    odds: Odds
 
 
 def find_characters(
@@ -52,6 +59,7 @@ def find_characters(
     cannot: NDArray[np.integer],
     must: NDArray[np.integer],
     *,
+    known: Distances = UNMEASURED,
     quality: NDArray[np.floating] | None = None,
     rejected: NDArray[np.bool_] | None = None,
     method: Method = CASTMINE,
@@ -65,21 +73,26 @@ def find_characters(
 ) -> Characters:
     """Cluster the strong tracks of a title, drawn to their neighbours, then attach the weak ones where that is clear.
 
+    How near is near follows from the title's own distances and what is known of the embedding, see `odds.weigh`.
+    Cannot-links that the tracks' neighbours doubt are set aside by a method that draws tracks to them.
+
     Weak is a track of low quality, unless must-links join it to one that is not, and one that `method` leaves as noise.
     From the nearest weak track to the farthest, each goes to the nearest character that no cannot-link rules out, if
-    that lies within the cut and leads the next one by `attach_margin`; else it is unknown. A track without an embedding
-    is unknown. Characters are numbered by their number of faces, the largest first, then by their first row.
+    it is more likely than not the same person and that leads the next one by `attach_margin`; else it is unknown. A
+    track without an embedding is unknown. Characters are numbered by their number of faces, the largest first, then by
+    their first row.
 
     Distances of a track to a character are mean cosine distances to its clustered tracks, without the track itself:
     between tracks drawn to their neighbours (`drawn_to_neighbours`) if it is clustered itself, else between tracks as
-    they are. A character of one track counts as a cut away from it. Where no second character is left, the margin is
-    taken against the far end of the cut, where other people typically lie.
+    they are. A character of one track counts as the cut away from it. Where no second character is left, the margin is
+    taken against where two people typically lie.
 
     Args:
         embeddings: (T, D) unit rows; a row that is not finite has no embedding.
         n_faces: (T,) faces in each track.
         cannot, must: (P, 2) and (Q, 2) row indices, see `hac.average_linkage`; links of tracks that are not clustered
             are heeded when they are attached (cannot) or left out (must).
+        known: how far apart tracks of one and of two people lie in this embedding.
         quality: (T,) 0 to 1, NaN where it is not known; such tracks are strong, all of them where it is None.
         rejected: (T,) True where a track is not a face.
         method: how the strong tracks are clustered.
@@ -102,23 +115,30 @@ def find_characters(
         if links.size and not 0 <= links.min() <= links.max() < tracks:
             raise ValueError(f"{name} links rows {links.min()} to {links.max()}, but there are {tracks} tracks")
     not_a_face = np.zeros(tracks, bool) if rejected is None else rejected.astype(bool)
-    usable = np.isfinite(embeddings).all(axis=1) & ~not_a_face
+    embedded = np.isfinite(embeddings).all(axis=1)
+    usable = embedded & ~not_a_face
     weak = np.zeros(tracks, bool) if quality is None else quality < min_quality
     weak[_linked_to_strong(usable & ~weak, together[usable[together].all(axis=1)])] = False
     strong = np.flatnonzero(usable & ~weak)
 
-    strong_apart, strong_together = _among(strong, apart, tracks), _among(strong, together, tracks)
-    plain_cut = find_cut(embeddings[strong], strong_apart)
-    rows, cut = embeddings[strong], plain_cut
+    rows, strong_together = embeddings[strong], _among(strong, together, tracks)
+    odds = weigh(rows, _among(strong, apart, tracks), known)
+    doubts = np.zeros(len(apart), bool)
+    cut = odds.threshold
     if method.drawn:
-        rows = drawn_to_neighbours(rows, strong_apart, plain_cut)
-        cut = find_cut(rows, strong_apart)
+        between_strong = np.isin(apart, strong).all(axis=1)
+        doubts[between_strong] = doubted(rows, _among(strong, apart, tracks), odds)
+        if doubts.any():
+            apart = apart[~doubts]
+            odds = weigh(rows, _among(strong, apart, tracks), known)
+        rows = drawn_to_neighbours(rows, _among(strong, apart, tracks), odds).rows
+        cut = CUT * odds.different.mean
     sets = None if faces is None else FaceSets(faces.within[strong], faces.n[strong])
     found = method.clusterer(sets)(
         rows,
-        strong_apart,
+        _among(strong, apart, tracks),
         strong_together,
-        cut=cut.distance if reach is None else reach,
+        cut=cut if reach is None else reach,
         exact_k=exact_k,
         min_k=min_k,
         max_k=max_k,
@@ -128,19 +148,21 @@ def find_characters(
     clustered = labels >= 0
 
     # a weak track is not drawn to anybody: it would soon look like one of two whom it resembles alike
-    partners = Partners(apart, tracks)
-    near = _Nearness(embeddings, labels, found.k_found, plain_cut.distance)
-    _attach(labels, near, np.flatnonzero(usable & ~clustered), partners, plain_cut, attach_margin)
+    partners, far = Partners(apart, tracks), odds.different.mean
+    near = _Nearness(embeddings, labels, found.k_found, odds.threshold)
+    _attach(labels, near, np.flatnonzero(usable & ~clustered), partners, odds, attach_margin)
 
     labels = _by_faces(labels, n_faces, found.k_found)[labels]
     own = np.where(clustered, labels, -1)
-    near = _Nearness(embeddings, own, found.k_found, plain_cut.distance)
-    drawn = _Nearness(rows, own[strong], found.k_found, cut.distance)
+    near = _Nearness(embeddings, own, found.k_found, odds.threshold)
+    drawn = _Nearness(rows, own[strong], found.k_found, cut)
     second, margin = np.full(tracks, -1, np.int32), np.full(tracks, np.nan, np.float32)
     attached, held = np.flatnonzero(~clustered & (labels >= 0)), np.flatnonzero(clustered[strong])
-    second[attached], margin[attached] = _rivals(labels, attached, near, attached, partners, plain_cut.far)
-    second[strong[held]], margin[strong[held]] = _rivals(labels, strong[held], drawn, held, partners, cut.far)
-    scale = np.where(clustered, cut.far - cut.near, plain_cut.far - plain_cut.near)
+    second[attached], margin[attached] = _rivals(labels, attached, near, attached, partners, far)
+    second[strong[held]], margin[strong[held]] = _rivals(labels, strong[held], drawn, held, partners, far)
+    confidence = confidence_of(margin / far)
+    single = np.flatnonzero(clustered & (np.bincount(labels[labels >= 0], minlength=1)[labels] == 1))
+    confidence[single] = expit(_ALONE - odds.log_odds(_to_nearest(embeddings, single, strong, partners)))
     status = np.full(tracks, "unknown", dtype="<U9")
     status[not_a_face] = "rejected"
     status[labels >= 0] = "uncertain"
@@ -148,20 +170,45 @@ def find_characters(
     return Characters(
         labels=labels,
         status=status,
-        confidence=confidence_of(margin, scale),
+        reason=_reasons(labels, not_a_face, embedded, weak),
+        confidence=confidence,
         second_labels=second,
         margin=margin,
         exemplars=_exemplars(own, near),
-        cut=cut,
+        doubted=doubts,
+        odds=odds,
     )
 
 
-def confidence_of(margin: NDArray[np.floating], scale: NDArray[np.floating]) -> NDArray[np.float32]:
-    """A logistic of the margin in units of the title's own scale, far - near of its cut: 0.5 where both characters are
-    equally near, rising with the margin; 0 where the margin is NaN.
+def confidence_of(margin: NDArray[np.floating]) -> NDArray[np.float32]:
+    """How likely a track belongs to its character, by its margin in units of the distance at which two people lie.
+
+    A logistic, fitted to the share of tracks that show the person whom most of their character shows; 0 where the
+    margin is NaN. A track that is a character by itself has no margin to speak of: `find_characters` asks how likely
+    its nearest track is another person, by the title's own odds.
     """
-    confidence = expit(_STEEPNESS * margin.astype(np.float64) / np.maximum(scale, 1e-3))
+    confidence = expit(_STEEPNESS * margin.astype(np.float64) + _EVEN)
     return np.nan_to_num(confidence, nan=0.0).astype(np.float32)
+
+
+def _to_nearest(
+    x: NDArray[np.floating], rows: NDArray[np.int64], others: NDArray[np.int64], partners: Partners
+) -> NDArray[np.float64]:
+    """(n,) distances of some rows to the nearest of others (ascending) that no link forbids; 2 where there is none."""
+    found = np.full(len(rows), 2.0)
+    for start in range(0, len(rows), _BLOCK):
+        block = rows[start : start + _BLOCK]
+        distance = np.round(1.0 - x[block].astype(np.float64) @ x[others].T, 6)
+        distance[partners.within(block, others)] = 2.0
+        found[start : start + _BLOCK] = distance.min(axis=1, initial=2.0)
+    return found
+
+
+def _reasons(
+    labels: NDArray[np.int32], not_a_face: NDArray[np.bool_], embedded: NDArray[np.bool_], weak: NDArray[np.bool_]
+) -> NDArray[np.str_]:
+    why = {"": labels >= 0, "not_a_face": not_a_face, "no_embedding": ~embedded, "poor": weak}
+    return np.select(list(why.values()), list(why), "noise")
 
 
 def _linked_to_strong(strong: NDArray[np.bool_], must: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -224,7 +271,7 @@ def _attach(
     near: _Nearness,
     rows: NDArray[np.int64],
     partners: Partners,
-    cut: Cut,
+    odds: Odds,
     attach_margin: float,
 ) -> None:
     """Give these rows their nearest character, the nearest row first; what one takes its partners cannot."""
@@ -232,15 +279,15 @@ def _attach(
     for block, distance in near.blocks(rows):
         _rule_out(distance, labels, rows[block], partners)
         least[block] = distance.min(axis=1, initial=np.inf)
-    rows = rows[np.argsort(least, kind="stable")][: int((least <= cut.distance).sum())]
+    rows = rows[np.argsort(least, kind="stable")][: int((least <= odds.threshold).sum())]
     for block, distance in near.blocks(rows):
         for place, row in enumerate(rows[block]):
             of_row = distance[place : place + 1]
             _rule_out(of_row, labels, rows[block][place : place + 1], partners)
             nearest = int(of_row[0].argmin())
             rival = np.delete(of_row[0], nearest).min(initial=np.inf)
-            lead = (rival if np.isfinite(rival) else cut.far) - of_row[0, nearest]
-            if of_row[0, nearest] <= cut.distance and lead >= attach_margin:
+            lead = (rival if np.isfinite(rival) else odds.different.mean) - of_row[0, nearest]
+            if of_row[0, nearest] <= odds.threshold and lead >= attach_margin:
                 labels[row] = nearest
 
 
