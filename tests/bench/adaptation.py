@@ -35,17 +35,20 @@ from conf.errors import TooLittleData
 from conf.settings import TrainSettings
 from jobs.snapshot import TITLES_TO_SPLIT
 from tests.snapshots import write_part
-from training.adapters import apply
+from training.adapters import Adapter, apply
 from training.loop import train
 from training.presets import kind, plan
 from training.snapshot import NOBODY, Snapshot
+from udfs import assets
 from udfs.kernels import links, mining, tracklets
+from udfs.kernels.clustering import UNMEASURED, Distances, Spread
 
 EMBEDDER, M, FACES, DETECTIONS_PER_S = "0" * 64, 3, 8, 24.0
 METHODS = ("whitened_triplet", "lda_triplet", "whitening", "imptriplet", "mvcorr", "bcl", "tsiam", "ssiam")
 PROTOCOLS = ("others", "itself", "all")
 FPR = (0.001, 0.01, 0.1)
 Map = Callable[[np.ndarray], np.ndarray]
+COMPOSITE = assets.pack("buffalo_sc").embedder  # of the composite titles' embeddings
 Mine = Callable[..., tuple[tracklets.TrackletRows, tracklets.HardNegativeRows]]  # as tracklets.mine_title
 
 
@@ -55,6 +58,7 @@ class Title:
 
     embedding: np.ndarray
     label: np.ndarray
+    person: np.ndarray  # who plays the label: the same in other titles; the label where the truth does not say
     cannot: np.ndarray  # (P, 2) rows of tracks
     track: np.ndarray  # (F,) the row of each face's track, ascending
     faces: np.ndarray  # (F, D)
@@ -67,7 +71,8 @@ def load(folder: Path, m: int = M, mine: Mine = tracklets.mine_title) -> dict[st
 
 
 def _load(folder: Path, name: str, m: int, mine: Mine) -> Title:
-    truth = pd.read_parquet(folder / "truth" / name, columns=["track_id", "label"])
+    truth = pd.read_parquet(folder / "truth" / name)
+    truth = truth.assign(person=truth.get("person", truth.label))[["track_id", "label", "person"]]
     tracks = pd.read_parquet(folder / "tracks" / name).merge(truth, on="track_id").sort_values("track_id")
     tracks = tracks[tracks.label != "unknown"].reset_index(drop=True)
     faces = pd.read_parquet(folder / "faces" / name)
@@ -94,6 +99,7 @@ def _load(folder: Path, name: str, m: int, mine: Mine) -> Title:
     return Title(
         embedding=mining.stacked(tracks.embedding),
         label=tracks.label.to_numpy(str),
+        person=tracks.person.to_numpy(str),
         track=number.loc[seen_ids].to_numpy(),
         faces=rows,
         cannot=number.loc[np.stack([cannot.track_a, cannot.track_b]).ravel()].to_numpy().reshape(2, -1).T,
@@ -158,6 +164,24 @@ def snapshot(folder: Path, of: str, training: dict[str, Title], held_out: str | 
     return Snapshot.open(folder)
 
 
+@dataclass(frozen=True)
+class Adapted:
+    """A trained adapter as a map, and what it does to what is known of distances."""
+
+    adapter: Adapter
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        return apply(self.adapter, x, EMBEDDER)
+
+
+def known(adapt: Map | None = None) -> Distances:
+    """What is known of the distances in the composite titles' embeddings, raw or after an adapter."""
+    measured = assets.registry().files[COMPOSITE].distances
+    found = Distances(Spread(*measured.same), Spread(*measured.different)) if measured else UNMEASURED
+    moved = adapt.adapter.card.moved if isinstance(adapt, Adapted) else None
+    return found.moved(moved.same, moved.different) if moved else found
+
+
 def trained(method: str, training: dict[str, Title], seed: int, **changes: Any) -> tuple[Map, str, float]:
     """The map of a method, its verdict, and how long it took; the identity where there was too little to train on.
 
@@ -173,7 +197,7 @@ def trained(method: str, training: dict[str, Title], seed: int, **changes: Any) 
             found = train(made, plan(chosen, made).model_copy(update=changes), library="arrow")
         except TooLittleData as error:
             return (lambda x: x), f"skipped: {error}", 0.0
-    return (lambda x: apply(found.adapter, x, EMBEDDER)), found.status, time.perf_counter() - began
+    return Adapted(found.adapter), found.status, time.perf_counter() - began
 
 
 def iterated(training: dict[str, Title]) -> Map:

@@ -23,8 +23,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tests.bench.adaptation import Title, load, trained
-from udfs.kernels.clustering import METHODS, FaceSets, find_characters, within
+from tests.bench.adaptation import Title, known, load, trained
+from udfs.kernels.clustering import METHODS, Distances, FaceSets, find_characters, within
 from udfs.kernels.scoring import calibration_error, pure, score
 
 NONE = np.zeros((0, 2), np.int64)
@@ -42,11 +42,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     adapt, verdict, _ = trained(args.adapter, titles, args.seed)
     print(f"adapter: {args.adapter}, {verdict}\n\n| {' | '.join(COLUMNS)} |\n" + "|---" * len(COLUMNS) + "|")
     by_title = []
-    for embedding, moved in (("raw", lambda x: x), ("adapted", adapt)):
+    for embedding, moved, distances in (("raw", lambda x: x, known()), ("adapted", adapt, known(adapt))):
         rows = {name: unit(moved(title.embedding)) for name, title in titles.items()}
         sets = {name: face_sets(title, unit(moved(title.faces))) for name, title in titles.items()}
         for method, number in cases(args.methods):
-            found = [measured(title, rows[name], method, number, sets[name]) for name, title in titles.items()]
+            found = [
+                measured(title, rows[name], method, number, distances, sets[name]) for name, title in titles.items()
+            ]
             print(f"| {embedding} | {number} | {method} | {shown(found)} |", flush=True)
             by_title.append((embedding, number, method, [100 * figures["v_measure"] for figures in found]))
     print(f"\n| V | number | method | {' | '.join(titles)} |\n" + "|---" * (3 + len(titles)) + "|")
@@ -71,13 +73,25 @@ def face_sets(title: Title, faces: NDArray[np.float32]) -> FaceSets:
 
 
 def measured(
-    title: Title, rows: NDArray[np.float32], method: str, number: str, faces: FaceSets | None = None
+    title: Title,
+    rows: NDArray[np.float32],
+    method: str,
+    number: str,
+    distances: Distances,
+    faces: FaceSets | None = None,
 ) -> dict[str, Any]:
     """The scores of one title."""
     exact_k = len(set(title.label)) if number == "given" else None
     began = time.perf_counter()
     found = find_characters(
-        rows, np.ones(len(rows), np.int64), title.cannot, NONE, method=METHODS[method], faces=faces, exact_k=exact_k
+        rows,
+        np.ones(len(rows), np.int64),
+        title.cannot,
+        NONE,
+        known=distances,
+        method=METHODS[method],
+        faces=faces,
+        exact_k=exact_k,
     )
     seconds = time.perf_counter() - began
     a, b = found.labels[title.cannot].T if len(title.cannot) else (np.zeros(0), np.ones(0))
@@ -87,6 +101,7 @@ def measured(
         "links": int(((a == b) & (a >= 0)).sum()),
         "confidence": found.confidence,
         "right": pure(title.label, found.labels),
+        "doubted": found.doubted,
         "s": seconds,
     }
 

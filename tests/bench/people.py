@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from tests.bench.adaptation import Title, load, trained
+from tests.bench.adaptation import known as known_distances
 from tests.bench.clustering import NONE, unit
 from udfs.kernels.clustering import find_characters
 from udfs.kernels.people import Cast, link, reach
@@ -44,7 +45,7 @@ def _tracks(folder: Path, name: str, title: Title, adapt) -> pd.DataFrame:  # ty
     truth = pd.read_parquet(folder / "truth" / f"{name}.parquet", columns=["track_id", "label", "person"])
     person = truth[truth.label != "unknown"].sort_values("track_id").person.to_numpy(str)
     rows = unit(adapt(title.embedding))
-    found = find_characters(rows, np.ones(len(rows), np.int64), title.cannot, NONE)
+    found = find_characters(rows, np.ones(len(rows), np.int64), title.cannot, NONE, known=known_distances(adapt))
     raw = unit(title.embedding)
     means = {c: raw[found.labels == c].mean(axis=0) for c in range(len(found.exemplars))}
     known = found.labels >= 0

@@ -5,9 +5,11 @@ DATA as for `tests.bench.clustering`, adapted by one adapter of all titles as th
 - wrong cannot-links: a share of a title's cannot-links is replaced by pairs of one person
 - poor tracks: a share of the tracks gets noise of its own embedding's length times 1.5, as blur and profile do
 - one person: tracks of others are dropped until the most frequent one has that share of the tracks
-- extras: so many people from other titles, who play in none of this one's labels, with one track each
+- extras: so many tracks of other titles' unnamed people, one a name; as few people play many of them, also some of
+  this title, tracks count as one person's where one person plays them
 
-V-measure, WCP and B-cubed F in percent, and the number of people found and true, means over titles.
+V-measure, WCP and B-cubed F in percent, the number of people found and true, means over titles, and how many of all
+titles' wrong and true cannot-links are doubted.
 
   python -m tests.bench.robustness DATA [--seed 7]
 """
@@ -21,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.bench.adaptation import Title, load, trained
+from tests.bench.adaptation import Title, known, load, trained
 from tests.bench.clustering import measured, unit
 
 Worse = Callable[[Title, dict[str, Title], float, np.random.Generator], Title]
@@ -54,25 +56,31 @@ def one_person(title: Title, others: dict[str, Title], share: float, rng: np.ran
 
 def extras(title: Title, others: dict[str, Title], number: float, rng: np.random.Generator) -> Title:
     strange = [
-        (row, f"extra {name} {label}")
-        for name, other in sorted(others.items())
+        (row, person)
+        for _, other in sorted(others.items())
         for label in np.unique(other.label)
-        if label.startswith("unknown")  # unnamed in the source, so another person in every title
-        for row in other.embedding[rng.permutation(np.flatnonzero(other.label == label))[:1]]
+        if label.startswith("unknown")  # unnamed in the source
+        for row, person in _one_of(other, label, rng)
     ]
     chosen = rng.permutation(len(strange))[: int(number)]
     if not len(chosen):
         return title
-    rows, labels = np.stack([strange[i][0] for i in chosen]), np.array([strange[i][1] for i in chosen])
+    rows, people = np.stack([strange[i][0] for i in chosen]), np.array([strange[i][1] for i in chosen])
     return replace(
-        title, embedding=np.concatenate([title.embedding, rows]), label=np.concatenate([title.label, labels])
+        title, embedding=np.concatenate([title.embedding, rows]), label=np.concatenate([title.person, people])
     )
+
+
+def _one_of(title: Title, label: str, rng: np.random.Generator) -> list[tuple[np.ndarray, str]]:
+    rows = rng.permutation(np.flatnonzero(title.label == label))[:1]
+    return [(title.embedding[row], title.person[row]) for row in rows]
 
 
 def _only(title: Title, kept: np.ndarray) -> Title:
     place = np.cumsum(kept) - 1
     cannot = title.cannot[kept[title.cannot].all(axis=1)]
-    return replace(title, embedding=title.embedding[kept], label=title.label[kept], cannot=place[cannot])
+    label, person = title.label[kept], title.person[kept]
+    return replace(title, embedding=title.embedding[kept], label=label, person=person, cannot=place[cannot])
 
 
 CASES: dict[str, tuple[Worse, tuple[float, ...]]] = {
@@ -91,19 +99,22 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     titles = load(args.data)
     adapt, _, _ = trained(args.adapter, titles, args.seed)
-    print("| worse | by | V | WCP | B-cubed F | people found, true |\n" + "|---" * 6 + "|")
+    columns = ("worse", "by", "V", "WCP", "B-cubed F", "people found, true", "doubted: wrong links, true links")
+    print(f"| {' | '.join(columns)} |\n" + "|---" * len(columns) + "|")
     for name, (worse, levels) in CASES.items():
         for level in levels:
-            found = []
+            found, links = [], np.zeros((2, 2), int)  # of wrong and true links: doubted, all
             for number, (of, title) in enumerate(titles.items()):
                 others = {other: t for other, t in titles.items() if other != of}
                 made = worse(title, others, level, np.random.default_rng([args.seed, number]))
-                found.append(measured(made, unit(adapt(made.embedding)), "castmine", "found"))
-            means = [100 * np.mean([f[key] for f in found]) for key in ("v_measure", "wcp", "bcubed_f")]
+                found.append(measured(made, unit(adapt(made.embedding)), "castmine", "found", known(adapt)))
+                wrong = made.label[made.cannot[:, 0]] == made.label[made.cannot[:, 1]]
+                doubted = found[-1]["doubted"]
+                links += [[(doubted & which).sum(), which.sum()] for which in (wrong, ~wrong)]
+            means = [f"{100 * np.mean([f[key] for f in found]):.1f}" for key in ("v_measure", "wcp", "bcubed_f")]
             people = [np.mean([f[key] for f in found]) for key in ("n_predicted", "n_true")]
-            print(
-                f"| {name} | {level:g} | {' | '.join(f'{m:.1f}' for m in means)} | {people[0]:.0f}, {people[1]:.0f} |"
-            )
+            shares = ", ".join(f"{part} of {whole}" for part, whole in links)
+            print(f"| {name} | {level:g} | {' | '.join(means)} | {people[0]:.0f}, {people[1]:.0f} | {shares} |")
 
 
 if __name__ == "__main__":
