@@ -278,6 +278,17 @@ def test_registry_holds_together():
         assert urls == {model_zoo_download_url(f"{name}.zip")}, "not where insightface's own model zoo looks"
 
 
+def test_what_is_known_of_an_embedder_goes_by_its_sum():
+    known = assets.registry()
+    for name in ("buffalo_sc", "opencv"):
+        embedder = known.files[known.packs[name].embedder]
+        found = assets.distances(embedder.sha256)
+        assert found is embedder.distances
+        assert 0 < found.same[0] < found.different[0] < 1.1
+    assert assets.distances("0" * 64) is None
+    assert assets.distances(None) is None
+
+
 def test_every_tried_file_can_be_had(monkeypatch):
     monkeypatch.undo()  # the machine's own cache and pip
     for name, file in assets.registry().files.items():
