@@ -48,7 +48,7 @@ TABLE = Table(
             "embedding",
             "ARRAY<FLOAT>",
             "udfs.kernels.assemble:summarise_tracks",
-            "unit mean of its embedded faces, null where none",
+            "unit mean of its embedded faces, weighed by their quality, null where none",
         ),
         Column("thumbnail", "BINARY", "udfs.kernels.assemble:summarise_tracks", "its best face, JPEG"),
         run_id("harvest"),

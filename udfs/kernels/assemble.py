@@ -143,7 +143,7 @@ def _summary(faces: pd.DataFrame, times: np.ndarray) -> pd.DataFrame:
 def _track_row(track_id: int, faces: pd.DataFrame, times: np.ndarray) -> dict[str, object]:
     seen = faces[faces.detected]
     looks = quality.Looks(*(seen[name].to_numpy(np.float32) for name in quality.Looks._fields))
-    embeddings = seen.embedding[seen.embedding.notna()]
+    embedded = seen[seen.embedding.notna()]
     pictures = seen[seen.thumbnail.notna()]
     start, end = int(faces.frame.iloc[0]), int(faces.frame.iloc[-1]) + 1
     return {
@@ -154,17 +154,19 @@ def _track_row(track_id: int, faces: pd.DataFrame, times: np.ndarray) -> dict[st
         "start_s": times[start],
         "end_s": times[end],
         "n_faces": len(seen),
-        "n_embedded": len(embeddings),
+        "n_embedded": len(embedded),
         "face_px": float(np.median(looks.size_px)),
         "quality": quality.track_quality(seen.quality.to_numpy(np.float32)),
         "flags": quality.track_flags(looks),
-        "embedding": _unit_mean(embeddings),
+        "embedding": _unit_mean(embedded),
         "thumbnail": pictures.thumbnail.iloc[int(np.argmax(pictures.quality.to_numpy()))] if len(pictures) else None,
     }
 
 
-def _unit_mean(embeddings: pd.Series) -> np.ndarray | None:
-    if not len(embeddings):
+def _unit_mean(faces: pd.DataFrame) -> np.ndarray | None:
+    """The unit mean of their embeddings, each weighed by its face's quality: a blurred one says less. None for none."""
+    if not len(faces):
         return None
-    mean = np.mean(np.stack(embeddings.to_list()).astype(np.float64), axis=0)
+    weights = np.maximum(faces.quality.to_numpy(np.float64), quality.LEAST)
+    mean = np.average(np.stack(faces.embedding.to_list()).astype(np.float64), axis=0, weights=weights)
     return (mean / max(float(np.linalg.norm(mean)), 1e-12)).astype(np.float32)

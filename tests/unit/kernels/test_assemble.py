@@ -335,7 +335,9 @@ def test_summaries_against_a_slow_reading(seed, cut):
         assert summary.flags == quality.track_flags(looks)
         assert summary.thumbnail == seen.thumbnail[seen.quality.idxmax()]
         if summary.n_embedded:
-            mean = np.mean([embedding.astype(np.float64) for embedding in seen.embedding.dropna()], axis=0)
+            there = seen[seen.embedding.notna()]
+            weighed = zip(there.embedding, there.quality, strict=True)
+            mean = sum(max(float(worth), 0.02) * embedding.astype(np.float64) for embedding, worth in weighed)
             assert np.allclose(summary.embedding, mean / np.linalg.norm(mean), atol=1e-6)
             assert summary.embedding.dtype == np.float32
         else:
