@@ -195,10 +195,10 @@ def _to_nearest(
     x: NDArray[np.floating], rows: NDArray[np.int64], others: NDArray[np.int64], partners: Partners
 ) -> NDArray[np.float64]:
     """(n,) distances of some rows to the nearest of others (ascending) that no link forbids; 2 where there is none."""
-    found = np.full(len(rows), 2.0)
+    found, among = np.full(len(rows), 2.0), x[others]
     for start in range(0, len(rows), _BLOCK):
         block = rows[start : start + _BLOCK]
-        distance = np.round(1.0 - x[block].astype(np.float64) @ x[others].T, 6)
+        distance = np.round(1.0 - (x[block] @ among.T).astype(np.float64), 5)  # float32: the last digits are noise
         distance[partners.within(block, others)] = 2.0
         found[start : start + _BLOCK] = distance.min(axis=1, initial=2.0)
     return found
