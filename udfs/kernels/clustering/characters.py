@@ -20,6 +20,7 @@ from udfs.kernels.clustering.partition import FaceSets, Method
 CASTMINE = Method(average_linkage_twice, drawn=True)
 CUT = 0.6  # of the distance at which two people lie, between tracks drawn to their neighbours
 _BLOCK = 1024  # tracks whose distances to all characters are held at a time
+_DISTANCES = 2**23  # of pairs of tracks, held at a time
 # what fits the share of right tracks on labelled films and titles, in two embedders and adapted: see confidence_of
 _STEEPNESS, _EVEN, _ALONE = 7.0, 0.6, 1.5
 
@@ -196,11 +197,12 @@ def _to_nearest(
 ) -> NDArray[np.float64]:
     """(n,) distances of some rows to the nearest of others (ascending) that no link forbids; 2 where there is none."""
     found, among = np.full(len(rows), 2.0), x[others]
-    for start in range(0, len(rows), _BLOCK):
-        block = rows[start : start + _BLOCK]
+    at_once = max(1, _DISTANCES // max(len(others), 1))
+    for start in range(0, len(rows), at_once):
+        block = rows[start : start + at_once]
         distance = np.round(1.0 - (x[block] @ among.T).astype(np.float64), 5)  # float32: the last digits are noise
         distance[partners.within(block, others)] = 2.0
-        found[start : start + _BLOCK] = distance.min(axis=1, initial=2.0)
+        found[start : start + at_once] = distance.min(axis=1, initial=2.0)
     return found
 
 
