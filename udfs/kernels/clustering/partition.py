@@ -64,7 +64,7 @@ class Method(NamedTuple):
     Attributes:
         cluster: the clusterer; None where it is made by `by_faces`.
         number: whether the number of clusters must be given, cannot be (it is always found), or either.
-        drawn: whether its rows are first drawn to their neighbours, and links that these doubt set aside, see `neighbours`.
+        drawn: whether its rows are drawn to their neighbours first, and links that these doubt are set aside.
         by_faces: the clusterer of tracks with these faces, for a method that goes by more than their means.
     """
 
