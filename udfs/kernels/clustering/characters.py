@@ -122,23 +122,15 @@ def find_characters(
     weak[_linked_to_strong(usable & ~weak, together[usable[together].all(axis=1)])] = False
     strong = np.flatnonzero(usable & ~weak)
 
-    rows, strong_together = embeddings[strong], _among(strong, together, tracks)
-    odds = weigh(rows, _among(strong, apart, tracks), known)
+    rows, cut, odds, of_strong = _weighed(embeddings[strong], _among(strong, apart, tracks), known, method.drawn)
     doubts = np.zeros(len(apart), bool)
-    cut = odds.threshold
-    if method.drawn:
-        between_strong = np.isin(apart, strong).all(axis=1)
-        doubts[between_strong] = doubted(rows, _among(strong, apart, tracks), odds)
-        if doubts.any():
-            apart = apart[~doubts]
-            odds = weigh(rows, _among(strong, apart, tracks), known)
-        rows = drawn_to_neighbours(rows, _among(strong, apart, tracks), odds).rows
-        cut = CUT * odds.different.mean
+    doubts[np.isin(apart, strong).all(axis=1)] = of_strong
+    apart = apart[~doubts]
     sets = None if faces is None else FaceSets(faces.within[strong], faces.n[strong])
     found = method.clusterer(sets)(
         rows,
         _among(strong, apart, tracks),
-        strong_together,
+        _among(strong, together, tracks),
         cut=cut if reach is None else reach,
         exact_k=exact_k,
         min_k=min_k,
@@ -179,6 +171,19 @@ def find_characters(
         doubted=doubts,
         odds=odds,
     )
+
+
+def _weighed(
+    rows: NDArray[np.floating], cannot: NDArray[np.int64], known: Distances, draw: bool
+) -> tuple[NDArray[np.floating], float, Odds, NDArray[np.bool_]]:
+    """The rows to be clustered, where to cut between them, the odds that this rests on, and (P,) links set aside."""
+    odds = weigh(rows, cannot, known)
+    if not draw:
+        return rows, odds.threshold, odds, np.zeros(len(cannot), bool)
+    doubts = doubted(rows, cannot, odds)
+    if doubts.any():
+        odds = weigh(rows, cannot[~doubts], known)
+    return drawn_to_neighbours(rows, cannot[~doubts], odds).rows, CUT * odds.different.mean, odds, doubts
 
 
 def confidence_of(margin: NDArray[np.floating]) -> NDArray[np.float32]:
