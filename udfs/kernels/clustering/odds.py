@@ -94,10 +94,9 @@ def weigh(embeddings: NDArray[np.floating], cannot: NDArray[np.integer], known: 
         T = 0 and T = 1 give what is known. The order of rows and links makes no difference. Of more than 4,096 rows,
         1,024 at even steps stand for all. Cost O(T^2 D) up to there, then O(T D).
     """
-    few = len(embeddings) <= EXACT
-    x: NDArray[np.floating] = np.asarray(embeddings, np.float64 if few else np.float32)
+    x = np.asarray(embeddings)
     pairs = np.unique(np.sort(np.asarray(cannot, np.int64).reshape(-1, 2), axis=1), axis=0)
-    some = np.arange(len(x)) if few else np.linspace(0, len(x) - 1, SAMPLED).astype(np.int64)
+    some = np.arange(len(x)) if len(x) <= EXACT else np.linspace(0, len(x) - 1, SAMPLED).astype(np.int64)
     linked = np.zeros(_bins(), np.int64)
     for start in range(0, len(pairs), SAMPLED):
         part = pairs[start : start + SAMPLED]
@@ -159,10 +158,11 @@ def _counted(distance: NDArray[np.float64]) -> NDArray[np.int64]:
 
 
 def _of_all_pairs(x: NDArray[np.floating]) -> NDArray[np.int64]:
+    x = x.astype(np.float64)  # in single precision the counts would depend on the threads of the product
     counts = np.zeros(_bins(), np.int64)
     for start in range(0, len(x), _BLOCK):
         block = np.arange(start, min(start + _BLOCK, len(x)))
-        distance = 1.0 - (x[block] @ x.T).astype(np.float64)
+        distance = 1.0 - x[block] @ x.T
         counts += _counted(distance[np.arange(len(x)) < block[:, None]])
     return counts
 
