@@ -79,7 +79,7 @@ def main(
             if part:
                 made = _cast(job, [task.title_id for task in part], sha, settings, adapter, run.run_id)
                 known = _known_people(job, sha)
-                finish = functools.partial(_finish, job, known, [task.title_id for task in part], run.run_id, adapter)
+                finish = functools.partial(_finish, job, known, part, run, adapter)
                 written = staged.write_titles(job, run, part, made, TABLES, "clustering", finish)
                 counts = {name: counts[name] + written[name] for name in counts}
         job.progress.say(
@@ -175,13 +175,19 @@ def _known_people(job: cli.Job, embedder_sha256: str) -> pd.DataFrame:
 
 
 def _finish(
-    job: cli.Job, known: pd.DataFrame, titles: list[str], run_id: str, adapter: Registered | None, staging: str
+    job: cli.Job,
+    known: pd.DataFrame,
+    tasks: Sequence[runs.Task],
+    run: runs.Run,
+    adapter: Registered | None,
+    staging: str,
 ) -> None:
     """Give the staged characters of these titles their person, one who is known or a new one, and their names.
 
     And mark the cannot-links that were set aside.
     """
-    _mark_doubted(job, titles, run_id, staging)
+    titles, run_id = [task.title_id for task in tasks], run.run_id
+    _mark_doubted(job, tasks, run, staging)
     files = {title: spark_udfs.table_file(staging, run_id, "characters", title) for title in titles}
     made = {title: pq.ParquetFile(file).read().to_pandas() for title, file in files.items() if file.exists()}
     new = pd.concat([known.iloc[:0], *made.values()], ignore_index=True)
@@ -198,9 +204,10 @@ def _finish(
         spark_udfs.stage(files[str(title)], "characters", rows)
 
 
-def _mark_doubted(job: cli.Job, titles: list[str], run_id: str, staging: str) -> None:
+def _mark_doubted(job: cli.Job, tasks: Sequence[runs.Task], run: runs.Run, staging: str) -> None:
     """Say in cannot_links what these titles' staged judgement of them is."""
-    staged_files = (spark_udfs.table_file(staging, run_id, "cannot_links", title) for title in titles)
+    titles = [task.title_id for task in tasks]
+    staged_files = (spark_udfs.table_file(staging, run.run_id, "cannot_links", title) for title in titles)
     files = [str(file) for file in staged_files if file.exists()]
     if not files:
         return
@@ -210,6 +217,7 @@ def _mark_doubted(job: cli.Job, titles: list[str], run_id: str, staging: str) ->
     links = job.lake.rows("cannot_links", titles).select(*pair, "run_id", before)
     changed = links.join(judged, pair).where("doubted <> before").select(*pair, "run_id", "doubted").persist()
     if not changed.isEmpty():
+        run.writes(tasks)  # whoever kills it now leaves marks that do not fit the labels: both are made again
         with job.progress.step("marking cannot-links"):
             job.lake.update(table("cannot_links"), changed, titles)
     changed.unpersist()

@@ -99,6 +99,6 @@ def _rules(job: cli.Job, titles: list[str], adapters: Mapping[str, Registered]) 
             "not tried (see castmine evaluate --help)"
         )
     films = job.lake.rows("titles", known).select("title_id", "embedder_sha256").collect()
-    return {
-        row["title_id"]: cluster.rules(settings, row["embedder_sha256"], adapters.get(row["title_id"])) for row in films
-    }
+    of_title = {row["title_id"]: (row["embedder_sha256"], adapters.get(row["title_id"])) for row in films}
+    made = {of: cluster.rules(settings, *of) for of in set(of_title.values())}
+    return {title: made[of] for title, of in of_title.items()}

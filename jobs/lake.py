@@ -224,10 +224,13 @@ class Lake:
 
     def _complete(self, made: Table) -> None:
         """Give a table of an older castmine the columns that it lacks."""
-        if missing := _missing(made, self.spark.table(self.address(made.name))):
-            columns = ", ".join(f"{c.name} {c.type} COMMENT {c.comment}" for c in missing)
-            add = f"ALTER TABLE {self.address(made.name)} ADD COLUMNS ({columns})"
-            self._again_on_conflict(lambda: self.spark.sql(add))
+
+        def add() -> None:  # looks again after a conflict: another job may have added them
+            if missing := _missing(made, self.spark.table(self.address(made.name))):
+                columns = ", ".join(f"{c.name} {c.type} COMMENT {c.comment}" for c in missing)
+                self.spark.sql(f"ALTER TABLE {self.address(made.name)} ADD COLUMNS ({columns})")
+
+        self._again_on_conflict(add)
 
     def version(self, name: str) -> int:
         """The newest version of a table."""

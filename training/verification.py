@@ -35,10 +35,10 @@ def moved(
     has_negative: np.ndarray,
     title: np.ndarray,
 ) -> Moved:
-    """Compare (views, negative) of the same rows in two spaces; shapes as in `verify`, which see for the pairs.
+    """Compare (views, negative) of the same rows in two spaces; shapes and pairs as in `verify`.
 
     Returns:
-        (0, 1) for pairs of which there are fewer than two.
+        (0, 1) for pairs of which there are fewer than two, or which all lie equally far apart.
     """
     before, after = (_cosines(*space, has_negative, title) for space in (raw, adapted))
     return Moved(*(_change(old, new) for old, new in zip(before, after, strict=True)))
@@ -56,7 +56,8 @@ def _cosines(
     """Cosines of pairs of one person, and of two people."""
     anchor = views[:, 0].astype(np.float64)
     different = np.einsum("nd,nd->n", anchor, negative)[has_negative]
-    return np.einsum("nd,nmd->nm", anchor, views[:, 1:]).ravel(), different if len(different) else _pairs(anchor, title)
+    positive = np.einsum("nd,nmd->nm", anchor, views[:, 1:]).ravel()
+    return positive, different if len(different) else _pairs(anchor, title)
 
 
 def verify(views: np.ndarray, negative: np.ndarray, has_negative: np.ndarray, title: np.ndarray) -> Verification:
@@ -78,8 +79,6 @@ def verify(views: np.ndarray, negative: np.ndarray, has_negative: np.ndarray, ti
     positive = np.einsum("nd,nmd->nm", anchor, views[:, 1:]).ravel()
     different = np.einsum("nd,nd->n", anchor, negative)[has_negative]
     pairs = _pairs(anchor, title)
-    if len(pairs) == 0:
-        pairs = _pairs(anchor, np.zeros_like(title))
     if len(different) == 0:
         return Verification(_auc(positive, pairs), None, 0)
     close = np.sort(pairs)[-int(np.ceil(CLOSE * len(pairs))) :]
@@ -87,12 +86,13 @@ def verify(views: np.ndarray, negative: np.ndarray, has_negative: np.ndarray, ti
 
 
 def _pairs(anchor: np.ndarray, title: np.ndarray) -> np.ndarray:
-    """Cosines of all pairs of rows of one title, titles one after the other."""
+    """Cosines of all pairs of rows of one title, titles one after the other; of all rows where no title has two."""
     found = [np.zeros(0, anchor.dtype)]
     for one in np.unique(title):
         rows = anchor[title == one]
         found.append((rows @ rows.T)[np.triu_indices(len(rows), 1)])
-    return np.concatenate(found)
+    pairs = np.concatenate(found)
+    return pairs if len(pairs) or len(anchor) < 2 else _pairs(anchor, np.zeros_like(title))
 
 
 def _auc(higher: np.ndarray, lower: np.ndarray) -> float:

@@ -290,7 +290,7 @@ def test_a_track_by_itself_is_as_sure_as_its_nearest_track_is_far():
     far = find_characters(x, np.ones(20, int), NONE, NONE)
     assert len(far.exemplars) == 20
     assert (far.confidence > 0.97).all()
-    x[1] = unit(0.25 * x[:1] + np.sqrt(1 - 0.25**2) * x[1:2])[0]  # more alike than strangers are, less than one person
+    x[1] = unit(0.2 * x[:1] + np.sqrt(1 - 0.2**2) * x[1:2])[0]  # more alike than strangers are, less than one person
     near = find_characters(x, np.ones(20, int), NONE, NONE)
     assert len(near.exemplars) == 20
     assert near.confidence[[0, 1]].max() < far.confidence.min()

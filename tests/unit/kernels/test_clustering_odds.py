@@ -39,7 +39,18 @@ def naive(x, cannot, known, rounds=400):
     free = np.array([distance[pair] for pair in pairs if pair not in linked])
     apart = np.array([distance[pair] for pair in pairs if pair in linked])
     weight, link_weight = tracks / max(len(free), 1), min(1, 0.25 * tracks / max(len(apart), 1))
-    share, same, different = 1 / 11, known.same, known.different
+    quantiles = (
+        np.sort(free)[[int(0.03 * len(free)), min(int(0.6 * len(free)), len(free) - 1)]] if len(free) else (0, 0)
+    )
+    starts = [(known.same, known.different)]
+    if len(free) and quantiles[0] < quantiles[1]:
+        starts.append((Spread(float(quantiles[0]), known.same.sd), Spread(float(quantiles[1]), known.different.sd)))
+    fits = [naive_fit(free, apart, weight, link_weight, known, *start, rounds) for start in starts]
+    return [Odds(*fit) for fit in fits]
+
+
+def naive_fit(free, apart, weight, link_weight, known, same, different, rounds):
+    share = 1 / 11
 
     def likely(d, share):
         if d <= same.mean:
@@ -64,7 +75,7 @@ def naive(x, cannot, known, rounds=400):
             spreads.append(Spread(mean, math.sqrt(square / (20 + w.sum()))))
         share = (1 + weight * p.sum()) / (11 + weight * len(free))
         same, different = spreads
-    return Odds(share, same, different)
+    return share, same, different
 
 
 @settings(max_examples=15)
@@ -73,9 +84,13 @@ def test_equal_to_a_loop_over_pairs(seed, tracks, dim, links):
     x, _, _ = title(seed, people=3, tracks=tracks, dim=dim)
     cannot = np.random.default_rng(seed).integers(0, tracks, size=(links, 2))
     cannot = cannot[cannot[:, 0] != cannot[:, 1]]
-    found, expected = weigh(x, cannot, KNOWN), naive(x, cannot, KNOWN)
-    assert found.share == pytest.approx(expected.share, abs=5e-3)
-    assert (*found.same, *found.different) == pytest.approx((*expected.same, *expected.different), abs=3e-3)
+    found = weigh(x, cannot, KNOWN)
+
+    def off(expected):
+        numbers = ((of.share, *of.same, *of.different) for of in (found, expected))
+        return np.abs(np.subtract(*numbers)).max()
+
+    assert min(map(off, naive(x, cannot, KNOWN))) < 5e-3  # from one of the two starts
 
 
 @pytest.mark.parametrize("dim", [64, 256, 512])
@@ -116,6 +131,17 @@ def test_the_fit_follows_an_embedding_whose_distances_are_smaller():
     wide, narrow = weigh(x, pairs, KNOWN), weigh(near, pairs, KNOWN)
     assert narrow.different.mean < wide.different.mean - 0.1
     assert narrow.threshold < wide.threshold
+
+
+@pytest.mark.parametrize(("tracks", "people"), [(120, 6), (400, 10), (1200, 15)])
+@pytest.mark.parametrize("noise", [0.3, 0.7])
+def test_an_embedding_that_nobody_has_measured_may_draw_all_faces_together(tracks, people, noise):
+    """One person at 0.04 or 0.15, two people at 0.5: far nearer than in any embedding that is known."""
+    x, who, _ = title(7, people=people, tracks=tracks, noise=noise)
+    near = unit(x + np.full(x.shape[1], 1 / np.sqrt(x.shape[1]), np.float32))
+    found = weigh(near, NONE, UNMEASURED)
+    labels = average_linkage_twice(near, NONE, NONE, cut=found.threshold).labels
+    assert (np.equal.outer(labels, labels) == np.equal.outer(who, who)).all()
 
 
 def test_links_of_one_person_are_not_taken_at_their_word():
@@ -159,6 +185,18 @@ def test_where_one_is_always_likelier_the_threshold_is_an_end(share, end):
 def test_an_adapter_moves_what_is_known():
     moved = KNOWN.moved((-0.1, 1.5), (0.05, 2.0))
     assert (*moved.same, *moved.different) == pytest.approx((0.42, 0.24, 1.03, 0.14))
+
+
+@pytest.mark.parametrize("change", [((-0.5, 0.0), (-0.97, 0.0)), ((0.5, 1.0), (-0.1, 1.0)), ((-0.6, 1.0), (0.0, 1.0))])
+def test_an_adapter_that_tells_nobody_apart_moves_nothing(change):
+    assert KNOWN.moved(*change) == KNOWN
+
+
+def test_an_adapter_whose_distances_hardly_vary_leaves_numbers_to_count_with():
+    x, _, pairs = title(1)
+    moved = KNOWN.moved((0.0, 0.0), (0.0, 0.0))
+    assert moved.same.sd == moved.different.sd == odds.LEAST_SD
+    assert np.isfinite(weigh(x, pairs, moved).threshold)
 
 
 @given(st.integers(0, 1000))

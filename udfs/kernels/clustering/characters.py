@@ -79,9 +79,9 @@ def find_characters(
 
     Weak is a track of low quality, unless must-links join it to one that is not, and one that `method` leaves as noise.
     From the nearest weak track to the farthest, each goes to the nearest character that no cannot-link rules out, if
-    it is more likely than not the same person and that leads the next one by `attach_margin`; else it is unknown. A
-    track without an embedding is unknown. Characters are numbered by their number of faces, the largest first, then by
-    their first row.
+    it is more likely than not the same person and nearer than the next character by `attach_margin`; else it is
+    unknown. A track without an embedding is unknown. Characters are numbered by their number of faces, the largest
+    first, then by their first row.
 
     Distances of a track to a character are mean cosine distances to its clustered tracks, without the track itself:
     between tracks drawn to their neighbours (`drawn_to_neighbours`) if it is clustered itself, else between tracks as
@@ -190,8 +190,9 @@ def confidence_of(margin: NDArray[np.floating]) -> NDArray[np.float32]:
     """How likely a track belongs to its character, by its margin in units of the distance at which two people lie.
 
     A logistic, fitted to the share of tracks that show the person whom most of their character shows; 0 where the
-    margin is NaN. A track that is a character by itself has no margin to speak of: `find_characters` asks how likely
-    its nearest track is another person, by the title's own odds.
+    margin is NaN. A track that is a character by itself has no margin to speak of: `find_characters` takes the title's
+    own odds that its nearest track is another person, a little more (fitted, too), as most characters have been told
+    apart by more than two tracks.
     """
     confidence = expit(_STEEPNESS * margin.astype(np.float64) + _EVEN)
     return np.nan_to_num(confidence, nan=0.0).astype(np.float32)
@@ -282,11 +283,12 @@ def _attach(
     attach_margin: float,
 ) -> None:
     """Give these rows their nearest character, the nearest row first; what one takes its partners cannot."""
+    threshold = odds.threshold
     least = np.full(len(rows), np.inf)
     for block, distance in near.blocks(rows):
         _rule_out(distance, labels, rows[block], partners)
         least[block] = distance.min(axis=1, initial=np.inf)
-    rows = rows[np.argsort(least, kind="stable")][: int((least <= odds.threshold).sum())]
+    rows = rows[np.argsort(least, kind="stable")][: int((least <= threshold).sum())]
     for block, distance in near.blocks(rows):
         for place, row in enumerate(rows[block]):
             of_row = distance[place : place + 1]
@@ -294,7 +296,7 @@ def _attach(
             nearest = int(of_row[0].argmin())
             rival = np.delete(of_row[0], nearest).min(initial=np.inf)
             lead = (rival if np.isfinite(rival) else odds.different.mean) - of_row[0, nearest]
-            if of_row[0, nearest] <= odds.threshold and lead >= attach_margin:
+            if of_row[0, nearest] <= threshold and lead >= attach_margin:
                 labels[row] = nearest
 
 

@@ -12,10 +12,12 @@ from scipy.special import expit
 from udfs.kernels.clustering.nearest import EXACT, along
 
 SAMPLED, _BLOCK = 1024, 256
-KNOWN_WEIGHT = 20.0  # tracks that what is known before counts for
+KNOWN_WEIGHT, GUESS_WEIGHT = 20.0, 5.0  # tracks that what was measured before counts for, or what is only guessed
 SHARE_BEFORE = (1.0, 10.0)  # one person, two people: pairs that the share of pairs starts from, counted in tracks
 LINKS_WEIGHT = 0.25  # of the title's tracks: what all cannot-links together count for at most
 WRONG_LINKS = 0.02  # of cannot-links, the share that is taken to join one person: mirrors, screens, photographs
+START = 0.03, 0.6  # quantiles of a title's own distances, where the fit begins a second time
+LEAST_SD = 0.02
 _STEPS, _ROUNDS, _ENOUGH = 1000, 200, 1e-7  # of a histogram per unit of distance; of the fit
 
 
@@ -27,20 +29,25 @@ class Spread(NamedTuple):
 
 
 class Distances(NamedTuple):
-    """How far apart tracks of one person, and of two people, lie in an embedding."""
+    """How far apart tracks of one person, and of two people, lie in an embedding; how many tracks that counts for."""
 
     same: Spread
     different: Spread
+    weight: float = KNOWN_WEIGHT
 
     def moved(self, same: tuple[float, float], different: tuple[float, float]) -> Distances:
-        """The same after an adapter, given what it adds to the means and by what it multiplies the deviations."""
+        """The same after an adapter, given what it adds to the means and by what it multiplies the deviations.
+
+        Where one person would not lie nearer than two people then, the adapter tells nobody apart, and what is known of
+        the embedder is all there is.
+        """
         spreads = ((self.same, same), (self.different, different))
-        found = (Spread(of.mean + added, of.sd * times) for of, (added, times) in spreads)
-        return Distances(*found)
+        one, two = (Spread(of.mean + added, max(of.sd * times, LEAST_SD)) for of, (added, times) in spreads)
+        return Distances(one, two, self.weight) if 0 < one.mean < two.mean < 2 else self
 
 
-# of an embedder that nobody has measured: between those that are in conf/models.yml
-UNMEASURED = Distances(Spread(0.48, 0.17), Spread(0.92, 0.10))
+# of an embedder that nobody has measured: between those in conf/models.yml, a little wider, and soon overruled
+UNMEASURED = Distances(Spread(0.48, 0.17), Spread(0.92, 0.10), GUESS_WEIGHT)
 
 
 class Odds(NamedTuple):
@@ -66,7 +73,7 @@ class Odds(NamedTuple):
 
     @property
     def threshold(self) -> float:
-        """The distance at which both are equally likely; where they nowhere are, the end at which they are nearest."""
+        """The distance at which both are equally likely; where one always is the likelier, that one's end."""
         low, high = self.same.mean, self.different.mean
         if self.log_odds(low) <= 0:
             return low
@@ -79,11 +86,12 @@ def weigh(embeddings: NDArray[np.floating], cannot: NDArray[np.integer], known: 
     Pairs of tracks are a mixture of one person and two people, how much of each the title tells: where nobody returns,
     hardly any pair is near, the share of one person comes out near 0, and where they lie stays as it is known of the
     embedder. Where a cast returns in hundreds of tracks, both means and spreads become the title's own. Cannot-linked
-    pairs are two people for certain, but for a few: so much of them as their own distance speaks for.
+    pairs count as two people, each by the probability that it is true, from its own distance and 2 % of wrong ones.
 
-    Expectation maximisation (Dempster, Laird and Rubin, 1977) with conjugate priors. Pairs are not independent, T
-    tracks have T (T - 1) / 2 of them: so all together weigh T, cannot-linked ones one each, up to a quarter of T, and
-    what is known 20 tracks.
+    Expectation maximisation (Dempster, Laird and Rubin, 1977) with conjugate priors, begun at what is known and at the
+    title's own quantiles; the better fit is taken. Pairs are not independent, T tracks have T (T - 1) / 2 of them: so
+    all together weigh T, cannot-linked ones one each, up to a quarter of T, and what is known 20 tracks (5 of an
+    embedder that nobody has measured).
 
     Args:
         embeddings: (T, D) finite unit rows.
@@ -91,8 +99,8 @@ def weigh(embeddings: NDArray[np.floating], cannot: NDArray[np.integer], known: 
         known: the distances of the embedding at hand, measured elsewhere.
 
     Returns:
-        T = 0 and T = 1 give what is known. The order of rows and links makes no difference. Of more than 4,096 rows,
-        1,024 at even steps stand for all. Cost O(T^2 D) up to there, then O(T D).
+        T = 0 and T = 1 give what is known. The order of links, and of up to 4,096 rows, makes no difference. Of more
+        rows, 1,024 at even steps stand for all. Cost O(T^2 D) up to there, then O(T D).
     """
     x = np.asarray(embeddings)
     pairs = np.unique(np.sort(np.asarray(cannot, np.int64).reshape(-1, 2), axis=1), axis=0)
@@ -113,20 +121,50 @@ def _fit(free: NDArray[np.float64], linked: NDArray[np.float64], known: Distance
     at = (np.arange(_bins()) + 0.5) / _STEPS
     seen = np.flatnonzero(free + linked)
     at, free, linked = at[seen], free[seen], linked[seen]
+    starts = [Odds(SHARE_BEFORE[0] / sum(SHARE_BEFORE), known.same, known.different)]
+    if free.sum() > 0:
+        low, high = (float(at[np.searchsorted(free.cumsum(), share * free.sum())]) for share in START)
+        if low < high:
+            same, different = Spread(low, known.same.sd), Spread(high, known.different.sd)
+            starts.append(starts[0]._replace(same=same, different=different))
+    found = [_improved(start, at, free, linked, known) for start in starts]
+    best = max(found, key=lambda odds: round(_fitness(odds, at, free, linked, known), 6))  # of equal ones the first
+    same, different = (Spread(round(s.mean, 6), round(s.sd, 6)) for s in (best.same, best.different))
+    return Odds(round(best.share, 6), same, different)
+
+
+def _improved(
+    now: Odds, at: NDArray[np.float64], free: NDArray[np.float64], linked: NDArray[np.float64], known: Distances
+) -> Odds:
+    """Expectation and maximisation in turn, until nothing changes."""
     one, two = SHARE_BEFORE
-    now = Odds(one / (one + two), *known)
     for _ in range(_ROUNDS):
         same = free * _likely(now, at)
         true = 1.0 - _likely(now._replace(share=WRONG_LINKS), at)
         different = np.add(free - same, linked * true)
         share = (one + same.sum()) / (one + two + free.sum())
-        then = Odds(share, _updated(at, same, known.same), _updated(at, different, known.different))
+        spreads = ((same, known.same), (different, known.different))
+        then = Odds(share, *(_updated(at, weight, before, known.weight) for weight, before in spreads))
         change = np.abs(np.subtract([then.share, *then.same, *then.different], [now.share, *now.same, *now.different]))
         now = then
         if change.max() < _ENOUGH:
             break
-    same_spread, different_spread = (Spread(round(s.mean, 6), round(s.sd, 6)) for s in (now.same, now.different))
-    return Odds(round(now.share, 6), same_spread, different_spread)
+    return now
+
+
+def _fitness(
+    odds: Odds, at: NDArray[np.float64], free: NDArray[np.float64], linked: NDArray[np.float64], known: Distances
+) -> float:
+    """The logarithm of how likely the distances and what is known are under these odds, up to a constant."""
+    if odds.same.mean >= odds.different.mean:
+        return -np.inf  # one person is the nearer
+    one, two = (-np.log(of.sd) - _square(at, of) for of in (odds.same, odds.different))
+    seen = np.logaddexp(np.log(odds.share) + one, np.log1p(-odds.share) + two) @ free
+    seen += np.logaddexp(np.log(WRONG_LINKS) + one, np.log1p(-WRONG_LINKS) + two) @ linked
+    before = SHARE_BEFORE[0] * np.log(odds.share) + SHARE_BEFORE[1] * np.log1p(-odds.share)
+    for of, was in ((odds.same, known.same), (odds.different, known.different)):
+        before -= known.weight * (np.log(of.sd) + (was.sd**2 + (was.mean - of.mean) ** 2) / (2 * of.sd**2))
+    return float(seen + before)
 
 
 def _likely(odds: Odds, at: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -135,11 +173,11 @@ def _likely(odds: Odds, at: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(at >= odds.different.mean, 0.0, likely)
 
 
-def _updated(at: NDArray[np.float64], weight: NDArray[np.float64], known: Spread) -> Spread:
-    """Mean and deviation of weighed distances, with what is known as `KNOWN_WEIGHT` more of them."""
-    total = KNOWN_WEIGHT + weight.sum()
-    mean = float((KNOWN_WEIGHT * known.mean + (weight * at).sum()) / total)
-    squares = KNOWN_WEIGHT * (known.sd**2 + (known.mean - mean) ** 2) + (weight * (at - mean) ** 2).sum()
+def _updated(at: NDArray[np.float64], weight: NDArray[np.float64], known: Spread, more: float) -> Spread:
+    """Mean and deviation of weighed distances, with what is known as so many more of them."""
+    total = more + weight.sum()
+    mean = float((more * known.mean + (weight * at).sum()) / total)
+    squares = more * (known.sd**2 + (known.mean - mean) ** 2) + (weight * (at - mean) ** 2).sum()
     return Spread(mean, float(np.sqrt(squares / total)))
 
 
