@@ -30,7 +30,7 @@ def naive(x, cannot, odds):
             if any(frozenset((j, nearer)) in apart for nearer in kept):
                 continue
             kept.append(j)
-            likely = 1 / (1 + math.exp(3.1 - 0.5 * float(odds.log_odds(distance))))
+            likely = 1 / (1 + math.exp(3.1 - 0.7 * float(odds.log_odds(distance))))
             total += likely * x[j]
             weight += likely
         drawn.append(total / np.linalg.norm(total))
@@ -78,7 +78,7 @@ def test_a_noisy_track_comes_nearer_to_its_person_and_a_stranger_stays():
 
 def test_nobody_is_drawn_to_whom_a_cannot_link_names():
     x = unit(np.array([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]]))
-    assert drawn_to_neighbours(x, np.array([[0, 1]]), ODDS).rows[:2] == pytest.approx(x[:2], abs=5e-3)
+    assert drawn_to_neighbours(x, np.array([[0, 1]]), ODDS).rows[:2] == pytest.approx(x[:2], abs=1e-3)
     assert drawn_to_neighbours(x, NONE, ODDS).rows[0, 1] > 0.04
 
 

@@ -12,7 +12,7 @@ from udfs.kernels.clustering.nearest import along, nearest
 from udfs.kernels.clustering.odds import Odds
 
 NEIGHBOURS = 10
-TEMPER, STRICTNESS = 0.5, 3.1
+TEMPER, STRICTNESS = 0.7, 3.1
 KNOWN_BY, AS_ONE = 4.0, 0.3
 _BLOCK = 1024  # rows whose neighbours are held at a time
 
@@ -34,8 +34,8 @@ def drawn_to_neighbours(
 ) -> Drawn:
     """Each row's unit mean with its nearest rows, each weighed by how likely it is the same person.
 
-    The row itself weighs 1, its 10 nearest by a logistic of half their log odds, less 3.1: so a neighbour counts
-    half where it is some 500 times as likely the same person as not, and one that is as likely not hardly counts. (The
+    The row itself weighs 1, its 10 nearest by a logistic of 0.7 times their log odds, less 3.1: so a neighbour counts
+    half where it is some 80 times as likely the same person as not, and one that is as likely not hardly counts. (The
     odds are tempered, since ten tracks of one person are not ten witnesses.) So people of few tracks, whose nearest
     rows are strangers, do not move. A blurred or turned face is near a few others of its person, if not all; its mean
     with them is nearer to all. Not from the papers: image retrieval calls it database-side augmentation. The numbers
