@@ -31,6 +31,7 @@ from conf.tables import table
 from jobs import cli, edits, runs, staged
 from jobs.lake import Lake
 from jobs.registry import Registered, adapter_for
+from training.adapters import Moved
 from udfs import assets, spark_udfs
 from udfs.kernels import mining, people
 from udfs.kernels.clustering import METHODS, UNMEASURED, Distances, Spread
@@ -143,15 +144,14 @@ def rules(settings: ClusterSettings, embedder_sha256: str | None, adapter: Regis
         "exact_k": exact,
         "min_k": least,
         "max_k": most,
-        "known": _known_distances(embedder_sha256, adapter),
+        "known": known_distances(embedder_sha256, adapter.load().card.moved if adapter else None),
     }
 
 
-def _known_distances(embedder_sha256: str | None, adapter: Registered | None) -> Distances:
-    """Of the embedder, and as the adapter moved them on its held-out tracks."""
+def known_distances(embedder_sha256: str | None, change: Moved | None) -> Distances:
+    """Of the embedder, and as an adapter changed them on its held-out tracks."""
     measured = assets.distances(embedder_sha256)
     known = Distances(Spread(*measured.same), Spread(*measured.different)) if measured else UNMEASURED
-    change = adapter.load().card.moved if adapter else None
     return known.moved(change.same, change.different) if change else known
 
 

@@ -33,6 +33,7 @@ from sklearn.metrics import v_measure_score
 
 from conf.errors import TooLittleData
 from conf.settings import TrainSettings
+from jobs.cluster import known_distances
 from jobs.snapshot import TITLES_TO_SPLIT
 from tests.snapshots import write_part
 from training.adapters import Adapter, apply
@@ -41,7 +42,7 @@ from training.presets import kind, plan
 from training.snapshot import NOBODY, Snapshot
 from udfs import assets
 from udfs.kernels import links, mining, tracklets
-from udfs.kernels.clustering import UNMEASURED, Distances, Spread
+from udfs.kernels.clustering import Distances
 
 EMBEDDER, M, FACES, DETECTIONS_PER_S = "0" * 64, 3, 8, 24.0
 METHODS = ("whitened_triplet", "lda_triplet", "whitening", "imptriplet", "mvcorr", "bcl", "tsiam", "ssiam")
@@ -176,10 +177,8 @@ class Adapted:
 
 def known(adapt: Map | None = None) -> Distances:
     """What is known of the distances in the composite titles' embeddings, raw or after an adapter."""
-    measured = assets.registry().files[COMPOSITE].distances
-    found = Distances(Spread(*measured.same), Spread(*measured.different)) if measured else UNMEASURED
     moved = adapt.adapter.card.moved if isinstance(adapt, Adapted) else None
-    return found.moved(moved.same, moved.different) if moved else found
+    return known_distances(assets.registry().files[COMPOSITE].sha256, moved)
 
 
 def trained(method: str, training: dict[str, Title], seed: int, **changes: Any) -> tuple[Map, str, float]:

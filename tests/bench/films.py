@@ -31,10 +31,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from jobs import harvest, mine
+from jobs.cluster import known_distances
 from jobs.lake import Lake
 from jobs.session import borrowed_or_started
 from udfs import assets
-from udfs.kernels.clustering import METHODS, Characters, Distances, Spread, characters, find_characters, neighbours
+from udfs.kernels.clustering import METHODS, Characters, Distances, characters, find_characters, neighbours
 from udfs.kernels.evaluation import BOX
 from udfs.kernels.links import paired_iou
 from udfs.kernels.mining import stacked
@@ -65,8 +66,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as folder:
         films = load(args.films, args.lake or f"{folder}/lake", args.models)
-    embedder = assets.registry().files[assets.pack(args.models).embedder]
-    known = Distances(Spread(*embedder.distances.same), Spread(*embedder.distances.different))  # type: ignore[union-attr]
+    known = known_distances(assets.registry().files[assets.pack(args.models).embedder].sha256, None)
     print(f"{args.models}\n\n| accuracy | {' | '.join(films)} | mean | least | V | WCP | B-cubed F |")
     print("|---" * (len(films) + 6) + "|")
     ours = {name: clustered(film, known) for name, film in films.items()}

@@ -33,10 +33,10 @@ from jobs import cluster, harvest, mine, name
 from jobs.demo import film
 from jobs.lake import Lake
 from jobs.session import borrowed_or_started
-from tests.bench.adaptation import load, trained
+from tests.bench.adaptation import known, load, trained
 from tests.bench.clustering import NONE, calibration_error, unit
 from tests.photographs import not_shown, write_gallery
-from udfs.kernels.clustering import find_characters
+from udfs.kernels.clustering import Distances, find_characters
 from udfs.kernels.evaluation import BOX
 from udfs.kernels.gallery import Gallery, match
 from udfs.kernels.mining import stacked
@@ -96,8 +96,9 @@ def composite(data: Path, photographs: Path, titles: Sequence[str] | None) -> No
     chosen = {title: loaded[title] for title in titles or loaded}
     print("| embedding | photographs | gallery | given | precision | recall | tracks |\n" + "|---" * 7 + "|")
     confidence, is_right = [], []
-    for embedding, moved in (("raw", unit), ("adapted", lambda x: unit(adapt(x)))):
-        cast = {t: _cast(data, t, moved(of.embedding), of.cannot) for t, of in chosen.items()}
+    embeddings = (("raw", unit, known()), ("adapted", lambda x: unit(adapt(x)), known(adapt)))
+    for embedding, moved, distances in embeddings:
+        cast = {t: _cast(data, t, moved(of.embedding), of.cannot, distances) for t, of in chosen.items()}
         for n in PHOTOGRAPHS:
             for kind in GALLERIES:
                 counts = np.zeros(6)
@@ -114,12 +115,12 @@ def composite(data: Path, photographs: Path, titles: Sequence[str] | None) -> No
 
 
 def _cast(
-    data: Path, title: str, rows: NDArray[np.float32], cannot: NDArray[np.int64]
+    data: Path, title: str, rows: NDArray[np.float32], cannot: NDArray[np.int64], distances: Distances
 ) -> tuple[NDArray[np.float32], NDArray[np.int32], NDArray[np.str_]]:
     """Tracks, the character of each, and the person whom each shows."""
     truth = pd.read_parquet(data / "truth" / f"{title}.parquet").sort_values("track_id")
     person = truth[truth.label != "unknown"].person.to_numpy(str)
-    return rows, find_characters(rows, np.ones(len(rows), np.int64), cannot, NONE).labels, person
+    return rows, find_characters(rows, np.ones(len(rows), np.int64), cannot, NONE, known=distances).labels, person
 
 
 def _galleries(photographs: pd.DataFrame, person: NDArray[np.str_], n: int, kind: str) -> Iterator[pd.DataFrame]:

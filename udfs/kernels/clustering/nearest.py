@@ -119,6 +119,12 @@ def along(sums: NDArray[np.floating], group: NDArray[np.integer], x: NDArray[np.
     return np.concatenate([np.zeros(0), *products])
 
 
+def distances_of(x: NDArray[np.floating], pairs: NDArray[np.integer]) -> NDArray[np.float64]:
+    """(P,) cosine distances of pairs of unit rows, some at a time: links can be far more than rows."""
+    blocks = (pairs[start : start + _BLOCK] for start in range(0, len(pairs), _BLOCK))
+    return np.concatenate([np.zeros(0), *(1.0 - along(x, block[:, 0], x[block[:, 1]]) for block in blocks)])
+
+
 class Partners:
     """The rows that each row is cannot-linked to."""
 

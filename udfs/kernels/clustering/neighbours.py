@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from udfs.kernels.clustering.nearest import along, nearest
+from udfs.kernels.clustering.nearest import distances_of, nearest
 from udfs.kernels.clustering.odds import Odds
 
 NEIGHBOURS = 10
@@ -86,7 +86,7 @@ def doubted(embeddings: NDArray[np.floating], cannot: NDArray[np.integer], odds:
     if not len(pairs):
         return np.zeros(0, bool)
     drawn = drawn_to_neighbours(embeddings, pairs, odds, exclusive=False)
-    distance = np.round(1.0 - along(drawn.rows, pairs[:, 0], drawn.rows[pairs[:, 1]]), 6)
+    distance = np.round(distances_of(drawn.rows, pairs), 6)
     known = drawn.weight[pairs].min(axis=1) >= KNOWN_BY
     return np.asarray(known & (distance < AS_ONE * odds.different.mean))
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.special import expit
 
-from udfs.kernels.clustering.nearest import EXACT, along
+from udfs.kernels.clustering.nearest import EXACT, distances_of
 
 SAMPLED, _BLOCK = 1024, 256
 KNOWN_WEIGHT, GUESS_WEIGHT = 20.0, 5.0  # tracks that what was measured before counts for, or what is only guessed
@@ -105,13 +105,9 @@ def weigh(embeddings: NDArray[np.floating], cannot: NDArray[np.integer], known: 
     x = np.asarray(embeddings)
     pairs = np.unique(np.sort(np.asarray(cannot, np.int64).reshape(-1, 2), axis=1), axis=0)
     some = np.arange(len(x)) if len(x) <= EXACT else np.linspace(0, len(x) - 1, SAMPLED).astype(np.int64)
-    linked = np.zeros(_bins(), np.int64)
-    for start in range(0, len(pairs), SAMPLED):
-        part = pairs[start : start + SAMPLED]
-        linked += _counted(1.0 - along(x, part[:, 0], x[part[:, 1]]))
-    place = np.full(len(x), -1)
-    place[some] = np.arange(len(some))
-    free = _of_all_pairs(x[some]) - _among(x, pairs[(place[pairs] >= 0).all(axis=1)])
+    distance = distances_of(x, pairs)
+    linked = _counted(distance)
+    free = _of_all_pairs(x[some]) - _counted(distance[np.isin(pairs, some).all(axis=1)])
     weights = len(x) / max(free.sum(), 1), min(1.0, LINKS_WEIGHT * len(x) / max(linked.sum(), 1))
     return _fit(free * weights[0], linked * weights[1], known)
 
@@ -203,7 +199,3 @@ def _of_all_pairs(x: NDArray[np.floating]) -> NDArray[np.int64]:
         distance = 1.0 - x[block] @ x.T
         counts += _counted(distance[np.arange(len(x)) < block[:, None]])
     return counts
-
-
-def _among(x: NDArray[np.floating], pairs: NDArray[np.int64]) -> NDArray[np.int64]:
-    return _counted(1.0 - along(x, pairs[:, 0], x[pairs[:, 1]]))
