@@ -135,7 +135,7 @@ class ClusterSettings(Section):
         None, pattern=r"^\d+(-\d*)?$", description="N for exactly N, MIN-MAX or MIN- for bounds; found where not given"
     )
     adapter: str = Field("newest", description="adapter id, `newest` ready one of this embedder, or `none`")
-    min_quality: float = Field(0.25, ge=0, le=1, description="tracks below it are attached, never deciding")
+    min_quality: float = Field(0.15, ge=0, le=1, description="tracks below it are attached or unknown, never deciding")
     attach_margin: float = Field(0.05, ge=0, description="least lead over the second character to attach a weak track")
 
     @field_validator("characters", mode="before")

@@ -74,7 +74,8 @@ class Measured(_Entry):
 class File(_Entry):
     """One model or asset; `tried` is false where nobody has fetched it by this entry yet.
 
-    `distances` are an embedder's, None where they were not measured.
+    `distances` and `norms` are an embedder's, None where they were not measured: `norms` are the lengths of embeddings
+    that are worth nothing and everything.
     """
 
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
@@ -84,6 +85,7 @@ class File(_Entry):
     official: Official
     fallback: Fallback | None = None
     distances: Measured | None = None
+    norms: tuple[float, float] | None = None
 
 
 class Pack(_Entry):
@@ -133,6 +135,11 @@ def pack(name: str) -> Pack:
 def packs() -> list[str]:
     """Names of all packs, the default one first."""
     return list(registry().packs)
+
+
+def embedder(pack_name: str) -> File:
+    """The embedder of a pack."""
+    return registry().files[pack(pack_name).embedder]
 
 
 def distances(embedder_sha256: str | None) -> Measured | None:

@@ -210,7 +210,8 @@ def film_rows(
             made = iter([_shot_rows(film, Path(staging, row.film_key, "shots.parquet"))])
         else:
             faces = _film_faces(staging, row.film_key, film, settings)
-            made = faces if name == "faces" else assemble.summarise_tracks(faces, film.times)
+            norms = assets.embedder(settings.models).norms
+            made = faces if name == "faces" else assemble.summarise_tracks(faces, film.times, norms)
         for rows in made:
             if len(rows):
                 yield rows.assign(title_id=row.title_id, run_id=run_id)[table(name).names]

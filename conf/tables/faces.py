@@ -36,6 +36,12 @@ TABLE = Table(
             "eyes, nose, mouth corners: x y of each, pixels; null where bridged",
         ),
         Column("embedding", "ARRAY<FLOAT>", "udfs.kernels.faces:Faces.embed", "unit length; null where not sampled"),
+        Column(
+            "embedding_norm",
+            "FLOAT",
+            "udfs.kernels.faces:Faces.embed",
+            "its length before it was made one, the shorter the less of a face the network saw; null where not sampled",
+        ),
         Column("quality", "FLOAT", "udfs.kernels.quality:face_quality", "0 (useless) to 1, null where bridged"),
         run_id("harvest"),
     ),

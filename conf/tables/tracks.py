@@ -37,7 +37,12 @@ TABLE = Table(
             "udfs.kernels.assemble:summarise_tracks",
             "median of the smaller side of its detected boxes, pixels",
         ),
-        Column("quality", "FLOAT", "udfs.kernels.quality:track_quality", "0 (useless) to 1, mean of its better half"),
+        Column(
+            "quality",
+            "FLOAT",
+            "udfs.kernels.quality:track_quality",
+            "0 (nobody to know) to 1: quality by what the embedder saw, of the better half of its embedded faces",
+        ),
         Column(
             "flags",
             "ARRAY<STRING>",
@@ -48,7 +53,7 @@ TABLE = Table(
             "embedding",
             "ARRAY<FLOAT>",
             "udfs.kernels.assemble:summarise_tracks",
-            "unit mean of its embedded faces, weighed by their quality, null where none",
+            "unit mean of its embedded faces, weighed by their quality and embedding_norm, null where none",
         ),
         Column("thumbnail", "BINARY", "udfs.kernels.assemble:summarise_tracks", "its best face, JPEG"),
         run_id("harvest"),

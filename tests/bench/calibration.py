@@ -1,9 +1,12 @@
-"""How far apart tracks of one person, and of two people, lie in an embedder: the `distances` of conf/models.yml.
+"""How far apart tracks of one person, and of two people, lie in an embedder, and how long its embeddings are.
+
+That is the `distances` and the `norms` of an embedder in conf/models.yml.
 
 PHOTOGRAPHS holds a folder a person with aligned faces of 112 x 112 pixels or upright portraits of 250 x 250. Each
 photograph is made a poor track: shrunk to a film's size, darkened, blurred and compressed, three times alike, and the
 three embeddings are averaged. Printed are mean and standard deviation of the cosine distances of tracks of one person
-(different photographs) and of two people, for all and by the size to which they were shrunk.
+(different photographs) and of two people, for all and by the size to which they were shrunk. Then the lengths of
+embeddings before they are made one: of photographs of which half is missing (moved down or aside), and by size.
 
   python -m tests.bench.calibration PHOTOGRAPHS [--models buffalo_sc] [--per-person 12] [--seed 7]
 """
@@ -43,8 +46,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             person.append(folder.name)
     who = np.array(person)
     size = rng.choice(SIZES, len(crops))
-    views = (np.stack([_poor(c, s, rng) for c, s in zip(crops, size, strict=True)]) for _ in range(VIEWS))
-    tracks = _unit(np.sum([faces.embed(view) for view in views], axis=0))
+    views = [np.stack([_poor(c, s, rng) for c, s in zip(crops, size, strict=True)]) for _ in range(VIEWS)]
+    embedded = [faces.embed(view) for view in views]
+    tracks = _unit(np.sum([view.rows for view in embedded], axis=0))
     distance = 1.0 - tracks.astype(np.float64) @ tracks.T
     a, b = np.triu_indices(len(who), 1)
     worse, of_pair, same = np.minimum(size[a], size[b]), distance[a, b], who[a] == who[b]
@@ -53,6 +57,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     for name, chosen in [("all", worse > 0), *((str(s), worse == s) for s in SIZES)]:
         cells = [f"{d.mean():.3f}, {d.std():.3f}" for d in (of_pair[chosen & same], of_pair[chosen & ~same])]
         print(f"| {name} | {' | '.join(cells)} |")
+    print("\n| photographs | length: 5 %, median, 95 % |\n|---|---|")
+    half = np.concatenate([_moved(crops, 56, 0), _moved(crops, 0, 56)])
+    lengths = {"half a face": faces.embed(half).norm}
+    lengths |= {str(s): np.concatenate([view.norm[size == s] for view in embedded]) for s in SIZES}
+    for name, norm in lengths.items():
+        print(f"| {name} | {', '.join(f'{value:.1f}' for value in np.percentile(norm, (5, 50, 95)))} |")
 
 
 def _aligned(file: Path) -> np.ndarray:
@@ -60,6 +70,11 @@ def _aligned(file: Path) -> np.ndarray:
     if image.shape[0] == 250:
         image = image[53:183, 60:190]
     return cv2.resize(image, (112, 112), interpolation=cv2.INTER_AREA)
+
+
+def _moved(crops: list[np.ndarray], right: float, down: float) -> np.ndarray:
+    by = np.array([[1, 0, right], [0, 1, down]], np.float32)
+    return np.stack([cv2.warpAffine(crop, by, (112, 112), borderMode=cv2.BORDER_REPLICATE) for crop in crops])
 
 
 def _poor(crop: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:

@@ -8,9 +8,9 @@ castmine track that covers most of its boxes (overlap of 0.5 or more); true trac
 one cosine distance for all films; `cut, others` is the cut that is best on the other films; `cut, own` the one that is
 best on the film itself (an oracle). `castmine, others` is castmine with its three numbers (temper, strictness, cut)
 chosen anew from a grid by the other films alone, of equally good ones the first. `given` are told the number of people,
-each track of which the truth says nothing counted as one more. In percent: accuracy of tracks (each person to one
-character, one to one) by film, and in the mean V-measure, WCP and B-cubed F. Then by film the numbers of people and of
-those of one track, true and found, tracks of no face that became a character, and cannot-links set aside.
+each track of which the truth says nothing counted as one more if it is not poor. In percent: accuracy of tracks (each
+person to one character, one to one) by film, and in the mean V-measure, WCP and B-cubed F. Then by film the numbers of
+people and of those of one track, true and found, tracks of no face that became a character, and cannot-links set aside.
 
   python -m tests.bench.films FILMS [--models buffalo_sc] [--lake LAKE]     with --lake, what is there is used
 """
@@ -30,6 +30,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from conf.settings import ClusterSettings
 from jobs import harvest, mine
 from jobs.cluster import known_distances
 from jobs.lake import Lake
@@ -195,9 +196,10 @@ def _lone_unknown(person: NDArray[np.str_], labels: NDArray[np.int32]) -> float:
 
 
 def _people_in_view(film: Film) -> int:
-    """People, and beside them the tracks of which the truth says nothing: each is taken for somebody."""
+    """People, and beside them the tracks of which the truth says nothing: each that is not poor is somebody."""
     person, _ = _predicted(film, np.zeros(len(film.tracks), np.int32))
-    return len(set(person)) + len(film.tracks) - len(set(film.row))
+    poor = film.tracks.quality.to_numpy() < ClusterSettings().min_quality
+    return len(set(person)) + len(set(np.flatnonzero(~poor)) - set(film.row))
 
 
 def _print(what: str, films: dict[str, Film], labels: dict[str, NDArray[np.int32]]) -> None:

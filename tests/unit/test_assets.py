@@ -285,6 +285,8 @@ def test_what_is_known_of_an_embedder_goes_by_its_sum():
         found = assets.distances(embedder.sha256)
         assert found is embedder.distances
         assert 0 < found.same[0] < found.different[0] < 1.1
+        assert 0 < embedder.norms[0] < embedder.norms[1]
+        assert assets.embedder(name) is embedder
     assert assets.distances("0" * 64) is None
     assert assets.distances(None) is None
 

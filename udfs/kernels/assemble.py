@@ -105,8 +105,13 @@ def track_faces(
         yield ordered.assign(time_s=times[ordered.frame.to_numpy(int)])
 
 
-def summarise_tracks(pieces: Iterable[pd.DataFrame], times: np.ndarray) -> Iterator[pd.DataFrame]:
+def summarise_tracks(
+    pieces: Iterable[pd.DataFrame], times: np.ndarray, norms: tuple[float, float] | None
+) -> Iterator[pd.DataFrame]:
     """Rows of `tracks` from the faces of `track_faces`, each as soon as its track has ended.
+
+    Args:
+        norms: of the embedder, see `quality.track_quality`.
 
     Memory: the faces of one piece and of the tracks that go on into the next.
     """
@@ -114,7 +119,7 @@ def summarise_tracks(pieces: Iterable[pd.DataFrame], times: np.ndarray) -> Itera
     for number, faces in enumerate(pieces):
         rows = faces if open_faces is None else pd.concat([open_faces, faces])
         going_on = rows.last_piece > number
-        yield _summary(rows[~going_on], times)
+        yield _summary(rows[~going_on], times, norms)
         open_faces = rows[going_on]
 
 
@@ -135,15 +140,18 @@ def _hand_overs(tail: pd.DataFrame, head: pd.DataFrame) -> pd.DataFrame:
     return last.assign(joined=~last.duplicated("before"))
 
 
-def _summary(faces: pd.DataFrame, times: np.ndarray) -> pd.DataFrame:
-    rows = [_track_row(int(track_id), rows, times) for track_id, rows in faces.groupby("track_id", sort=True)]
+def _summary(faces: pd.DataFrame, times: np.ndarray, norms: tuple[float, float] | None) -> pd.DataFrame:
+    rows = [_track_row(int(track_id), rows, times, norms) for track_id, rows in faces.groupby("track_id", sort=True)]
     return pd.DataFrame(rows)
 
 
-def _track_row(track_id: int, faces: pd.DataFrame, times: np.ndarray) -> dict[str, object]:
+def _track_row(
+    track_id: int, faces: pd.DataFrame, times: np.ndarray, norms: tuple[float, float] | None
+) -> dict[str, object]:
     seen = faces[faces.detected]
     looks = quality.Looks(*(seen[name].to_numpy(np.float32) for name in quality.Looks._fields))
     embedded = seen[seen.embedding.notna()]
+    worth, norm = _worth_and_norm(embedded if len(embedded) else seen)
     pictures = seen[seen.thumbnail.notna()]
     start, end = int(faces.frame.iloc[0]), int(faces.frame.iloc[-1]) + 1
     return {
@@ -156,7 +164,7 @@ def _track_row(track_id: int, faces: pd.DataFrame, times: np.ndarray) -> dict[st
         "n_faces": len(seen),
         "n_embedded": len(embedded),
         "face_px": float(np.median(looks.size_px)),
-        "quality": quality.track_quality(seen.quality.to_numpy(np.float32)),
+        "quality": quality.track_quality(worth, norm, norms if len(embedded) else None),
         "flags": quality.track_flags(looks),
         "embedding": _unit_mean(embedded),
         "thumbnail": pictures.thumbnail.iloc[int(np.argmax(pictures.quality.to_numpy()))] if len(pictures) else None,
@@ -164,9 +172,17 @@ def _track_row(track_id: int, faces: pd.DataFrame, times: np.ndarray) -> dict[st
 
 
 def _unit_mean(faces: pd.DataFrame) -> np.ndarray | None:
-    """The unit mean of their embeddings, each weighed by its face's quality: a blurred one says less. None for none."""
+    """The unit mean of their embeddings, each as long as the network made it and weighed by its face's quality.
+
+    So a blurred face says less. None for none.
+    """
     if not len(faces):
         return None
-    weights = np.maximum(faces.quality.to_numpy(np.float64), quality.LEAST)
+    worth, norm = _worth_and_norm(faces)
+    weights = np.maximum(worth.astype(np.float64), quality.LEAST) * norm
     mean = np.average(np.stack(faces.embedding.to_list()).astype(np.float64), axis=0, weights=weights)
     return (mean / max(float(np.linalg.norm(mean)), 1e-12)).astype(np.float32)
+
+
+def _worth_and_norm(faces: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    return faces.quality.to_numpy(np.float32), faces.embedding_norm.to_numpy(np.float32)

@@ -41,6 +41,17 @@ class Detections(NamedTuple):
     landmarks: np.ndarray
 
 
+class Embedded(NamedTuple):
+    """Embeddings of n faces.
+
+    rows: (n, dim) float32 of length 1. norm: (n,) float32, the lengths that the network gave them: the less of a face
+    it sees (a blur, the back of a head), the shorter (Kim et al., AdaFace, CVPR 2022, section 3.1).
+    """
+
+    rows: np.ndarray
+    norm: np.ndarray
+
+
 class Faces(Protocol):
     """An opened pair of networks. `dim` is the embedding's length."""
 
@@ -49,8 +60,8 @@ class Faces(Protocol):
     def detect(self, images: Sequence[np.ndarray]) -> list[Detections]:
         """Faces of each (H, W, 3) BGR uint8 image; all images have one shape. No images: an empty list."""
 
-    def embed(self, crops: np.ndarray) -> np.ndarray:
-        """(n, 112, 112, 3) BGR uint8 aligned crops -> (n, dim) float32 rows of length 1. n = 0 gives (0, dim)."""
+    def embed(self, crops: np.ndarray) -> Embedded:
+        """Of (n, 112, 112, 3) BGR uint8 aligned crops; n may be 0."""
 
 
 def open_faces(
@@ -159,9 +170,9 @@ class _InsightFace:
         kept = rows[keep]
         return _sorted(np.hstack([kept[:, :2], kept[:, 2:4] - kept[:, :2]]), kept[:, 4], points[order][keep])
 
-    def embed(self, crops: np.ndarray) -> np.ndarray:
+    def embed(self, crops: np.ndarray) -> Embedded:
         starts = range(0, len(crops), EMBED_BATCH)
-        return _unit([self._embedder.get_feat(list(crops[at : at + EMBED_BATCH])) for at in starts], self.dim)
+        return _embedded([self._embedder.get_feat(list(crops[at : at + EMBED_BATCH])) for at in starts], self.dim)
 
 
 class _OpenCV:
@@ -185,8 +196,8 @@ class _OpenCV:
         rows = np.zeros((0, 15), np.float32) if rows is None else rows
         return _sorted(rows[:, :4] / scale, rows[:, 14], rows[:, 4:14].reshape(-1, 5, 2) / scale)
 
-    def embed(self, crops: np.ndarray) -> np.ndarray:
-        return _unit([self._embedder.feature(crop) for crop in crops], self.dim)
+    def embed(self, crops: np.ndarray) -> Embedded:
+        return _embedded([self._embedder.feature(crop) for crop in crops], self.dim)
 
 
 def _open(path: str | Path, gpu_index: int | None) -> Any:
@@ -250,6 +261,7 @@ def _sorted(boxes: np.ndarray, scores: np.ndarray, landmarks: np.ndarray) -> Det
     return Detections(*(part[order].astype(np.float32) for part in (boxes, scores, landmarks)))
 
 
-def _unit(parts: list[np.ndarray], dim: int) -> np.ndarray:
+def _embedded(parts: list[np.ndarray], dim: int) -> Embedded:
     rows = np.concatenate(parts) if parts else np.zeros((0, dim))
-    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    norm = np.linalg.norm(rows, axis=1)
+    return Embedded((rows / norm[:, None]).astype(np.float32), norm.astype(np.float32))

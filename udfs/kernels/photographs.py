@@ -53,7 +53,7 @@ def look(content: bytes, faces: Faces, min_score: float, min_face_px: float) -> 
     # a crop samples single pixels: what is much larger than a crop is shrunk first
     scale = min(1.0, 2 * CROP_PX / float(found.boxes[largest, 2:].max()))
     crop = align(_shrunk(image, scale), found.landmarks[[largest]] * scale)
-    return Seen(faces.embed(crop)[0])
+    return Seen(faces.embed(crop).rows[0])
 
 
 def _shrunk(image: NDArray[np.uint8], scale: float) -> NDArray[np.uint8]:

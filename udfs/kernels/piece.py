@@ -36,6 +36,7 @@ SCHEMA = pa.schema(
         ("score", pa.float32()),
         ("landmarks", pa.list_(pa.float32())),
         ("embedding", pa.list_(pa.float32())),
+        ("embedding_norm", pa.float32()),
         ("quality", pa.float32()),
         *((name, pa.float32()) for name in quality.Looks._fields if name != "score"),
         ("thumbnail", pa.binary()),  # of the track's best face in this piece, else null
@@ -187,7 +188,7 @@ def _shot_faces(found: Iterable[_Found], shot_id: int, first_id: int, models: Fa
         return SCHEMA.empty_table()
     detection, seen = tracked.detection, tracked.detection >= 0
     ids, local = np.unique(tracked.track, return_inverse=True)
-    embeddings, thumbnails = samples.embeddings(), samples.thumbnails(rules.thumbnail_px)
+    (embeddings, norms), thumbnails = samples.embeddings(), samples.thumbnails(rules.thumbnail_px)
     points = np.concatenate(landmarks)
     measured = quality.Looks(*(np.concatenate(values) for values in zip(*looks, strict=True)))
     columns = {
@@ -201,6 +202,7 @@ def _shot_faces(found: Iterable[_Found], shot_id: int, first_id: int, models: Fa
             pa.list_(pa.float32()),
         ),
         "embedding": pa.array([embeddings.get(d) for d in detection.tolist()], pa.list_(pa.float32())),
+        "embedding_norm": pa.array([norms.get(d) for d in detection.tolist()], pa.float32()),
         "quality": _where_seen(np.concatenate(qualities), detection),
         **{name: _where_seen(values, detection) for name, values in measured._asdict().items()},
         "thumbnail": pa.array([thumbnails.get(d) for d in detection.tolist()], pa.binary()),
@@ -227,6 +229,7 @@ class _Samples:
         self._of_track: dict[int, _Sample] = {}
         self._waiting: list[_Sample] = []
         self._embeddings: dict[int, np.ndarray] = {}
+        self._norms: dict[int, float] = {}
 
     def add(self, frame: int, ids: np.ndarray, worth: np.ndarray, crops: np.ndarray, first_detection: int) -> None:
         """The faces of the next frame: their tracks (-1: none), qualities and crops."""
@@ -238,11 +241,11 @@ class _Samples:
                 if ids[i] not in held or worth[i] > held[ids[i]].worth:
                     held[int(ids[i])] = _Sample(float(worth[i]), first_detection + int(i), crops[i].copy())
 
-    def embeddings(self) -> dict[int, np.ndarray]:
-        """(dim,) float32 by detection, after the last frame."""
+    def embeddings(self) -> tuple[dict[int, np.ndarray], dict[int, float]]:
+        """(dim,) float32 rows and their lengths (`Embedded`) by detection, after the last frame."""
         self._close_window()
         self._embed()
-        return self._embeddings
+        return self._embeddings, self._norms
 
     def thumbnails(self, side: int) -> dict[int, bytes]:
         """JPEG of the best face of each track, by detection."""
@@ -258,7 +261,9 @@ class _Samples:
         if self._waiting:
             crops = np.stack([sample.crop for sample in self._waiting])
             detections = [sample.detection for sample in self._waiting]
-            self._embeddings.update(zip(detections, self._models.embed(crops), strict=True))
+            embedded = self._models.embed(crops)
+            self._embeddings.update(zip(detections, embedded.rows, strict=True))
+            self._norms.update(zip(detections, embedded.norm.tolist(), strict=True))
             self._waiting = []
 
 

@@ -92,9 +92,19 @@ def face_quality(looks: Looks) -> np.ndarray:
     return (np.prod(worths, axis=0) ** (1 / len(worths)) * looks.plausible).astype(np.float32)
 
 
-def track_quality(quality: np.ndarray) -> float:
-    """Mean of the better half of a track's face qualities: a good look at a face is enough to know it. n >= 1."""
-    ranked = np.sort(quality)[::-1]
+def track_quality(quality: np.ndarray, norm: np.ndarray, norms: tuple[float, float] | None) -> float:
+    """How well a track's face can be known, 0 to 1: the mean of the better half of its embedded faces.
+
+    A face counts by its quality times what the embedder saw of it. The length of an embedding before it was made one
+    tells both a face that cannot be known from one that can, and how near its person it lies, better than size, light
+    and the rest (tests/bench/RESULTS.md). The better half: a good look at a face is enough.
+
+    Args:
+        quality: (n,) `face_quality`, n >= 1. norm: (n,) `faces.Embedded.norm`.
+        norms: lengths worth nothing and everything in this embedder; None where nobody has measured them.
+    """
+    worths = quality if norms is None else quality * _worth(norm, norms)
+    ranked = np.sort(worths)[::-1]
     return float(ranked[: (len(ranked) + 1) // 2].mean())
 
 

@@ -19,6 +19,7 @@ from udfs.kernels import assemble, piece, quality, track
 
 N_FRAMES, SEAM, MAX_GAP, STRIDE, MIN_FACES = 240, 24, 18, 2, 3
 TIMES = np.arange(N_FRAMES + 1) / 24
+NORMS = 10.0, 14.0  # lengths of embeddings that are worth nothing and everything
 BARE = ["track_id", "shot_id", "frame", "time_s", "detected", *assemble.BOX, "score", "quality"]
 
 
@@ -98,6 +99,7 @@ def _rows(found: track.Tracked, seen: list[Face], shot_id: int, first_id: int) -
         }
     )
     rows["embedding"] = [look_of(face.person) if face and face.frame % 6 == 0 else None for face in by_row]
+    rows["embedding_norm"] = np.where(rows.embedding.notna(), 8 + rows.frame % 7, np.nan).astype(np.float32)
     best = rows.loc[rows.groupby("local_id").quality.idxmax().dropna()].index if len(rows) else []
     rows["thumbnail"] = pd.Series(
         [f"{face}".encode() if i in best else None for i, face in enumerate(by_row)], dtype=object
@@ -118,7 +120,7 @@ def assembled(
     made = with_track_ids(pieces, cuts)
     for rows in made:
         assert rows[["track_id", "frame"]].equals(rows.sort_values(["track_id", "frame"])[["track_id", "frame"]])
-    tracks = [rows for rows in assemble.summarise_tracks(iter(made), TIMES) if len(rows)]
+    tracks = [rows for rows in assemble.summarise_tracks(iter(made), TIMES, NORMS) if len(rows)]
     return (
         pd.concat(made).sort_values(["track_id", "frame"]).reset_index(drop=True),
         pd.concat(tracks).sort_values("track_id").reset_index(drop=True) if tracks else pd.DataFrame({"track_id": []}),
@@ -293,7 +295,7 @@ def test_nobody_at_all():
         pieces = [piece_of([], ONE_SHOT, cut) for cut in cuts]
         made = with_track_ids(pieces, cuts)
         assert sum(map(len, made)) == 0
-        assert sum(map(len, assemble.summarise_tracks(iter(made), TIMES))) == 0
+        assert sum(map(len, assemble.summarise_tracks(iter(made), TIMES, NORMS))) == 0
 
 
 def test_pieces_with_nobody_between_pieces_with_somebody():
@@ -307,7 +309,7 @@ def test_inputs_are_left_as_they_are():
     faces, cuts = calm(3), cuts_at(60, 120)
     pieces = [piece_of(faces, ONE_SHOT, cut) for cut in cuts]
     held = [rows.copy(deep=True) for rows in pieces]
-    list(assemble.summarise_tracks(with_track_ids(pieces, cuts), TIMES))
+    list(assemble.summarise_tracks(with_track_ids(pieces, cuts), TIMES, NORMS))
     for before, after in zip(held, pieces, strict=True):
         pd.testing.assert_frame_equal(before, after)
 
@@ -330,14 +332,15 @@ def test_summaries_against_a_slow_reading(seed, cut):
         assert summary.n_faces == len(seen)
         assert summary.n_embedded == seen.embedding.notna().sum()
         assert summary.face_px == np.median(seen.size_px)
-        assert summary.quality == pytest.approx(np.sort(seen.quality)[::-1][: -(-len(seen) // 2)].mean(), abs=1e-6)
+        there = seen[seen.embedding.notna()]
+        worths = there.quality * ((there.embedding_norm - 10) / 4).clip(0.02, 1) if len(there) else seen.quality
+        assert summary.quality == pytest.approx(np.sort(worths)[::-1][: -(-len(worths) // 2)].mean(), abs=1e-6)
         looks = quality.Looks(*(seen[name].to_numpy() for name in quality.Looks._fields))
         assert summary.flags == quality.track_flags(looks)
         assert summary.thumbnail == seen.thumbnail[seen.quality.idxmax()]
         if summary.n_embedded:
-            there = seen[seen.embedding.notna()]
-            weighed = zip(there.embedding, there.quality, strict=True)
-            mean = sum(max(float(worth), 0.02) * embedding.astype(np.float64) for embedding, worth in weighed)
+            weighed = zip(there.embedding, there.quality, there.embedding_norm, strict=True)
+            mean = sum(max(float(worth), 0.02) * norm * whole.astype(np.float64) for whole, worth, norm in weighed)
             assert np.allclose(summary.embedding, mean / np.linalg.norm(mean), atol=1e-6)
             assert summary.embedding.dtype == np.float32
         else:
@@ -349,7 +352,7 @@ def test_only_what_goes_on_is_held():
     faces = walking(0, range(0, 50), 50, 50) + walking(1, range(0, 110), 50, 200) + walking(2, range(150, 240), 50, 50)
     cuts = cuts_at(60, 120)
     made = with_track_ids([piece_of(faces, ONE_SHOT, cut) for cut in cuts], cuts)
-    said = [rows.track_id.tolist() if len(rows) else [] for rows in assemble.summarise_tracks(made, TIMES)]
+    said = [rows.track_id.tolist() if len(rows) else [] for rows in assemble.summarise_tracks(made, TIMES, NORMS)]
     assert said == [[0], [1], [2]]
 
 

@@ -101,6 +101,20 @@ def test_a_weak_track_is_attached_where_that_is_clear():
     assert found.second_labels[13:].tolist() == [-1, -1]
 
 
+def test_a_weak_track_is_compared_like_a_strong_one_drawn_to_those_it_resembles():
+    """A poor look at ann is far from the rest of her, but for one track that was as poor; by that one it is known."""
+    x, who = three_people()
+    axes = np.eye(16)
+    between = unit((0.75 * axes[0] + 0.65 * axes[9])[None])
+    known = Distances(Spread(0.5, 0.15), Spread(1.0, 0.07))
+    rows = np.concatenate([x, between, unit((0.35 * axes[0] + 0.9 * axes[9])[None])])
+    quality = np.r_[np.full(13, 0.8), 0.1].astype(np.float32)
+    found = find_characters(rows, np.ones(14, int), NONE, NONE, known=known, quality=quality)
+    assert found.labels.tolist() == [*who.tolist(), 0, 0]
+    assert found.status[-1] == "uncertain"
+    assert (1 - rows[:5] @ rows[-1]).mean() > 0.6 * found.odds.different.mean, "as it is, it lies beyond the cut"
+
+
 def test_weak_tracks_decide_nothing():
     x, who = three_people()
     blur = unit(np.tile(np.eye(16)[0] + np.eye(16)[1], (30, 1)))  # would draw ann and bob together

@@ -20,12 +20,12 @@ def random_links(rng, tracks, links):
     return np.column_stack([a, b])[a != b]
 
 
-def naive(x, k, never):
+def naive(x, k, never, among=None):
     apart = {frozenset(pair) for pair in never.tolist()}
     x = x.astype(np.float64)
     rows = np.full((len(x), k), -1)
     for i in range(len(x)):
-        others = [j for j in range(len(x)) if j != i and frozenset((i, j)) not in apart]
+        others = [j for j in range(len(x)) if j != i and frozenset((i, j)) not in apart and (among is None or among[j])]
         found = sorted((round(1 - float(x[i] @ x[j]), 9), j) for j in others)[:k]
         rows[i, : len(found)] = [j for _, j in found]
     return rows
@@ -40,6 +40,17 @@ def test_equal_to_sorting_all_distances(seed, tracks, k):
     found = nearest(x, k, never)
     assert found.row.tolist() == naive(x, k, never).tolist()
     assert ((found.row < 0) == np.isinf(found.distance)).all()
+
+
+@given(st.integers(0, 10_000), st.integers(1, 40), st.floats(0, 1), st.booleans())
+def test_only_some_rows_can_be_neighbours(seed, tracks, share, by_cell):
+    rng = np.random.default_rng(seed)
+    x, among, never = unit(rng.normal(size=(tracks, 5))), rng.random(tracks) < share, random_links(rng, tracks, tracks)
+    found = nearest(x, 3, never, exact=0 if by_cell else tracks, among=among)
+    expected = naive(x, 3, never, among)
+    assert (found.row >= 0).sum() == (expected >= 0).sum()
+    if not by_cell:
+        assert found.row.tolist() == expected.tolist()
 
 
 @given(st.integers(0, 1000))

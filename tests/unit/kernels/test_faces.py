@@ -77,9 +77,11 @@ def test_results_do_not_depend_on_the_batch(pack, photographs):
     assert same(together[3:], opened.detect(images[3:]))
     crops = np.concatenate([faces.align(image, found.landmarks) for image, found in zip(images, together, strict=True)])
     embedded = opened.embed(crops)
-    assert np.array_equal(embedded, np.concatenate([opened.embed(crops[at : at + 1]) for at in range(len(crops))]))
+    alone = [opened.embed(crops[at : at + 1]) for at in range(len(crops))]
+    assert np.array_equal(embedded.rows, np.concatenate([one.rows for one in alone]))
+    assert np.array_equal(embedded.norm, np.concatenate([one.norm for one in alone]))
     many = np.tile(crops, (6, 1, 1, 1))  # more than one call of the network
-    assert np.array_equal(opened.embed(many), np.tile(embedded, (6, 1)))
+    assert np.array_equal(opened.embed(many).rows, np.tile(embedded.rows, (6, 1)))
 
 
 def test_export_with_a_fixed_batch_gives_the_same(insightface, photographs, tmp_path):
@@ -128,7 +130,7 @@ def test_both_packs_find_the_same_faces(insightface, opencv, photographs):
 def test_one_person_is_nearer_than_another(pack, photographs):
     entry, opened = pack
     crops = [faces.align(image, opened.detect([image])[0].landmarks[:1]) for image in photographs[:4]]
-    embedded = opened.embed(np.concatenate(crops))
+    embedded = opened.embed(np.concatenate(crops)).rows
     assert embedded.dtype == np.float32
     assert embedded.shape == (4, opened.dim) == (4, entry.embedding_dim)
     assert np.allclose(np.linalg.norm(embedded, axis=1), 1, atol=1e-6)
@@ -136,12 +138,26 @@ def test_one_person_is_nearer_than_another(pack, photographs):
     assert min(cosine[0, 1], cosine[2, 3]) > cosine[:2, 2:].max() + 0.2
 
 
+def test_the_less_of_a_face_is_seen_the_shorter_its_embedding(pack, photographs):
+    entry, opened = pack
+    nothing, everything = assets.registry().files[entry.embedder].norms
+    whole = np.concatenate([faces.align(image, opened.detect([image])[0].landmarks[:1]) for image in photographs])
+    half = np.concatenate([np.repeat(whole[:, :, :1], 56, axis=2), whole[:, :, :56]], axis=2)  # moved out at the right
+    blurred = np.stack([cv2.GaussianBlur(crop, (0, 0), 9) for crop in whole])
+    norms = {name: opened.embed(crops).norm for name, crops in (("whole", whole), ("half", half), ("blurred", blurred))}
+    assert np.median(norms["whole"]) > everything
+    assert (norms["half"] < (nothing + everything) / 2).all()
+    assert (norms["blurred"] < norms["whole"]).all()
+
+
 def test_opencv_pair_equals_its_own_alignment(opencv, photographs):
     for image in photographs:
         (found,) = opencv.detect([image])
         row = np.concatenate([found.boxes[0], found.landmarks[0].ravel(), found.scores[:1]])
         own = opencv._embedder.feature(opencv._embedder.alignCrop(image, row))[0]
-        assert opencv.embed(faces.align(image, found.landmarks[:1]))[0] @ own / np.linalg.norm(own) > 0.9999
+        embedded = opencv.embed(faces.align(image, found.landmarks[:1]))
+        assert embedded.rows[0] @ own / np.linalg.norm(own) > 0.9999
+        assert embedded.norm[0] == pytest.approx(np.linalg.norm(own), rel=1e-3)
 
 
 def test_equal_scores_are_ordered_by_place():
@@ -155,7 +171,7 @@ def test_equal_scores_are_ordered_by_place():
 def test_nothing_in_nothing_out(pack):
     _, opened = pack
     assert opened.detect([]) == []
-    assert opened.embed(np.zeros((0, 112, 112, 3), np.uint8)).shape == (0, opened.dim)
+    assert opened.embed(np.zeros((0, 112, 112, 3), np.uint8)).rows.shape == (0, opened.dim)
     black = np.zeros((90, 160, 3), np.uint8)
     (found,) = opened.detect([black])
     assert [part.shape for part in found] == [(0, 4), (0,), (0, 5, 2)]

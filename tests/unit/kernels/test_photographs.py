@@ -34,7 +34,7 @@ def encoded(image: np.ndarray, ending: str = ".png") -> bytes:
 
 def face_of(image: np.ndarray, models) -> np.ndarray:
     (found,) = models.detect([image])
-    return models.embed(align(image, found.landmarks[[found.boxes[:, 2:].prod(axis=1).argmax()]]))[0]
+    return models.embed(align(image, found.landmarks[[found.boxes[:, 2:].prod(axis=1).argmax()]])).rows[0]
 
 
 def test_the_face_is_embedded_as_in_a_film(photograph, models):

@@ -143,7 +143,7 @@ def harvest(long_film, models) -> Harvest:
         times = video.probe(long_film).times
         numbers = assemble.number_tracks(reduced, 3)
         faces = list(assemble.track_faces(pieces, numbers, times))
-        return pd.concat(faces), pd.concat(list(assemble.summarise_tracks(iter(faces), times)))
+        return pd.concat(faces), pd.concat(list(assemble.summarise_tracks(iter(faces), times, None)))
 
     return run
 

@@ -160,4 +160,12 @@ def test_a_tracks_flags_are_of_its_median_face():
 @given(st.lists(st.floats(0, 1, width=32), min_size=1, max_size=20))
 def test_track_quality_is_the_mean_of_the_better_half(values):
     half = sorted(values, reverse=True)[: -(-len(values) // 2)]
-    assert quality.track_quality(np.array(values, np.float32)) == pytest.approx(sum(half) / len(half), abs=1e-5)
+    assert quality.track_quality(np.array(values, np.float32), np.ones(len(values)), None) == pytest.approx(
+        sum(half) / len(half), abs=1e-5
+    )
+
+
+def test_a_face_that_the_embedder_does_not_see_is_worth_nothing():
+    good = np.array([0.8, 0.6], np.float32)
+    for norms, expected in (([20, 30], 0.8), ([15, 10], 0.4), ([10, 15], 0.3), ([3, 10], 0.016)):
+        assert quality.track_quality(good, np.array(norms, np.float32), (10.0, 20.0)) == pytest.approx(expected)

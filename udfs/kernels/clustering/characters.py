@@ -66,7 +66,7 @@ def find_characters(
     method: Method = CASTMINE,
     faces: FaceSets | None = None,
     reach: float | None = None,
-    min_quality: float = 0.25,
+    min_quality: float = 0.15,
     attach_margin: float = 0.05,
     exact_k: int | None = None,
     min_k: int | None = None,
@@ -77,16 +77,18 @@ def find_characters(
     How near is near follows from the title's own distances and what is known of the embedding, see `odds.weigh`.
     Cannot-links that the tracks' neighbours doubt are set aside by a method that draws tracks to them.
 
-    Weak is a track of low quality, unless must-links join it to one that is not, and one that `method` leaves as noise.
-    From the nearest weak track to the farthest, each goes to the nearest character that no cannot-link rules out, if
-    it is more likely than not the same person and nearer than the next character by `attach_margin`; else it is
-    unknown. A track without an embedding is unknown. Characters are numbered by their number of faces, the largest
-    first, then by their first row.
+    Weak is a track of low quality, unless must-links join it to one that is not, and one that `method` leaves as noise:
+    the back of a head, a dark blur, a logo are like nobody, or like each other, and nobody to look for. They decide
+    nothing, also where they are many. From the nearest weak track to the farthest, each goes to the nearest character
+    that no cannot-link rules out, if it lies within the cut and, as it is, nearer than to any other character by
+    `attach_margin`: what resembles two people alike would soon look like one of them, drawn to whom it saw more of.
+    Else it is unknown. A track without an embedding is unknown. Characters are numbered by their number of faces, the
+    largest first, then by their first row.
 
-    Distances of a track to a character are mean cosine distances to its clustered tracks, without the track itself:
-    between tracks drawn to their neighbours (`drawn_to_neighbours`) if it is clustered itself, else between tracks as
-    they are. A character of one track counts as the cut away from it. Where no second character is left, the margin is
-    taken against where two people typically lie.
+    Distances of a track to a character are mean cosine distances to its clustered tracks, without the track itself,
+    between tracks as `method` sees them (drawn to their strong neighbours, or as they are). A character of one track
+    counts as the cut away from it. Where no second character is left, the margin is taken against where two people
+    typically lie.
 
     Args:
         embeddings: (T, D) unit rows; a row that is not finite has no embedding.
@@ -122,13 +124,11 @@ def find_characters(
     weak[_linked_to_strong(usable & ~weak, together[usable[together].all(axis=1)])] = False
     strong = np.flatnonzero(usable & ~weak)
 
-    rows, cut, odds, of_strong = _weighed(embeddings[strong], _among(strong, apart, tracks), known, method.drawn)
-    doubts = np.zeros(len(apart), bool)
-    doubts[np.isin(apart, strong).all(axis=1)] = of_strong
+    rows, cut, odds, doubts = _weighed(embeddings, strong, np.flatnonzero(usable), apart, known, method.drawn)
     apart = apart[~doubts]
     sets = None if faces is None else FaceSets(faces.within[strong], faces.n[strong])
     found = method.clusterer(sets)(
-        rows,
+        rows[strong],
         _among(strong, apart, tracks),
         _among(strong, together, tracks),
         cut=cut if reach is None else reach,
@@ -140,19 +140,16 @@ def find_characters(
     labels[strong] = found.labels
     clustered = labels >= 0
 
-    # a weak track is not drawn to anybody: it would soon look like one of two whom it resembles alike
     partners, far = Partners(apart, tracks), odds.different.mean
-    near = _Nearness(embeddings, labels, found.k_found, odds.threshold)
-    _attach(labels, near, np.flatnonzero(usable & ~clustered), partners, odds, attach_margin)
+    spaces = (rows, cut), (embeddings, odds.threshold)
+    near, as_it_is = (_Nearness(x, labels, found.k_found, of_single) for x, of_single in spaces)
+    _attach(labels, near, as_it_is, np.flatnonzero(usable & ~clustered), partners, cut, far, attach_margin)
 
     labels = _by_faces(labels, n_faces, found.k_found)[labels]
-    own = np.where(clustered, labels, -1)
-    near = _Nearness(embeddings, own, found.k_found, odds.threshold)
-    drawn = _Nearness(rows, own[strong], found.k_found, cut)
+    own, held = np.where(clustered, labels, -1), np.flatnonzero(labels >= 0)
+    near, as_it_is = (_Nearness(x, own, found.k_found, of_single) for x, of_single in spaces)
     second, margin = np.full(tracks, -1, np.int32), np.full(tracks, np.nan, np.float32)
-    attached, held = np.flatnonzero(~clustered & (labels >= 0)), np.flatnonzero(clustered[strong])
-    second[attached], margin[attached] = _rivals(labels, attached, near, attached, partners, far)
-    second[strong[held]], margin[strong[held]] = _rivals(labels, strong[held], drawn, held, partners, far)
+    second[held], margin[held] = _rivals(labels, held, near, partners, far)
     confidence = confidence_of(margin / far)
     single = np.flatnonzero(clustered & (np.bincount(labels[labels >= 0], minlength=1)[labels] == 1))
     confidence[single] = expit(_ALONE - odds.log_odds(_to_nearest(embeddings, single, strong, partners)))
@@ -167,23 +164,33 @@ def find_characters(
         confidence=confidence,
         second_labels=second,
         margin=margin,
-        exemplars=_exemplars(own, near),
+        exemplars=_exemplars(own, as_it_is),
         doubted=doubts,
         odds=odds,
     )
 
 
 def _weighed(
-    rows: NDArray[np.floating], cannot: NDArray[np.int64], known: Distances, draw: bool
+    embeddings: NDArray[np.floating],
+    strong: NDArray[np.int64],
+    usable: NDArray[np.int64],
+    cannot: NDArray[np.int64],
+    known: Distances,
+    draw: bool,
 ) -> tuple[NDArray[np.floating], float, Odds, NDArray[np.bool_]]:
-    """The rows to be clustered, where to cut between them, the odds that this rests on, and (P,) links set aside."""
-    odds = weigh(rows, cannot, known)
+    """Rows as they are to be compared, where to cut between them, the odds of the strong ones, (P,) links set aside."""
+    among_strong = _among(strong, cannot, len(embeddings))
+    odds, doubts = weigh(embeddings[strong], among_strong, known), np.zeros(len(cannot), bool)
     if not draw:
-        return rows, odds.threshold, odds, np.zeros(len(cannot), bool)
-    doubts = doubted(rows, cannot, odds)
-    if doubts.any():
-        odds = weigh(rows, cannot[~doubts], known)
-    return drawn_to_neighbours(rows, cannot[~doubts], odds).rows, CUT * odds.different.mean, odds, doubts
+        return embeddings, odds.threshold, odds, doubts
+    of_strong = doubted(embeddings[strong], among_strong, odds)
+    if of_strong.any():
+        odds = weigh(embeddings[strong], among_strong[~of_strong], known)
+        doubts[np.isin(cannot, strong).all(axis=1)] = of_strong
+    rows = np.array(embeddings, np.float32)
+    links = _among(usable, cannot[~doubts], len(embeddings))
+    rows[usable] = drawn_to_neighbours(embeddings[usable], links, odds, drawing=np.isin(usable, strong)).rows
+    return rows, CUT * odds.different.mean, odds, doubts
 
 
 def confidence_of(margin: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -277,26 +284,29 @@ def _rule_out(
 def _attach(
     labels: NDArray[np.int32],
     near: _Nearness,
+    as_it_is: _Nearness,
     rows: NDArray[np.int64],
     partners: Partners,
-    odds: Odds,
+    cut: float,
+    far: float,
     attach_margin: float,
 ) -> None:
     """Give these rows their nearest character, the nearest row first; what one takes its partners cannot."""
-    threshold = odds.threshold
     least = np.full(len(rows), np.inf)
     for block, distance in near.blocks(rows):
         _rule_out(distance, labels, rows[block], partners)
         least[block] = distance.min(axis=1, initial=np.inf)
-    rows = rows[np.argsort(least, kind="stable")][: int((least <= threshold).sum())]
+    rows = rows[np.argsort(least, kind="stable")][: int((least <= cut).sum())]
     for block, distance in near.blocks(rows):
+        plain = as_it_is.to_all(rows[block])
         for place, row in enumerate(rows[block]):
-            of_row = distance[place : place + 1]
-            _rule_out(of_row, labels, rows[block][place : place + 1], partners)
+            of_row, rivals = distance[place : place + 1], plain[place : place + 1]
+            for seen in (of_row, rivals):
+                _rule_out(seen, labels, rows[block][place : place + 1], partners)
             nearest = int(of_row[0].argmin())
-            rival = np.delete(of_row[0], nearest).min(initial=np.inf)
-            lead = (rival if np.isfinite(rival) else odds.different.mean) - of_row[0, nearest]
-            if of_row[0, nearest] <= threshold and lead >= attach_margin:
+            rival = np.delete(rivals[0], nearest).min(initial=np.inf)
+            lead = (rival if np.isfinite(rival) else far) - rivals[0, nearest]
+            if of_row[0, nearest] <= cut and lead >= attach_margin:
                 labels[row] = nearest
 
 
@@ -312,21 +322,15 @@ def _by_faces(labels: NDArray[np.int32], n_faces: NDArray[np.integer], character
 
 
 def _rivals(
-    labels: NDArray[np.int32],
-    tracks: NDArray[np.int64],
-    near: _Nearness,
-    rows: NDArray[np.int64],
-    partners: Partners,
-    far: float,
+    labels: NDArray[np.int32], rows: NDArray[np.int64], near: _Nearness, partners: Partners, far: float
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-    """(n,) second characters and (n,) margins of tracks with a character; they are `rows` of `near`."""
-    second, margin = np.empty(len(tracks), np.int32), np.empty(len(tracks), np.float32)
+    """(n,) second characters and (n,) margins of rows with a character."""
+    second, margin = np.empty(len(rows), np.int32), np.empty(len(rows), np.float32)
     for block, distance in near.blocks(rows):
-        of_block = tracks[block]
-        _rule_out(distance, labels, of_block, partners)
-        every = np.arange(len(of_block))
-        own = distance[every, labels[of_block]].copy()
-        distance[every, labels[of_block]] = np.inf
+        _rule_out(distance, labels, rows[block], partners)
+        every = np.arange(len(rows[block]))
+        own = distance[every, labels[rows[block]]].copy()
+        distance[every, labels[rows[block]]] = np.inf
         rival = distance.min(axis=1)
         second[block] = np.where(np.isfinite(rival), distance.argmin(axis=1), -1)
         margin[block] = np.where(np.isfinite(rival), rival, far) - own

@@ -26,7 +26,13 @@ class Nearest(NamedTuple):
     distance: NDArray[np.float64]
 
 
-def nearest(x: NDArray[np.floating], k: int, never: NDArray[np.integer], exact: int = EXACT) -> Nearest:
+def nearest(
+    x: NDArray[np.floating],
+    k: int,
+    never: NDArray[np.integer],
+    exact: int = EXACT,
+    among: NDArray[np.bool_] | None = None,
+) -> Nearest:
     """The k nearest rows of each row that it is not forbidden.
 
     Up to `exact` rows all pairs are compared. Above, k-means deals the rows into cells of about 200, and a row is
@@ -36,6 +42,7 @@ def nearest(x: NDArray[np.floating], k: int, never: NDArray[np.integer], exact: 
     Args:
         x: (T, D) finite unit rows.
         never: (P, 2) rows that are not neighbours of each other.
+        among: (T,) the rows that can be neighbours; all where it is None.
 
     Returns:
         The same for the same rows, whatever the number of threads. Memory O(T k) beside a copy of x.
@@ -50,6 +57,9 @@ def nearest(x: NDArray[np.floating], k: int, never: NDArray[np.integer], exact: 
     found = Nearest(np.full((len(rows), k), -1), np.full((len(rows), k), np.inf))
     forbidden = Partners(pairs, len(rows))
     for mine, others in _all(len(rows)) if few else _by_cell(rows):
+        others = others if among is None else others[among[others]]
+        if not len(others):
+            continue
         distance = np.round(1.0 - (rows[mine] @ rows[others].T).astype(np.float64), digits)
         distance[forbidden.within(mine, others)] = np.inf
         column = _least(distance, min(k, len(others)))

@@ -30,7 +30,11 @@ class Drawn(NamedTuple):
 
 
 def drawn_to_neighbours(
-    embeddings: NDArray[np.floating], cannot: NDArray[np.integer], odds: Odds, exclusive: bool = True
+    embeddings: NDArray[np.floating],
+    cannot: NDArray[np.integer],
+    odds: Odds,
+    exclusive: bool = True,
+    drawing: NDArray[np.bool_] | None = None,
 ) -> Drawn:
     """Each row's unit mean with its nearest rows, each weighed by how likely it is the same person.
 
@@ -47,6 +51,7 @@ def drawn_to_neighbours(
         cannot: (P, 2) row indices of pairs that are two people; neither counts for the other.
         odds: of the title, see `odds.weigh`.
         exclusive: of two cannot-linked rows that are among a third row's neighbours, only the nearer counts for it.
+        drawing: (T,) the rows that others are drawn to; all where it is None.
 
     Returns:
         T = 0 and T = 1 come back as they are. Of equally near rows the first count. Cost that of `nearest`.
@@ -55,7 +60,7 @@ def drawn_to_neighbours(
         ValueError: links outside of the rows.
     """
     x, pairs = np.asarray(embeddings), np.asarray(cannot, np.int64).reshape(-1, 2)
-    near = nearest(x, NEIGHBOURS, pairs)
+    near = nearest(x, NEIGHBOURS, pairs, among=drawing)
     weight = np.where(near.row >= 0, expit(TEMPER * odds.log_odds(near.distance) - STRICTNESS), 0.0)
     if exclusive:
         both = np.concatenate([pairs, pairs[:, ::-1]])
