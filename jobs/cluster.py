@@ -28,13 +28,17 @@ from conf.errors import UsageError
 from conf.ids import stable_id
 from conf.settings import ClusterSettings
 from conf.tables import table
-from jobs import cli, edits, runs, staged
-from jobs.lake import Lake
-from jobs.registry import Registered, adapter_for
+from jobs.cli import command
+from jobs.lake import edits, run_log
+from jobs.lake import staging as staged
+from jobs.lake.adapters import Registered, adapter_for
+from jobs.lake.lake import Lake
 from training.adapters import Moved
 from udfs import assets, spark_udfs
-from udfs.kernels import mining, people
-from udfs.kernels.clustering import METHODS, UNMEASURED, Distances, Spread
+from udfs.kernels.cluster import people
+from udfs.kernels.cluster.methods import METHODS
+from udfs.kernels.cluster.odds import UNMEASURED, Distances, Spread
+from udfs.kernels.mine import title as mining
 
 CODE_VERSION = 6  # raise it when the labels of unchanged tracks change
 TABLES = ("track_labels", "characters")
@@ -45,11 +49,11 @@ def main(
     argv: Sequence[str] | None = None,
     *,
     spark: SparkSession | None = None,
-    clock: runs.Clock = runs.utc_now,
+    clock: run_log.Clock = run_log.utc_now,
     run_id: str | None = None,
 ) -> int:
     """`castmine cluster`."""
-    parser = cli.parser(__doc__ or "", "cluster")
+    parser = command.parser(__doc__ or "", "cluster")
     parser.add_argument(
         "--method",
         choices=list(METHODS),
@@ -61,15 +65,15 @@ def main(
     for name in ("method", "characters", "adapter"):
         if getattr(args, name) is not None:
             args.set.append(f"cluster.{name}='{getattr(args, name)}'")
-    with cli.opened(args, "cluster", spark, clock, run_id) as job:
+    with command.opened(args, "cluster", spark, clock, run_id) as job:
         settings = job.settings.cluster
         run = job.begin("cluster", settings.hash(), CODE_VERSION)
-        mined = runs.mined(job.lake, args.titles)
+        mined = run_log.mined(job.lake, args.titles)
         embedders = {row["title_id"]: row["embedder_sha256"] for row in job.lake.rows("titles", list(mined)).collect()}
         chosen = {sha: adapter_for(job.lake, settings.adapter, sha) for sha in sorted(set(embedders.values()))}
         tasks = run.to_do(
             (
-                runs.Task(title, {"mine": made, "adapter": _id(chosen[embedders[title]])})
+                run_log.Task(title, {"mine": made, "adapter": _id(chosen[embedders[title]])})
                 for title, made in mined.items()
             ),
             args.force,
@@ -93,7 +97,7 @@ def main(
 
 
 def _cast(
-    job: cli.Job,
+    job: command.Job,
     titles: list[str],
     embedder_sha256: str,
     settings: ClusterSettings,
@@ -163,7 +167,7 @@ def links(lake: Lake, titles: list[str]) -> DataFrame:
     return cannot.select(*columns).unionByName(must.select(*columns))
 
 
-def _known_people(job: cli.Job, embedder_sha256: str) -> pd.DataFrame:
+def _known_people(job: command.Job, embedder_sha256: str) -> pd.DataFrame:
     """The characters of one embedder's titles that have a person, also of titles that are about to be clustered anew.
 
     Of all titles, whichever are asked for.
@@ -175,10 +179,10 @@ def _known_people(job: cli.Job, embedder_sha256: str) -> pd.DataFrame:
 
 
 def _finish(
-    job: cli.Job,
+    job: command.Job,
     known: pd.DataFrame,
-    tasks: Sequence[runs.Task],
-    run: runs.Run,
+    tasks: Sequence[run_log.Task],
+    run: run_log.Run,
     adapter: Registered | None,
     staging: str,
 ) -> None:
@@ -204,7 +208,7 @@ def _finish(
         spark_udfs.stage(files[str(title)], "characters", rows)
 
 
-def _mark_doubted(job: cli.Job, tasks: Sequence[runs.Task], run: runs.Run, staging: str) -> None:
+def _mark_doubted(job: command.Job, tasks: Sequence[run_log.Task], run: run_log.Run, staging: str) -> None:
     """Say in cannot_links what these titles' staged judgement of them is."""
     titles = [task.title_id for task in tasks]
     staged_files = (spark_udfs.table_file(staging, run.run_id, "cannot_links", title) for title in titles)
@@ -223,7 +227,7 @@ def _mark_doubted(job: cli.Job, tasks: Sequence[runs.Task], run: runs.Run, stagi
     changed.unpersist()
 
 
-def _say_doubted(job: cli.Job, titles: list[str]) -> None:
+def _say_doubted(job: command.Job, titles: list[str]) -> None:
     n = job.lake.rows("cannot_links", titles).where("doubted").count() if titles else 0
     if n:
         job.progress.say(
@@ -232,7 +236,9 @@ def _say_doubted(job: cli.Job, titles: list[str]) -> None:
         )
 
 
-def _names(job: cli.Job, titles: list[str], run_id: str, staging: str, characters: pd.DataFrame) -> list[str | None]:
+def _names(
+    job: command.Job, titles: list[str], run_id: str, staging: str, characters: pd.DataFrame
+) -> list[str | None]:
     """The names of staged characters: what the edits of these titles say about them now."""
     labels = [str(spark_udfs.table_file(staging, run_id, "track_labels", title)) for title in titles]
     found = edits.names(job.lake, titles, job.spark.read.schema(table("track_labels").schema).parquet(*labels))
@@ -264,4 +270,4 @@ def _said(chosen: dict[str, Registered | None]) -> str:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    command.run(main)

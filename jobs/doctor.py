@@ -12,7 +12,8 @@ from collections.abc import Callable, Sequence
 
 from conf import settings
 from conf.errors import CastmineError, UsageError
-from jobs import cli, session
+from jobs.cli import command
+from jobs.lake import session
 from udfs import assets
 
 
@@ -40,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         except CastmineError as error:
             wrong += 1
             print(f"  missing  {name}: {error}")
-    return cli.CANNOT_GO_ON if wrong else cli.DONE
+    return command.CANNOT_GO_ON if wrong else command.DONE
 
 
 def _python() -> str:
@@ -78,4 +79,4 @@ def _device(device: str) -> str:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    command.run(main)

@@ -46,11 +46,13 @@ from pyspark.sql import functions as F
 
 from conf.protocols import names
 from conf.tables import table
-from jobs import cli, error_analysis, protocols, runs
-from jobs.registry import adapters_of, maps_of
-from jobs.truth import BY_BOXES, BY_TRACKS, read_truths
+from jobs.cli import command
+from jobs.evaluation import error_analysis, published
+from jobs.inputs.truth import BY_BOXES, BY_TRACKS, read_truths
+from jobs.lake import run_log
+from jobs.lake.adapters import adapters_of, maps_of
 from udfs import spark_udfs
-from udfs.kernels.scoring import interval
+from udfs.kernels.evaluate.scoring import interval
 
 CODE_VERSION = 3
 SHOWN = {"v_measure": "V", "wcp": "WCP", "bcubed_f": "B-cubed F", "unknown_share": "unknown"}
@@ -60,19 +62,19 @@ def main(
     argv: Sequence[str] | None = None,
     *,
     spark: SparkSession | None = None,
-    clock: runs.Clock = runs.utc_now,
+    clock: run_log.Clock = run_log.utc_now,
     run_id: str | None = None,
 ) -> int:
     """`castmine evaluate`."""
-    parser = cli.parser(__doc__ or "", "evaluate")
+    parser = command.parser(__doc__ or "", "evaluate")
     parser.add_argument("--truth", nargs="+", required=True, metavar="FILE", help="truth files, see above")
     parser.add_argument("--protocol", choices=names(), help="a published benchmark, see above")
     args = parser.parse_args(argv)
     truth = read_truths([Path(file) for file in args.truth], args.titles)
-    truth = protocols.counted(truth, args.protocol) if args.protocol else truth
-    with cli.opened(args, "evaluate", spark, clock, run_id) as job:
+    truth = published.counted(truth, args.protocol) if args.protocol else truth
+    with command.opened(args, "evaluate", spark, clock, run_id) as job:
         run = job.begin("evaluate", job.settings.evaluate.hash(), CODE_VERSION)
-        clustered = runs.clustered(job.lake, sorted(set(truth.title_id)))
+        clustered = run_log.clustered(job.lake, sorted(set(truth.title_id)))
         labels = job.lake.rows("track_labels", sorted(clustered)).select("title_id", "method", "adapter_id").distinct()
         made_by = {
             row["title_id"]: {"method": row["method"], "adapter_id": row["adapter_id"] or ""}
@@ -85,7 +87,7 @@ def main(
         values = [{**row, **made_by.get(str(row["title_id"]), nobody), "run_id": run.run_id} for row in rows]
         job.lake.append(table("metrics"), values)
         run.commit(
-            runs.Done(runs.Task(title, {"cluster": made}), sum(row["title_id"] == title for row in rows))
+            run_log.Done(run_log.Task(title, {"cluster": made}), sum(row["title_id"] == title for row in rows))
             for title, made in clustered.items()
         )
         figures = {title: {r["metric"]: r["value"] for r in rows if r["title_id"] == title} for title in clustered}
@@ -96,9 +98,9 @@ def main(
             job.progress.say(f"mean of {len(figures)} titles: {_mean_said(list(figures.values()))}")
         summary: dict[str, Any] = {"job": "evaluate", "figures": figures}
         if args.protocol:
-            summary["protocol"] = protocols.compared(args.protocol, figures)
+            summary["protocol"] = published.compared(args.protocol, figures)
             if not (args.json or args.quiet):
-                protocols.show(summary["protocol"])
+                published.show(summary["protocol"])
         return job.finish(run, summary)
 
 
@@ -118,7 +120,9 @@ def _mean_said(figures: Sequence[Mapping[str, float]]) -> str:
     return ", ".join(parts)
 
 
-def _scores(job: cli.Job, truth: pd.DataFrame, titles: list[str], adapters: Mapping[str, str]) -> list[dict[str, Any]]:
+def _scores(
+    job: command.Job, truth: pd.DataFrame, titles: list[str], adapters: Mapping[str, str]
+) -> list[dict[str, Any]]:
     by_tracks = "track_id" in truth
     seconds = (F.col("end_s") - F.col("start_s")).alias("seconds")
     tracks = job.lake.rows("tracks", titles).select("title_id", "track_id", seconds, "embedding")
@@ -140,4 +144,4 @@ def _scores(job: cli.Job, truth: pd.DataFrame, titles: list[str], adapters: Mapp
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    command.run(main)

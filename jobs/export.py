@@ -27,8 +27,9 @@ from pyspark.sql import DataFrame, SparkSession
 
 from conf import views
 from conf.errors import LakeError, UsageError
-from jobs import cli, runs
-from jobs.films import safe_name
+from jobs.cli import command
+from jobs.inputs.films import safe_name
+from jobs.lake import run_log
 
 Rows = list[dict[str, Any]]
 COLUMNS = ("title_id", "character_id", "name", "start_s", "end_s", "n_tracks", "confidence", "first_track_id")
@@ -39,11 +40,11 @@ def main(
     argv: Sequence[str] | None = None,
     *,
     spark: SparkSession | None = None,
-    clock: runs.Clock = runs.utc_now,
+    clock: run_log.Clock = run_log.utc_now,
     run_id: str | None = None,
 ) -> int:
     """`castmine export`."""
-    parser = cli.parser(__doc__ or "", "export", titles=False)
+    parser = command.parser(__doc__ or "", "export", titles=False)
     parser.add_argument("--format", choices=sorted(FORMATS), required=True, help="what the files are")
     parser.add_argument("--out", metavar="DIR", required=True, help="folder for the files, <title_id>.<format>")
     parser.add_argument("--titles", nargs="+", metavar="ID", help="these titles only (default: all clustered ones)")
@@ -57,8 +58,8 @@ def main(
         raise UsageError("--tracks: goes with csv and json, and not with --gap")
     if not (math.isfinite(gap) and gap >= 0):
         raise UsageError(f"--gap {gap}: seconds, 0 or more")
-    with cli.opened(args, "export", spark, clock, run_id) as job:
-        titles = list(runs.clustered(job.lake, args.titles))
+    with command.opened(args, "export", spark, clock, run_id) as job:
+        titles = list(run_log.clustered(job.lake, args.titles))
         for title in titles:
             if title != safe_name(title):
                 raise LakeError(f"title {title!r} cannot name a file; no command of castmine writes such a title_id")
@@ -77,7 +78,7 @@ def main(
 # --- rows ---------------------------------------------------------------------------------------------------
 
 
-def _rows(job: cli.Job, text: str, titles: list[str]) -> DataFrame:
+def _rows(job: command.Job, text: str, titles: list[str]) -> DataFrame:
     reading = job.lake.apart()
     reading.register_views(text)
     found = reading.spark.sql(text)
@@ -180,4 +181,4 @@ def write_whole(file: Path, text: str) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    command.run(main)

@@ -22,10 +22,11 @@ from pyspark.sql import functions as F
 from conf.ids import stable_id
 from conf.settings import HarvestSettings
 from conf.tables import table
-from jobs import cli, runs
-from jobs.films import FilmFile, find_films
+from jobs.cli import command
+from jobs.inputs.films import FilmFile, find_films
+from jobs.lake import run_log
 from udfs import assets, spark_udfs
-from udfs.kernels import assemble, video
+from udfs.kernels.harvest import assemble, video
 
 CODE_VERSION = 3  # raise it when the rows of an unchanged film change
 COMMIT_TITLES = 16  # titles in one commit: a Delta commit costs seconds, whatever it holds
@@ -35,15 +36,15 @@ def main(
     argv: Sequence[str] | None = None,
     *,
     spark: SparkSession | None = None,
-    clock: runs.Clock = runs.utc_now,
+    clock: run_log.Clock = run_log.utc_now,
     run_id: str | None = None,
 ) -> int:
     """`castmine harvest`."""
-    parser = cli.parser(__doc__ or "", "harvest")
+    parser = command.parser(__doc__ or "", "harvest")
     parser.add_argument("films", nargs="+", metavar="FILMS", help="files, folders, globs, or a manifest")
     args = parser.parse_args(argv)
     films, left = find_films(args.films)
-    with cli.opened(args, "harvest", spark, clock, run_id, create=True) as job:
+    with command.opened(args, "harvest", spark, clock, run_id, create=True) as job:
         for line in left:
             job.progress.say(f"  left alone: {line}")
         assets.fetch_pack(job.settings.harvest.models, say=job.progress.say)
@@ -54,7 +55,7 @@ def main(
 class _Harvest:
     """The steps of one harvest, in the order of `run`. A film is a dict of what is known of it so far."""
 
-    def __init__(self, job: cli.Job, settings: HarvestSettings, films: list[FilmFile]):
+    def __init__(self, job: command.Job, settings: HarvestSettings, films: list[FilmFile]):
         self.job, self.settings, self.films = job, settings, films
         self.version = harvest_hash(settings)
         self.run_log = job.begin("harvest", self.version, CODE_VERSION)
@@ -87,8 +88,8 @@ class _Harvest:
         todo = {task.title_id for task in self.run_log.to_do(tasks, self.job.args.force)}
         return [film for film in self.films if film.title_id in todo]
 
-    def _task(self, film: FilmFile, content_hash: str | None) -> runs.Task:
-        return runs.Task(film.title_id, {"file": film.stamp}, content_hash)
+    def _task(self, film: FilmFile, content_hash: str | None) -> run_log.Task:
+        return run_log.Task(film.title_id, {"file": film.stamp}, content_hash)
 
     def _probe(self, films: list[FilmFile]) -> list[dict[str, Any]]:
         rows = pd.DataFrame({"title_id": [f.title_id for f in films], "uri": [f.uri for f in films]})
@@ -103,14 +104,14 @@ class _Harvest:
         """Leave out films that were only touched or moved: the same bytes, harvested by the same settings and code."""
         if self.job.args.force:
             return films
-        current, last = runs.harvested(self.job.lake), runs.latest(self.job.lake, "harvest")
+        current, last = run_log.harvested(self.job.lake), run_log.latest(self.job.lake, "harvest")
         same = {}
         for film in films:
             row = last.get(film["title_id"])
             if row is None or film["error"] or current.get(film["title_id"]) != row["run_id"]:
                 continue
-            task = runs.Task(film["title_id"], json.loads(str(row["input_versions"])), film["content_hash"])
-            if runs.why_again(task, row, self.version, CODE_VERSION) is None:
+            task = run_log.Task(film["title_id"], json.loads(str(row["input_versions"])), film["content_hash"])
+            if run_log.why_again(task, row, self.version, CODE_VERSION) is None:
                 same[film["title_id"]] = film["uri"]
                 shutil.rmtree(Path(self.staging, film["film_key"]), ignore_errors=True)
         if same:
@@ -128,7 +129,7 @@ class _Harvest:
             lake.replace(made, frame, [row["title_id"] for row in moved])
 
     def _known_hashes(self, films: list[FilmFile]) -> list[str | None]:
-        last = runs.latest(self.run_log.lake, "harvest")
+        last = run_log.latest(self.run_log.lake, "harvest")
         hashes: list[str | None] = []
         for film in films:
             row = last.get(film.title_id)
@@ -208,7 +209,7 @@ class _Harvest:
             faces = lake.raw("faces").where(F.col("title_id").isin(titles)).groupBy("title_id").count()
             counted = {row["title_id"]: row["count"] for row in faces.collect()}
         self.run_log.commit(
-            runs.Done(self._task(f["file"], f["content_hash"]), counted.get(f["title_id"], 0), f["error"])
+            run_log.Done(self._task(f["file"], f["content_hash"]), counted.get(f["title_id"], 0), f["error"])
             for f in films
         )
         for film in good:
@@ -252,7 +253,7 @@ def harvest_hash(settings: HarvestSettings) -> str:
 
 
 def title_row(
-    film: dict[str, Any], warning: str | None, settings: HarvestSettings, version: str, run: runs.Run
+    film: dict[str, Any], warning: str | None, settings: HarvestSettings, version: str, run: run_log.Run
 ) -> tuple[Any, ...]:
     """A film's row of `titles`, in the table's order; a failed film's says why and knows no more than its file."""
     file: FilmFile = film["file"]
@@ -288,4 +289,4 @@ def _types(rows: pd.DataFrame) -> str:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    command.run(main)

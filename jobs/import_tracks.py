@@ -32,9 +32,10 @@ from pyspark.sql import functions as F
 from conf import settings as conf_settings
 from conf.errors import UsageError
 from conf.tables import Table, table
-from jobs import cli, runs
-from jobs.films import safe_name
-from jobs.session import borrowed_or_started
+from jobs.cli import command
+from jobs.inputs.films import safe_name
+from jobs.lake import run_log
+from jobs.lake.session import borrowed_or_started
 
 CODE_VERSION = 1  # raise it when the rows of unchanged files change
 COMMIT_TITLES = 16  # titles in one commit: a Delta commit costs seconds, whatever it holds
@@ -80,11 +81,11 @@ def main(
     argv: Sequence[str] | None = None,
     *,
     spark: SparkSession | None = None,
-    clock: runs.Clock = runs.utc_now,
+    clock: run_log.Clock = run_log.utc_now,
     run_id: str | None = None,
 ) -> int:
     """`castmine import`."""
-    parser = cli.parser(__doc__ or "", "import", titles=False)
+    parser = command.parser(__doc__ or "", "import", titles=False)
     for name in NEEDED:
         needed = name in ("tracks", "faces")
         parser.add_argument(f"--{name}", metavar="P", required=needed, help=f"{name}: Parquet file, or folder of them")
@@ -96,7 +97,7 @@ def main(
     with borrowed_or_started(spark, "import", args.master, settings.spark) as session:
         given = read(session, paths)
         titles = checked(given, args.embedder)
-        with cli.opened(args, "import", session, clock, run_id, create=True) as job:
+        with command.opened(args, "import", session, clock, run_id, create=True) as job:
             return _write(job, given, titles, paths)
 
 
@@ -294,7 +295,9 @@ def _by_title(rows: DataFrame) -> dict[str, dict[str, Any]]:
 # --- writing ------------------------------------------------------------------------------------------------
 
 
-def _write(job: cli.Job, given: Mapping[str, DataFrame], titles: Sequence[GivenTitle], paths: Mapping[str, str]) -> int:
+def _write(
+    job: command.Job, given: Mapping[str, DataFrame], titles: Sequence[GivenTitle], paths: Mapping[str, str]
+) -> int:
     run = job.begin("import", "", CODE_VERSION)
     frames = {
         "shots": given["shots"] if "shots" in given else _shots(given["tracks"]),
@@ -302,14 +305,14 @@ def _write(job: cli.Job, given: Mapping[str, DataFrame], titles: Sequence[GivenT
         "faces": given["faces"],
         "titles": _titles(job.spark, given.get("titles"), titles, run.started_at),
     }
-    tasks = {title: runs.Task(title.title_id, paths) for title in titles}
+    tasks = {title: run_log.Task(title.title_id, paths) for title in titles}
     with job.progress.step("writing the tables", len(titles), "titles") as done:
         for start in range(0, len(titles), COMMIT_TITLES):
             part = titles[start : start + COMMIT_TITLES]
             run.writes(tasks[title] for title in part)
             for name, rows in frames.items():
                 _replace(job, name, rows, [title.title_id for title in part], run.run_id)
-            run.commit(runs.Done(tasks[title], title.n_faces) for title in part)
+            run.commit(run_log.Done(tasks[title], title.n_faces) for title in part)
             done(start + len(part))
     n_tracks, n_faces = sum(title.n_tracks for title in titles), sum(title.n_faces for title in titles)
     job.progress.say(f"import: {len(titles):,} titles, {n_tracks:,} tracks, {n_faces:,} faces")
@@ -318,7 +321,7 @@ def _write(job: cli.Job, given: Mapping[str, DataFrame], titles: Sequence[GivenT
     return job.finish(run, summary, f"castmine mine --lake {job.args.lake}")
 
 
-def _replace(job: cli.Job, name: str, rows: DataFrame, titles: list[str], run_id: str) -> None:
+def _replace(job: command.Job, name: str, rows: DataFrame, titles: list[str], run_id: str) -> None:
     made = table(name)
     mine = rows.where(F.col("title_id").isin(titles)).withColumn("run_id", F.lit(run_id))
     if name == "faces":
@@ -353,4 +356,4 @@ def _titles(spark: SparkSession, given: DataFrame | None, titles: Sequence[Given
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    command.run(main)

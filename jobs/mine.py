@@ -16,7 +16,9 @@ from collections.abc import Sequence
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from jobs import cli, runs, staged
+from jobs.cli import command
+from jobs.lake import run_log
+from jobs.lake import staging as staged
 from udfs import spark_udfs
 
 CODE_VERSION = 2  # raise it when the rows of unchanged tracks change
@@ -28,16 +30,16 @@ def main(
     argv: Sequence[str] | None = None,
     *,
     spark: SparkSession | None = None,
-    clock: runs.Clock = runs.utc_now,
+    clock: run_log.Clock = run_log.utc_now,
     run_id: str | None = None,
 ) -> int:
     """`castmine mine`."""
-    args = cli.parser(__doc__ or "", "mine").parse_args(argv)
-    with cli.opened(args, "mine", spark, clock, run_id) as job:
+    args = command.parser(__doc__ or "", "mine").parse_args(argv)
+    with command.opened(args, "mine", spark, clock, run_id) as job:
         settings = job.settings.mine
         run = job.begin("mine", settings.hash(), CODE_VERSION)
-        harvested = runs.harvested(job.lake, args.titles)
-        tasks = run.to_do((runs.Task(title, {"harvest": made}) for title, made in harvested.items()), args.force)
+        harvested = run_log.harvested(job.lake, args.titles)
+        tasks = run.to_do((run_log.Task(title, {"harvest": made}) for title, made in harvested.items()), args.force)
         counts: dict[str, int] = {}
         if tasks:
             rules = {
@@ -64,19 +66,19 @@ def main(
         return job.finish(run, summary, f"castmine train --lake {args.lake}, or castmine cluster --lake {args.lake}")
 
 
-def _tracks(job: cli.Job, titles: list[str]) -> DataFrame:
+def _tracks(job: command.Job, titles: list[str]) -> DataFrame:
     """title_id, track_id, and the shot and the thread of each track."""
     shots = job.lake.rows("shots", titles).select("title_id", "shot_id", "thread_id")
     tracks = job.lake.rows("tracks", titles).select("title_id", "track_id", "shot_id")
     return tracks.join(F.broadcast(shots), ["title_id", "shot_id"], "left")
 
 
-def _seconds_per_detection(job: cli.Job, titles: list[str]) -> dict[str, float]:
+def _seconds_per_detection(job: command.Job, titles: list[str]) -> dict[str, float]:
     films = job.lake.rows("titles", titles).select("title_id", (F.col("detect_stride") / F.col("fps")).alias("seconds"))
     return {row["title_id"]: row["seconds"] for row in films.collect() if row["seconds"] is not None}
 
 
-def _say_contradicted(job: cli.Job, titles: list[str]) -> None:
+def _say_contradicted(job: command.Job, titles: list[str]) -> None:
     n = job.lake.rows("must_links", titles).where("contradicted").count()
     if n:
         job.progress.say(
@@ -86,4 +88,4 @@ def _say_contradicted(job: cli.Job, titles: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    command.run(main)

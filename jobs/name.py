@@ -26,13 +26,15 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from conf.errors import UsageError
-from jobs import cli, edits, gallery, runs
-from jobs.registry import adapter_for
-from jobs.text_table import print_table
+from jobs.cli import command
+from jobs.cli.text_table import print_table
+from jobs.inputs import gallery
+from jobs.lake import edits, run_log
+from jobs.lake.adapters import adapter_for
 from udfs import spark_udfs
-from udfs.kernels import mining
-from udfs.kernels.edits import BY_GALLERY, Names
-from udfs.kernels.gallery import Gallery
+from udfs.kernels.mine import title as mining
+from udfs.kernels.name.edits import BY_GALLERY, Names
+from udfs.kernels.name.gallery import Gallery
 
 BY_HAND = "user"  # the author of what a person says at the command line
 SHOWN = 40  # rows of a printed table
@@ -50,11 +52,11 @@ def main(
     argv: Sequence[str] | None = None,
     *,
     spark: SparkSession | None = None,
-    clock: runs.Clock = runs.utc_now,
+    clock: run_log.Clock = run_log.utc_now,
     run_id: str | None = None,
 ) -> int:
     """`castmine name`."""
-    parser = cli.parser(__doc__ or "", "name", titles=False)
+    parser = command.parser(__doc__ or "", "name", titles=False)
     how = parser.add_mutually_exclusive_group(required=True)
     how.add_argument("--gallery", metavar="DIR", help="one folder of photographs a person")
     how.add_argument("--character", nargs=2, metavar=("N", "NAME"), help="one character of one title, by hand")
@@ -66,8 +68,8 @@ def main(
     if not name.isprintable():
         raise UsageError(f"--character N {name!a}: a name is letters that can be printed")
     photographs, left = gallery.find(Path(args.gallery)) if args.gallery else ([], [])
-    with cli.opened(args, "name", spark, clock, run_id) as job:
-        titles = list(runs.clustered(job.lake, args.titles))
+    with command.opened(args, "name", spark, clock, run_id) as job:
+        titles = list(run_log.clustered(job.lake, args.titles))
         if not titles:
             raise UsageError(f"--lake {args.lake}: no title is clustered; run castmine cluster first")
         characters = job.lake.rows("characters", titles).drop("embedding").toPandas()
@@ -110,7 +112,7 @@ def _by_hand(characters: pd.DataFrame, number: int, name: str) -> pd.DataFrame:
 
 
 def _matched(
-    job: cli.Job, photographs: list[gallery.Photograph], titles: list[str], before: Mapping[str, Names]
+    job: command.Job, photographs: list[gallery.Photograph], titles: list[str], before: Mapping[str, Names]
 ) -> pd.DataFrame:
     """MATCHED of spark_udfs: whom the photographs show in each title."""
     labels = job.lake.rows("track_labels", titles).where("character_id IS NOT NULL")
@@ -131,7 +133,9 @@ def _matched(
     return pd.concat([part for part in parts if len(part)] or parts)
 
 
-def _galleries(job: cli.Job, seen: pd.DataFrame, embedder_sha256: str, adapters: set[str | None]) -> dict[str, Gallery]:
+def _galleries(
+    job: command.Job, seen: pd.DataFrame, embedder_sha256: str, adapters: set[str | None]
+) -> dict[str, Gallery]:
     """The photographs as each adapter maps them, by its id; '' for no adapter."""
     person, raw = seen.person.to_numpy(str), mining.stacked(seen.embedding)
     galleries = {}
@@ -199,7 +203,7 @@ def _records(named: pd.DataFrame) -> list[dict[str, Any]]:
     return rows.where(rows.notna(), None).to_dict("records")
 
 
-def _say_contradictions(job: cli.Job) -> None:
+def _say_contradictions(job: command.Job) -> None:
     """Say which people have several names: titles that clustering links, and names that say otherwise."""
     several = job.lake.rows("characters").where("name IS NOT NULL AND person_id IS NOT NULL")
     several = several.groupBy("person_id").agg(F.array_sort(F.collect_set("name")).alias("names"))
@@ -211,4 +215,4 @@ def _say_contradictions(job: cli.Job) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    command.run(main)

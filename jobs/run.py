@@ -13,23 +13,25 @@ from collections.abc import Sequence
 from pyspark.sql import SparkSession
 
 from conf import settings as conf_settings
-from jobs import cli, cluster, films, harvest, mine, runs, train
-from jobs.progress import Progress
-from jobs.report import contact_sheets
-from jobs.session import borrowed_or_started
+from jobs import cluster, harvest, mine, report, train
+from jobs.cli import command
+from jobs.cli.progress import Progress
+from jobs.inputs import films
+from jobs.lake import run_log
+from jobs.lake.session import borrowed_or_started
 
-STEPS = (("mine", mine.main), ("train", train.main), ("cluster", cluster.main), ("report", contact_sheets.main))
+STEPS = (("mine", mine.main), ("train", train.main), ("cluster", cluster.main), ("report", report.main))
 
 
 def main(
     argv: Sequence[str] | None = None,
     *,
     spark: SparkSession | None = None,
-    clock: runs.Clock = runs.utc_now,
+    clock: run_log.Clock = run_log.utc_now,
     run_id: str | None = None,
 ) -> int:
     """`castmine run`."""
-    parser = cli.parser(__doc__ or "", "run")
+    parser = command.parser(__doc__ or "", "run")
     parser.add_argument("films", nargs="+", metavar="FILMS", help="files, folders, globs, or a manifest")
     args = parser.parse_args(argv)
     settings = conf_settings.load(args.conf, args.set)
@@ -64,4 +66,4 @@ def shared_arguments(args: argparse.Namespace) -> list[str]:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    command.run(main)

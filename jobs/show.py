@@ -22,8 +22,9 @@ from conf import views
 from conf.errors import UsageError
 from conf.settings import Section
 from conf.tables import all_tables
-from jobs import cli, runs
-from jobs.text_table import print_table
+from jobs.cli import command
+from jobs.cli.text_table import print_table
+from jobs.lake import run_log
 
 SIGNS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<=", "multiple_of": "multiple of", "pattern": "like"}
 
@@ -32,11 +33,11 @@ def main(
     argv: Sequence[str] | None = None,
     *,
     spark: SparkSession | None = None,
-    clock: runs.Clock = runs.utc_now,
+    clock: run_log.Clock = run_log.utc_now,
     run_id: str | None = None,
 ) -> int:
     """`castmine show`."""
-    parser = cli.parser(__doc__ or "", "show", titles=False)
+    parser = command.parser(__doc__ or "", "show", titles=False)
     parser.add_argument("what", choices=["settings", "tables", "views"], help="what to show")
     parser.add_argument("name", nargs="?", metavar="NAME", help="this one only: a job, a table or a view")
     args = parser.parse_args(argv)
@@ -48,7 +49,7 @@ def main(
         print(json.dumps(chosen))
     else:
         {"settings": _print_settings, "tables": _print_tables, "views": _print_views}[args.what](chosen)
-    return cli.DONE
+    return command.DONE
 
 
 def _settings(args: argparse.Namespace) -> dict[str, Any]:
@@ -140,4 +141,4 @@ def _said(value: object) -> str:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    command.run(main)

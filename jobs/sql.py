@@ -29,8 +29,9 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import TimestampType
 
 from conf.errors import UsageError
-from jobs import cli, runs
-from jobs.text_table import print_table
+from jobs.cli import command
+from jobs.cli.text_table import print_table
+from jobs.lake import run_log
 
 SHOWN_ROWS = 1000
 SHOWN_ITEMS = 3  # of an array, in a table
@@ -45,18 +46,18 @@ def main(
     argv: Sequence[str] | None = None,
     *,
     spark: SparkSession | None = None,
-    clock: runs.Clock = runs.utc_now,
+    clock: run_log.Clock = run_log.utc_now,
     run_id: str | None = None,
 ) -> int:
     """`castmine sql`."""
-    parser = cli.parser(__doc__ or "", "sql", titles=False)
+    parser = command.parser(__doc__ or "", "sql", titles=False)
     parser.add_argument("query", metavar="QUERY", help="one SQL query, in quotes")
     parser.add_argument("--csv", action="store_true", help="print comma-separated values, with a line of names")
     args = parser.parse_args(argv)
     if args.csv and args.json:
         raise UsageError("--csv and --json: one of the two")
     logging.getLogger("SQLQueryContextLogger").disabled = True  # Spark 4 repeats every wrong query as a line of JSON
-    with cli.opened(args, "sql", spark, clock, run_id) as job:
+    with command.opened(args, "sql", spark, clock, run_id) as job:
         reading = job.lake.apart()
         lists_all = args.query.strip().upper().startswith("SHOW")
         reading.register_views(None if lists_all else args.query)
@@ -68,7 +69,7 @@ def main(
             show(frame.columns, rows, job)
         except (PySparkException, Py4JJavaError) as error:
             raise UsageError(f"the query failed: {reason(error)}") from error
-    return cli.DONE
+    return command.DONE
 
 
 def checked(spark: SparkSession, query: str) -> DataFrame:
@@ -121,21 +122,21 @@ def _printable(frame: DataFrame) -> DataFrame:
     return renamed.select(*chosen).toDF(*frame.columns)
 
 
-def _show_table(names: list[str], rows: Iterator[Row], job: cli.Job) -> None:
+def _show_table(names: list[str], rows: Iterator[Row], job: command.Job) -> None:
     shown = [[_in_table(value) for value in row] for row in islice(rows, SHOWN_ROWS + 1)]
     print_table(names, shown[:SHOWN_ROWS])
     if len(shown) > SHOWN_ROWS:
         job.progress.say(f"the first {SHOWN_ROWS:,} rows; --csv and --json give all")
 
 
-def _show_json(names: list[str], rows: Iterator[Row], job: cli.Job) -> None:
+def _show_json(names: list[str], rows: Iterator[Row], job: command.Job) -> None:
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise UsageError(f"--json: two columns are called {', '.join(twice)}; name them apart with AS")
     for row in rows:
         print(json.dumps(dict(zip(names, map(_plain, row), strict=True)), ensure_ascii=False))
 
 
-def _show_csv(names: list[str], rows: Iterator[Row], job: cli.Job) -> None:
+def _show_csv(names: list[str], rows: Iterator[Row], job: command.Job) -> None:
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(names)
     for row in rows:
@@ -167,4 +168,4 @@ def _plain(value: Any) -> Any:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    command.run(main)

@@ -21,11 +21,13 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from conf.settings import Settings
-from jobs import cli, cluster, harvest, import_tracks, mine, runs
-from jobs.films import title_ids
-from jobs.lake import Lake
-from jobs.registry import adapter_for
-from jobs.text_table import print_table
+from jobs import cluster, harvest, import_tracks, mine
+from jobs.cli import command
+from jobs.cli.text_table import print_table
+from jobs.inputs.films import title_ids
+from jobs.lake import run_log
+from jobs.lake.adapters import adapter_for
+from jobs.lake.lake import Lake
 
 STAGES = ("harvest", "mine", "cluster")
 COUNTS = ("faces", "tracks", "unknown", "characters")  # faces detected; unknown: tracks without a character
@@ -53,14 +55,14 @@ def main(
     argv: Sequence[str] | None = None,
     *,
     spark: SparkSession | None = None,
-    clock: runs.Clock = runs.utc_now,
+    clock: run_log.Clock = run_log.utc_now,
     run_id: str | None = None,
 ) -> int:
     """`castmine status`."""
-    args = cli.parser(__doc__ or "", "status", titles=False).parse_args(argv)
-    with cli.opened(args, "status", spark, clock, run_id) as job:
+    args = command.parser(__doc__ or "", "status", titles=False).parse_args(argv)
+    with command.opened(args, "status", spark, clock, run_id) as job:
         lake = job.lake
-        last = runs.latest_of(lake, (*runs.HARVESTS, "mine", "cluster"))
+        last = run_log.latest_of(lake, (*run_log.HARVESTS, "mine", "cluster"))
         films = {row["title_id"]: row.asDict() for row in lake.raw("titles").select(*FILM).collect()}
         adapters = [row.asDict() for row in lake.raw("adapters").orderBy("created_at", "adapter_id").collect()]
         stages = title_stages(last, films, _chosen_adapters(lake, job.settings, films), job.settings)
@@ -74,13 +76,15 @@ def main(
         print(json.dumps({"titles": titles, "adapters": adapters, "totals": totals}, default=str))
     else:
         _print(stages, counts, adapters, totals)
-    return cli.DONE
+    return command.DONE
 
 
 # --- stages -------------------------------------------------------------------------------------------------
 
 
-def title_stages(last: runs.Newest, films: Films, adapters: Mapping[str, str], settings: Settings) -> dict[str, Stages]:
+def title_stages(
+    last: run_log.Newest, films: Films, adapters: Mapping[str, str], settings: Settings
+) -> dict[str, Stages]:
     """How far each title is.
 
     Args:
@@ -89,13 +93,13 @@ def title_stages(last: runs.Newest, films: Films, adapters: Mapping[str, str], s
         adapters: embedder -> the adapter that clustering would take now.
     """
     stages: dict[str, Stages] = {}
-    for title, source in sorted(runs.newest_of({job: last[job] for job in runs.HARVESTS}).items()):
+    for title, source in sorted(run_log.newest_of({job: last[job] for job in run_log.HARVESTS}).items()):
         mined, cast, film = last["mine"].get(title), last["cluster"].get(title), films.get(title, {})
         made = {"harvest": _harvest_stage(title, source, film, settings)}
-        task = runs.Task(title, {"harvest": str(source["run_id"])})
+        task = run_log.Task(title, {"harvest": str(source["run_id"])})
         made["mine"] = _next_stage(made["harvest"], task, mined, settings.mine.hash(), mine.CODE_VERSION)
         adapter = adapters.get(str(film.get("embedder_sha256")), "none")
-        task = runs.Task(title, {"mine": str(mined["run_id"]) if mined else "", "adapter": adapter})
+        task = run_log.Task(title, {"mine": str(mined["run_id"]) if mined else "", "adapter": adapter})
         made["cluster"] = _next_stage(made["mine"], task, cast, settings.cluster.hash(), cluster.CODE_VERSION)
         stages[title] = made
     return stages
@@ -104,21 +108,21 @@ def title_stages(last: runs.Newest, films: Films, adapters: Mapping[str, str], s
 def _harvest_stage(title: str, last: Mapping[str, Any], film: Mapping[str, Any], settings: Settings) -> Stage:
     inputs = json.loads(last["input_versions"])
     if last["job"] == "import":
-        return _stage(runs.why_again(runs.Task(title, inputs), last, None, import_tracks.CODE_VERSION), last)
+        return _stage(run_log.why_again(run_log.Task(title, inputs), last, None, import_tracks.CODE_VERSION), last)
     if film.get("uri") and Path(film["uri"]).exists():  # a film that is not at hand cannot be compared
         inputs = {"file": title_ids({film["uri"]: (title, None)}, [])[0].stamp}
     wanted = harvest.harvest_hash(settings.harvest)
-    return _stage(runs.why_again(runs.Task(title, inputs), last, wanted, harvest.CODE_VERSION), last)
+    return _stage(run_log.why_again(run_log.Task(title, inputs), last, wanted, harvest.CODE_VERSION), last)
 
 
 def _next_stage(
-    before: Stage, task: runs.Task, last: Mapping[str, Any] | None, settings_hash: str, code_version: int
+    before: Stage, task: run_log.Task, last: Mapping[str, Any] | None, settings_hash: str, code_version: int
 ) -> Stage:
     if last is None:
         return Stage("missing")
     if before.state != "done":
         return Stage("stale", "made from what is not done")
-    return _stage(runs.why_again(task, last, settings_hash, code_version), last)
+    return _stage(run_log.why_again(task, last, settings_hash, code_version), last)
 
 
 def _stage(why: str | None, last: Mapping[str, Any]) -> Stage:
@@ -200,4 +204,4 @@ def _figures(metrics: str | None) -> str:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    command.run(main)

@@ -31,10 +31,11 @@ from conf.errors import TooLittleData, UsageError
 from conf.ids import stable_id
 from conf.settings import TrainingMethod, TrainSettings
 from conf.tables import table
-from jobs import cli, runs, snapshot
-from jobs.lake import Lake
-from jobs.text_table import print_table
-from jobs.truth import read_truth
+from jobs.cli import command
+from jobs.cli.text_table import print_table
+from jobs.inputs.truth import read_truth
+from jobs.lake import run_log, snapshots
+from jobs.lake.lake import Lake
 from training.launchers import launch
 from training.loop import Epoch
 from training.presets import LABELLED, kind, plan
@@ -50,22 +51,22 @@ def main(
     argv: Sequence[str] | None = None,
     *,
     spark: SparkSession | None = None,
-    clock: runs.Clock = runs.utc_now,
+    clock: run_log.Clock = run_log.utc_now,
     run_id: str | None = None,
 ) -> int:
     """`castmine train`."""
-    parser = cli.parser(__doc__ or "", "train")
+    parser = command.parser(__doc__ or "", "train")
     parser.add_argument(
         "--method", nargs="+", choices=get_args(TrainingMethod), metavar="NAME", help="one or several, see above"
     )
     parser.add_argument("--labels", metavar="FILE", help="csv or parquet with title_id, track_id, label")
     args = parser.parse_args(argv)
     labels = _read_labels(Path(args.labels), args.titles) if args.labels else None
-    with cli.opened(args, "train", spark, clock, run_id) as job:
+    with command.opened(args, "train", spark, clock, run_id) as job:
         methods = args.method or [job.settings.train.method]
         if labels is None and (lost := [name for name in methods if name in LABELLED]):
             raise UsageError(f"--method {' '.join(lost)}: needs identities; name a truth file with --labels")
-        mined = runs.mined(job.lake, args.titles)
+        mined = run_log.mined(job.lake, args.titles)
         written: Snapshots = {}
         ended = [_one(job, method, mined, labels, written) for method in methods]
         if len(methods) > 1 and not args.json:
@@ -75,13 +76,13 @@ def main(
 
 
 def _one(
-    job: cli.Job, method: TrainingMethod, mined: dict[str, str], labels: snapshot.Labels | None, written: Snapshots
+    job: command.Job, method: TrainingMethod, mined: dict[str, str], labels: snapshots.Labels | None, written: Snapshots
 ) -> dict[str, str | None]:
     """Train and register one method's adapter, unless that was done before with the same tracks and settings."""
     settings = job.settings.train.model_copy(update={"method": method})
     run = job.begin("train", settings.hash(), CODE_VERSION)
     inputs = {"mine": stable_id(*(f"{title} {made}" for title, made in mined.items()))}
-    task = runs.Task(CORPUS, {**inputs, **({"labels": labels.source} if labels else {})})
+    task = run_log.Task(CORPUS, {**inputs, **({"labels": labels.source} if labels else {})})
     if not job.args.force and run.did_before(task):
         job.progress.say(f"train: nothing to do; {method} of these tracks and settings is registered")
         return {"adapter_id": None, "status": "unchanged", "reason": None}
@@ -89,18 +90,18 @@ def _one(
     for name, rows in (("curves", curve), ("adapters", [row])):
         if job.lake.raw(name).where(F.col("adapter_id") == row["adapter_id"]).isEmpty():
             job.lake.append(table(name), rows)
-    run.commit([runs.Done(task, 1)])
+    run.commit([run_log.Done(task, 1)])
     job.progress.say(f"train: adapter {row['adapter_id']} is {row['status']}: {row['reason'] or said(row)}")
     return {name: row[name] for name in ("adapter_id", "status", "reason")}
 
 
-def _read_labels(file: Path, titles: Sequence[str] | None) -> snapshot.Labels:
+def _read_labels(file: Path, titles: Sequence[str] | None) -> snapshots.Labels:
     truth = read_truth(file, titles, "--labels")
     if "track_id" not in truth:
         raise UsageError(f"--labels {file}: training needs track_id; boxes on frames are for castmine evaluate")
     if truth.duplicated(["title_id", "track_id"]).any():
         raise UsageError(f"--labels {file}: a track has two labels")
-    return snapshot.Labels(f"{file.name} {hashlib.sha256(file.read_bytes()).hexdigest()[:12]}", truth)
+    return snapshots.Labels(f"{file.name} {hashlib.sha256(file.read_bytes()).hexdigest()[:12]}", truth)
 
 
 def _compare(lake: Lake, adapter_ids: Sequence[str | None]) -> None:
@@ -128,7 +129,7 @@ def said(row: dict[str, Any]) -> str:
 
 
 def _trained(
-    job: cli.Job, titles: list[str], settings: TrainSettings, labels: snapshot.Labels | None, written: Snapshots
+    job: command.Job, titles: list[str], settings: TrainSettings, labels: snapshots.Labels | None, written: Snapshots
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Snapshot, train, judge: the adapter's row, and its curve's. Too little data is a result, not an error."""
     found: Snapshot | None = None
@@ -136,7 +137,7 @@ def _trained(
         found = written.get(kind(settings.method))
         if found is None:
             with job.progress.step("writing the training snapshot"):
-                found = written[kind(settings.method)] = snapshot.write(job.lake, titles, settings, labels)
+                found = written[kind(settings.method)] = snapshots.write(job.lake, titles, settings, labels)
         chosen = plan(settings, found)
     except TooLittleData as error:
         skipped = {"status": "skipped", "reason": str(error)}
@@ -223,8 +224,8 @@ def register(
 
 def source_versions(found: Snapshot | None, lake: Lake) -> dict[str, int | str]:
     """Versions of the tables that a snapshot was read from."""
-    return found.source_versions if found else {name: lake.version(name) for name in snapshot.SOURCES}
+    return found.source_versions if found else {name: lake.version(name) for name in snapshots.SOURCES}
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    command.run(main)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import settings
 from pyspark.sql import SparkSession
 
-from jobs import session
+from jobs.lake import session
 
 # nothing asserts a time; what fails once fails again (`--hypothesis-profile=search` draws new examples)
 settings.register_profile("castmine", deadline=None, derandomize=True)

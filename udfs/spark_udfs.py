@@ -25,24 +25,16 @@ from conf.ids import stable_id
 from conf.settings import UNKNOWN_RATE, HarvestSettings
 from conf.tables import table
 from udfs import assets
-from udfs.kernels import (
-    assemble,
-    casting,
-    error_page,
-    errors,
-    evaluation,
-    gallery,
-    links,
-    mining,
-    photographs,
-    piece,
-    sheet,
-    shots,
-    tracklets,
-    video,
-)
-from udfs.kernels.clustering import within
-from udfs.kernels.faces import Faces, open_faces
+from udfs.kernels.cluster import title as casting
+from udfs.kernels.cluster.videoclusternet import within
+from udfs.kernels.evaluate import errors
+from udfs.kernels.evaluate import title as evaluation
+from udfs.kernels.harvest import assemble, piece, shots, video
+from udfs.kernels.harvest.networks import Faces, open_faces
+from udfs.kernels.mine import links, tracklets
+from udfs.kernels.mine import title as mining
+from udfs.kernels.name import gallery, photographs
+from udfs.kernels.report import contact_sheet, error_page
 
 SCAN_S = 60.0  # seconds of film in one scanned range
 
@@ -576,10 +568,10 @@ def draw_title(
     unknown = tracks[tracks.character_id.isna()].sort_values("start_s")
     if len(unknown):
         faces = _spread(unknown, columns)
-        rows.append(sheet.Row("unknown", [f"{len(unknown)} tracks without", "enough evidence"], faces))
+        rows.append(contact_sheet.Row("unknown", [f"{len(unknown)} tracks without", "enough evidence"], faces))
     n_known = len(tracks) - len(unknown)
     subtitle = f"{len(characters)} characters in {n_known} tracks, {len(unknown)} tracks unknown"
-    _write_whole(sheet_file(folder, key[0]), sheet.draw_sheet(name, subtitle, rows, columns, blur))
+    _write_whole(sheet_file(folder, key[0]), contact_sheet.draw_sheet(name, subtitle, rows, columns, blur))
     return pd.DataFrame([(key[0], len(rows))], columns=["title_id", "rows"])
 
 
@@ -588,7 +580,7 @@ def sheet_file(folder: str, title_id: str) -> Path:
     return Path(folder, f"{title_id}.png")
 
 
-def _character_row(character: Any, tracks: pd.DataFrame, columns: int) -> sheet.Row:
+def _character_row(character: Any, tracks: pd.DataFrame, columns: int) -> contact_sheet.Row:
     mine = tracks[tracks.character_id == character.character_id].sort_values("start_s")
     exemplar = mine[mine.track_id == character.exemplar_track_id]
     others = _spread(mine.drop(exemplar.index), columns - 1)
@@ -599,7 +591,7 @@ def _character_row(character: Any, tracks: pd.DataFrame, columns: int) -> sheet.
         f"first seen {minutes}:{seconds:02d}",
     ]
     title = character.name or f"character {character.character_id}"
-    return sheet.Row(title, said, [*exemplar.thumbnail, *others])
+    return contact_sheet.Row(title, said, [*exemplar.thumbnail, *others])
 
 
 def _spread(tracks: pd.DataFrame, wanted: int) -> list[bytes | None]:

@@ -27,7 +27,7 @@ class Title(Strict):
 
 
 class Metric(Strict):
-    """The figure of `udfs.kernels.scoring` that a metric of the paper is, and the table in which the paper has it."""
+    """The figure of `evaluate.scoring` that a metric of the paper is, and the table in which the paper has it."""
 
     figure: str
     table: str

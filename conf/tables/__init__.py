@@ -96,7 +96,11 @@ class Table(NamedTuple):
 def run_id(job: str) -> Column:
     """The column that ties a title's rows to the run that wrote them."""
     return Column(
-        "run_id", "STRING", "jobs.runs:begin", f"the {job} run that wrote the row; its `ok` row commits it", True
+        "run_id",
+        "STRING",
+        "jobs.lake.run_log:begin",
+        f"the {job} run that wrote the row; its `ok` row commits it",
+        True,
     )
 
 

@@ -13,12 +13,15 @@ TABLE = Table(
         Column("adapter_id", "STRING", "jobs.train:adapter_id", "hash of snapshot, settings and code"),
         Column("method", "STRING", "conf.settings:TrainSettings", "how it was found: see castmine train --help"),
         Column("settings", "STRING", "jobs.train:register", "settings it was trained with, JSON"),
-        Column("snapshot_fingerprint", "STRING", "jobs.snapshot:fingerprint", "hash of the training rows"),
+        Column("snapshot_fingerprint", "STRING", "jobs.lake.snapshots:fingerprint", "hash of the training rows"),
         Column(
             "source_versions", "STRING", "jobs.train:source_versions", "Delta versions of the tables read, JSON", True
         ),
         Column(
-            "base_embedder_sha256", "STRING", "jobs.snapshot:select", "sha256 of the embedder whose embeddings it takes"
+            "base_embedder_sha256",
+            "STRING",
+            "jobs.lake.snapshots:select",
+            "sha256 of the embedder whose embeddings it takes",
         ),
         Column("in_dim", "INT", "jobs.train:register", "numbers in an embedding before"),
         Column("out_dim", "INT", "jobs.train:register", "numbers in an embedding after"),

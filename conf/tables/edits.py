@@ -10,25 +10,25 @@ TABLE = Table(
     meaning="What somebody said about a title's people; append-only. Clustering heeds it each time.",
     key=("edit_id",),
     columns=(
-        Column("edit_id", "STRING", "jobs.edits:record", "hash of what is said and of the edit that it replaces"),
-        Column("title_id", "STRING", "jobs.films:title_ids", "the film"),
-        Column("kind", "STRING", "jobs.edits:record", "name (merge, split, assign and reject are kept for later)"),
+        Column("edit_id", "STRING", "jobs.lake.edits:record", "hash of what is said and of the edit that it replaces"),
+        Column("title_id", "STRING", "jobs.inputs.films:title_ids", "the film"),
+        Column("kind", "STRING", "jobs.lake.edits:record", "name (merge, split, assign and reject are kept for later)"),
         Column(
             "anchors",
             "STRING",
-            "jobs.edits:anchors",
+            "jobs.lake.edits:anchors",
             'who is meant: JSON [{"frame": 120, "box": [x, y, w, h]}, ...], one of each of the character\'s best '
             "tracks, pixels; survives a new clustering and a new harvest",
         ),
         Column(
             "payload",
             "STRING",
-            "jobs.edits:record",
+            "jobs.lake.edits:record",
             'JSON {"name": (empty: none), "source": gallery or user, "confidence": 0 to 1 (gallery), "replaces": the '
             "edit_id that is void now}",
         ),
-        Column("author", "STRING", "jobs.edits:record", "who: user, or gallery"),
-        Column("made_at", "TIMESTAMP", "jobs.edits:record", "when, UTC", True),
+        Column("author", "STRING", "jobs.lake.edits:record", "who: user, or gallery"),
+        Column("made_at", "TIMESTAMP", "jobs.lake.edits:record", "when, UTC", True),
     ),
     by_title=False,
 )

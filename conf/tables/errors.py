@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from conf.tables import Column, Table, run_id
 
-MAKER = "udfs.kernels.errors:by_group"
+MAKER = "udfs.kernels.evaluate.errors:by_group"
 
 TABLE = Table(
     name="errors",
@@ -16,7 +16,12 @@ TABLE = Table(
         "value",
     ),
     columns=(
-        Column("title_id", "STRING", "jobs.films:title_ids", "the film: from the manifest, else from the file's name"),
+        Column(
+            "title_id",
+            "STRING",
+            "jobs.inputs.films:title_ids",
+            "the film: from the manifest, else from the file's name",
+        ),
         Column(
             "property",
             "STRING",
@@ -32,8 +37,12 @@ TABLE = Table(
         Column("n_unknown", "BIGINT", MAKER, "of these, in no character"),
         Column("share_wrong", "DOUBLE", MAKER, "n_wrong / n_tracks"),
         Column("share_unknown", "DOUBLE", MAKER, "n_unknown / n_tracks"),
-        Column("wrong_low", "DOUBLE", "udfs.kernels.scoring:wilson", "lower end of share_wrong's 95 % interval"),
-        Column("wrong_high", "DOUBLE", "udfs.kernels.scoring:wilson", "upper end of share_wrong's 95 % interval"),
+        Column(
+            "wrong_low", "DOUBLE", "udfs.kernels.evaluate.scoring:wilson", "lower end of share_wrong's 95 % interval"
+        ),
+        Column(
+            "wrong_high", "DOUBLE", "udfs.kernels.evaluate.scoring:wilson", "upper end of share_wrong's 95 % interval"
+        ),
         Column(
             "rest_wrong",
             "DOUBLE",

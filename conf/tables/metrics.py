@@ -17,19 +17,29 @@ TABLE = Table(
         "metric",
     ),
     columns=(
-        Column("title_id", "STRING", "jobs.films:title_ids", "the film: from the manifest, else from the file's name"),
+        Column(
+            "title_id",
+            "STRING",
+            "jobs.inputs.films:title_ids",
+            "the film: from the manifest, else from the file's name",
+        ),
         Column(
             "protocol",
             "STRING",
             "udfs.spark_udfs:score_title",
             "the benchmark whose rules it was scored by (conf/protocols), else what the truth labels: tracks or boxes",
         ),
-        Column("method", "STRING", "udfs.kernels.casting:cast_tables", "clustering method"),
-        Column("adapter_id", "STRING", "jobs.registry:adapter_for", "adapter of the embeddings, empty for raw ones"),
+        Column("method", "STRING", "udfs.kernels.cluster.title:cast_tables", "clustering method"),
         Column(
-            "metric", "STRING", "udfs.kernels.scoring:score", "name of the figure; known_: over tracks with a character"
+            "adapter_id", "STRING", "jobs.lake.adapters:adapter_for", "adapter of the embeddings, empty for raw ones"
         ),
-        Column("value", "DOUBLE", "udfs.kernels.scoring:score", "0 to 1, or a count"),
+        Column(
+            "metric",
+            "STRING",
+            "udfs.kernels.evaluate.scoring:score",
+            "name of the figure; known_: over tracks with a character",
+        ),
+        Column("value", "DOUBLE", "udfs.kernels.evaluate.scoring:score", "0 to 1, or a count"),
         run_id("evaluate"),
     ),
 )

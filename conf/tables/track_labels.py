@@ -13,43 +13,48 @@ TABLE = Table(
         "track_id",
     ),
     columns=(
-        Column("title_id", "STRING", "jobs.films:title_ids", "the film: from the manifest, else from the file's name"),
+        Column(
+            "title_id",
+            "STRING",
+            "jobs.inputs.films:title_ids",
+            "the film: from the manifest, else from the file's name",
+        ),
         Column(
             "track_id",
             "BIGINT",
-            "udfs.kernels.assemble:number_tracks",
+            "udfs.kernels.harvest.assemble:number_tracks",
             "the track, numbered from 0 in order of appearance",
         ),
-        Column("character_id", "INT", "udfs.kernels.clustering.characters:find_characters", "null: unknown"),
-        Column(
-            "confidence", "FLOAT", "udfs.kernels.clustering.characters:find_characters", "0 to 1, null where unknown"
-        ),
+        Column("character_id", "INT", "udfs.kernels.cluster.characters:find_characters", "null: unknown"),
+        Column("confidence", "FLOAT", "udfs.kernels.cluster.characters:find_characters", "0 to 1, null where unknown"),
         Column(
             "second_character_id",
             "INT",
-            "udfs.kernels.clustering.characters:find_characters",
+            "udfs.kernels.cluster.characters:find_characters",
             "next best character, null when there is none",
         ),
         Column(
             "margin",
             "FLOAT",
-            "udfs.kernels.clustering.characters:find_characters",
+            "udfs.kernels.cluster.characters:find_characters",
             "lead over the second in mean cosine distance",
         ),
         Column(
             "status",
             "STRING",
-            "udfs.kernels.clustering.characters:find_characters",
+            "udfs.kernels.cluster.characters:find_characters",
             "core, uncertain, unknown or rejected",
         ),
         Column(
             "reason",
             "STRING",
-            "udfs.kernels.clustering.characters:find_characters",
+            "udfs.kernels.cluster.characters:find_characters",
             "why it has no character: not_a_face, no_embedding, poor or noise; null where it has one",
         ),
-        Column("method", "STRING", "udfs.kernels.casting:cast_tables", "clustering method"),
-        Column("adapter_id", "STRING", "jobs.registry:adapter_for", "adapter of the embeddings, null for raw ones"),
+        Column("method", "STRING", "udfs.kernels.cluster.title:cast_tables", "clustering method"),
+        Column(
+            "adapter_id", "STRING", "jobs.lake.adapters:adapter_for", "adapter of the embeddings, null for raw ones"
+        ),
         run_id("cluster"),
     ),
 )

@@ -13,49 +13,62 @@ TABLE = Table(
         "track_id",
     ),
     columns=(
-        Column("title_id", "STRING", "jobs.films:title_ids", "the film: from the manifest, else from the file's name"),
+        Column(
+            "title_id",
+            "STRING",
+            "jobs.inputs.films:title_ids",
+            "the film: from the manifest, else from the file's name",
+        ),
         Column(
             "track_id",
             "BIGINT",
-            "udfs.kernels.assemble:number_tracks",
+            "udfs.kernels.harvest.assemble:number_tracks",
             "the track, numbered from 0 in order of appearance",
         ),
-        Column("shot_id", "INT", "udfs.kernels.assemble:number_tracks", "the shot it lies in"),
-        Column("start_frame", "INT", "udfs.kernels.assemble:summarise_tracks", "first frame"),
-        Column("end_frame", "INT", "udfs.kernels.assemble:summarise_tracks", "one after the last frame"),
-        Column("start_s", "DOUBLE", "udfs.kernels.assemble:summarise_tracks", "time of its first frame, seconds"),
+        Column("shot_id", "INT", "udfs.kernels.harvest.assemble:number_tracks", "the shot it lies in"),
+        Column("start_frame", "INT", "udfs.kernels.harvest.assemble:summarise_tracks", "first frame"),
+        Column("end_frame", "INT", "udfs.kernels.harvest.assemble:summarise_tracks", "one after the last frame"),
         Column(
-            "end_s", "DOUBLE", "udfs.kernels.assemble:summarise_tracks", "time of the frame after its last, seconds"
+            "start_s", "DOUBLE", "udfs.kernels.harvest.assemble:summarise_tracks", "time of its first frame, seconds"
         ),
         Column(
-            "n_faces", "INT", "udfs.kernels.assemble:summarise_tracks", "faces detected; bridged boxes do not count"
+            "end_s",
+            "DOUBLE",
+            "udfs.kernels.harvest.assemble:summarise_tracks",
+            "time of the frame after its last, seconds",
         ),
-        Column("n_embedded", "INT", "udfs.kernels.assemble:summarise_tracks", "faces embedded"),
+        Column(
+            "n_faces",
+            "INT",
+            "udfs.kernels.harvest.assemble:summarise_tracks",
+            "faces detected; bridged boxes do not count",
+        ),
+        Column("n_embedded", "INT", "udfs.kernels.harvest.assemble:summarise_tracks", "faces embedded"),
         Column(
             "face_px",
             "FLOAT",
-            "udfs.kernels.assemble:summarise_tracks",
+            "udfs.kernels.harvest.assemble:summarise_tracks",
             "median of the smaller side of its detected boxes, pixels",
         ),
         Column(
             "quality",
             "FLOAT",
-            "udfs.kernels.quality:track_quality",
+            "udfs.kernels.harvest.quality:track_quality",
             "0 (nobody to know) to 1: quality by what the embedder saw, of the better half of its embedded faces",
         ),
         Column(
             "flags",
             "ARRAY<STRING>",
-            "udfs.kernels.quality:track_flags",
+            "udfs.kernels.harvest.quality:track_flags",
             "frontal profile blurred dark small not_a_face",
         ),
         Column(
             "embedding",
             "ARRAY<FLOAT>",
-            "udfs.kernels.assemble:summarise_tracks",
+            "udfs.kernels.harvest.assemble:summarise_tracks",
             "unit mean of its embedded faces, weighed by their quality and embedding_norm, null where none",
         ),
-        Column("thumbnail", "BINARY", "udfs.kernels.assemble:summarise_tracks", "its best face, JPEG"),
+        Column("thumbnail", "BINARY", "udfs.kernels.harvest.assemble:summarise_tracks", "its best face, JPEG"),
         run_id("harvest"),
     ),
 )

@@ -19,7 +19,7 @@ import numpy as np
 
 from tests.bench.adaptation import M, Mine, Title, load, scores, trained
 from training.networks import C2, residual
-from udfs.kernels import tracklets
+from udfs.kernels.mine import tracklets
 
 METHOD = "whitened_triplet"
 

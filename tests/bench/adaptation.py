@@ -34,15 +34,16 @@ from sklearn.metrics import v_measure_score
 from conf.errors import TooLittleData
 from conf.settings import TrainSettings
 from jobs.cluster import known_distances
-from jobs.snapshot import TITLES_TO_SPLIT
-from tests.snapshots import write_part
+from jobs.lake.snapshots import TITLES_TO_SPLIT
+from tests.helpers.snapshots import write_part
 from training.adapters import Adapter, apply
 from training.loop import train
 from training.presets import kind, plan
 from training.snapshot import NOBODY, Snapshot
 from udfs import assets
-from udfs.kernels import links, mining, tracklets
-from udfs.kernels.clustering import Distances
+from udfs.kernels.cluster.odds import Distances
+from udfs.kernels.mine import links, tracklets
+from udfs.kernels.mine import title as mining
 
 EMBEDDER, M, FACES, DETECTIONS_PER_S = "0" * 64, 3, 8, 24.0
 METHODS = ("whitened_triplet", "lda_triplet", "whitening", "imptriplet", "mvcorr", "bcl", "tsiam", "ssiam")
@@ -201,7 +202,7 @@ def trained(method: str, training: dict[str, Title], seed: int, **changes: Any) 
 
 def iterated(training: dict[str, Title]) -> Map:
     """The reference: clusters at a fixed cut under the cannot-links, whitening shrunk by 0.1, three rounds."""
-    from udfs.kernels.clustering.hac import average_linkage
+    from udfs.kernels.cluster.hac import average_linkage
 
     none, raw = np.zeros((0, 2), np.int64), {name: unit(title.embedding) for name, title in training.items()}
     now, cut, weight = raw, 0.75, np.eye(0)

@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 
 from udfs import assets
-from udfs.kernels.faces import open_faces
+from udfs.kernels.harvest.networks import open_faces
 
 SIZES = (28, 40, 64, 100)  # pixels of the face in the film
 VIEWS = 3

@@ -24,8 +24,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tests.bench.adaptation import Title, known, load, trained
-from udfs.kernels.clustering import METHODS, Distances, FaceSets, find_characters, within
-from udfs.kernels.scoring import calibration_error, pure, score
+from udfs.kernels.cluster.characters import find_characters
+from udfs.kernels.cluster.interface import FaceSets
+from udfs.kernels.cluster.methods import METHODS
+from udfs.kernels.cluster.odds import Distances
+from udfs.kernels.cluster.videoclusternet import within
+from udfs.kernels.evaluate.scoring import calibration_error, pure, score
 
 NONE = np.zeros((0, 2), np.int64)
 COLUMNS = ("embedding", "number", "method", "V", "WCP", "B-cubed F", "people off", "unknown", "links", "ECE", "s")

@@ -19,8 +19,8 @@ import pyarrow.parquet as pq
 from pyspark.sql import SparkSession
 
 from conf.tables import table
-from jobs import runs
-from jobs.lake import Lake
+from jobs.lake import run_log
+from jobs.lake.lake import Lake
 
 FILMS, TRACKS, FACES_A_TRACK = 240, 169_201, 60.3
 DIM, PEOPLE, FPS = 512, 40, 24.0
@@ -39,8 +39,8 @@ def build(spark: SparkSession, folder: Path, share: float, seed: int = 7) -> Lak
     for name in ("titles", "shots", "tracks", "faces"):
         spark.sql(f"CONVERT TO DELTA parquet.`{folder / name}` PARTITIONED BY (title_id STRING)")
     lake.create()
-    run = runs.begin(lake, "import", "", 1, run_id="bench")
-    run.commit(runs.Done(runs.Task(title_id(film), {}), int(n)) for film, n in enumerate(sizes))
+    run = run_log.begin(lake, "import", "", 1, run_id="bench")
+    run.commit(run_log.Done(run_log.Task(title_id(film), {}), int(n)) for film, n in enumerate(sizes))
     return lake
 
 

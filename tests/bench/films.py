@@ -33,14 +33,17 @@ from numpy.typing import NDArray
 from conf.settings import ClusterSettings
 from jobs import harvest, mine
 from jobs.cluster import known_distances
-from jobs.lake import Lake
-from jobs.session import borrowed_or_started
+from jobs.lake.lake import Lake
+from jobs.lake.session import borrowed_or_started
 from udfs import assets
-from udfs.kernels.clustering import METHODS, Characters, Distances, characters, find_characters, neighbours
-from udfs.kernels.evaluation import BOX
-from udfs.kernels.links import paired_iou
-from udfs.kernels.mining import stacked
-from udfs.kernels.scoring import calibration_error, pure, right, score
+from udfs.kernels.cluster import characters, smoothing
+from udfs.kernels.cluster.characters import Characters, find_characters
+from udfs.kernels.cluster.methods import METHODS
+from udfs.kernels.cluster.odds import Distances
+from udfs.kernels.evaluate.scoring import calibration_error, pure, right, score
+from udfs.kernels.evaluate.title import BOX
+from udfs.kernels.mine.links import paired_iou
+from udfs.kernels.mine.title import stacked
 
 CUTS = (0.55, 0.60, 0.65, 0.70, 0.75, 0.80, 0.85, 0.90)
 GRID = tuple(itertools.product((0.5, 0.7, 1.0), (2.8, 3.1, 3.4), (0.55, 0.6, 0.65)))  # temper, strictness, cut
@@ -158,14 +161,14 @@ def clustered(
 
 
 def _tuned(films: dict[str, Film], known: Distances) -> dict[tuple[float, float, float], dict[str, NDArray[np.int32]]]:
-    before = neighbours.TEMPER, neighbours.STRICTNESS, characters.CUT
+    before = smoothing.TEMPER, smoothing.STRICTNESS, characters.CUT
     found = {}
     try:
         for numbers in GRID:
-            neighbours.TEMPER, neighbours.STRICTNESS, characters.CUT = numbers
+            smoothing.TEMPER, smoothing.STRICTNESS, characters.CUT = numbers
             found[numbers] = {name: clustered(film, known).labels for name, film in films.items()}
     finally:
-        neighbours.TEMPER, neighbours.STRICTNESS, characters.CUT = before
+        smoothing.TEMPER, smoothing.STRICTNESS, characters.CUT = before
     return found
 
 

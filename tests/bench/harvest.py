@@ -20,13 +20,14 @@ import cv2
 import numpy as np
 from insightface.app import FaceAnalysis
 
-from jobs import harvest, session
-from jobs.demo.run import demo_films
-from jobs.films import find_films
-from jobs.lake import Lake
-from jobs.progress import Progress
+from jobs import harvest
+from jobs.cli.progress import Progress
+from jobs.demo import demo_films
+from jobs.inputs.films import find_films
+from jobs.lake import session
+from jobs.lake.lake import Lake
 from udfs import assets
-from udfs.kernels.track import iou
+from udfs.kernels.harvest.tracker import iou
 
 
 class Loop(NamedTuple):

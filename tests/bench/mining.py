@@ -25,9 +25,10 @@ from pathlib import Path
 import numpy as np
 from pyspark.sql import SparkSession
 
-from jobs import mine, session
+from jobs import mine
+from jobs.lake import session
 from tests.bench import corpus
-from udfs.kernels.mining import mined_tables
+from udfs.kernels.mine.title import mined_tables
 
 TABLES = ("cannot_links", "tracklets", "hard_negatives")
 

@@ -30,17 +30,18 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from jobs import cluster, harvest, mine, name
-from jobs.demo import film
-from jobs.lake import Lake
-from jobs.session import borrowed_or_started
+from jobs.demo_film import film
+from jobs.lake.lake import Lake
+from jobs.lake.session import borrowed_or_started
 from tests.bench.adaptation import known, load, trained
 from tests.bench.clustering import NONE, calibration_error, unit
-from tests.photographs import not_shown, write_gallery
-from udfs.kernels.clustering import Distances, find_characters
-from udfs.kernels.evaluation import BOX
-from udfs.kernels.gallery import Gallery, match
-from udfs.kernels.mining import stacked
-from udfs.kernels.scoring import match_boxes
+from tests.helpers.photographs import not_shown, write_gallery
+from udfs.kernels.cluster.characters import find_characters
+from udfs.kernels.cluster.odds import Distances
+from udfs.kernels.evaluate.scoring import match_boxes
+from udfs.kernels.evaluate.title import BOX
+from udfs.kernels.mine.title import stacked
+from udfs.kernels.name.gallery import Gallery, match
 
 GALLERIES, PHOTOGRAPHS, DRAWS = ("all", "half", "few", "strangers"), (1, 3, 10), 3
 

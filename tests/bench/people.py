@@ -20,9 +20,9 @@ import pandas as pd
 from tests.bench.adaptation import Title, load, trained
 from tests.bench.adaptation import known as known_distances
 from tests.bench.clustering import NONE, unit
-from udfs.kernels.clustering import find_characters
-from udfs.kernels.people import Cast, link, reach
-from udfs.kernels.scoring import score
+from udfs.kernels.cluster.characters import find_characters
+from udfs.kernels.cluster.people import Cast, link, reach
+from udfs.kernels.evaluate.scoring import score
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -26,8 +26,9 @@ import numpy as np
 from sklearn.cluster import AgglomerativeClustering
 from sklearn.metrics import v_measure_score
 
-from udfs.kernels.clustering import METHODS, find_characters
-from udfs.kernels.people import Cast, link
+from udfs.kernels.cluster.characters import find_characters
+from udfs.kernels.cluster.methods import METHODS
+from udfs.kernels.cluster.people import Cast, link
 
 DIM, IN, SEED, CHARACTERS = 512, 128, 7, 1000
 LARGEST = {"castmine": 10**9, "sklearn": 30_000, "finch": 30_000}  # what fits into 24 GiB

@@ -22,7 +22,7 @@ import pyarrow as pa
 import torch
 
 from conf.settings import TrainSettings
-from tests.snapshots import write_part
+from tests.helpers.snapshots import write_part
 from training.collective import Alone
 from training.launchers import launch
 from training.loop import Epoch, _step

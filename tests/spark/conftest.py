@@ -9,9 +9,9 @@ import pytest
 from pyspark.sql import SparkSession
 
 from jobs import cluster, import_tracks, mine
-from jobs.lake import Lake
-from tests.spark import people
-from tests.spark.small import SHA256, cast
+from jobs.lake.lake import Lake
+from tests.helpers import people
+from tests.helpers.small import SHA256, cast
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jobs import cluster, mine
-from tests.spark.small import SHA256, collected, finished
+from tests.helpers.small import SHA256, collected, finished
 
 ANN, BOB, BOTH = 0, 1, 2  # BOTH looks like Ann and like Bob, more like Bob
 FACE = {ANN: [1.0, 0.0], BOB: [0.0, 1.0], BOTH: [0.65, 0.76]}

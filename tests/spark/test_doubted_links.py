@@ -9,8 +9,8 @@ import pytest
 
 from conf.tables import table
 from jobs import cluster
-from jobs.lake import Lake
-from tests.spark.small import SHA256, collected, finished
+from jobs.lake.lake import Lake
+from tests.helpers.small import SHA256, collected, finished
 
 WHO = np.repeat([0, 1], 12)
 MIRROR, TRUE = (0, 1), ((2, 14), (5, 20))

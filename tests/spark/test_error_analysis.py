@@ -10,10 +10,11 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from jobs import evaluate, runs
-from jobs.lake import Lake
-from tests.spark import people
-from tests.spark.small import cast, collected, written
+from jobs import evaluate
+from jobs.lake import run_log
+from jobs.lake.lake import Lake
+from tests.helpers import people
+from tests.helpers.small import cast, collected, written
 
 
 def truth_of(title: people.Title) -> pd.DataFrame:
@@ -41,7 +42,7 @@ def evaluated(spark, clustered, tmp_path_factory) -> Lake:
 
 
 def metrics(lake: Lake, title: str) -> dict[str, float]:
-    run = runs.evaluated(lake)[title]
+    run = run_log.evaluated(lake)[title]
     return dict(collected(lake.rows("metrics", [title]).where(f"run_id = '{run}'"), "metric", "value"))
 
 

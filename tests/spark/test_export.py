@@ -10,8 +10,8 @@ import pytest
 
 from conf.errors import UsageError
 from jobs import export
-from jobs.lake import Lake
-from tests.spark.small import cast, finished
+from jobs.lake.lake import Lake
+from tests.helpers.small import cast, finished
 
 TRACKS = [(0, 0.0, 2.0, 0), (1, 2.5, 4.0, 0), (2, 1.0, 3.0, 1), (3, 8.0, 9.0, None), (4, 5.0, 5.0004, 1)]
 LABELS = [

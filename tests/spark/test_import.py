@@ -12,10 +12,11 @@ import pytest
 
 from conf.errors import UsageError
 from conf.tables import table
-from jobs import import_tracks, mine, runs
-from jobs.lake import Lake
-from tests.spark import people
-from tests.spark.small import SHA256, clock, collected
+from jobs import import_tracks, mine
+from jobs.lake import run_log
+from jobs.lake.lake import Lake
+from tests.helpers import people
+from tests.helpers.small import SHA256, clock, collected
 
 OTHER = "cd" * 32
 
@@ -120,7 +121,7 @@ def test_titles_and_shots_that_are_given_count(spark, folder, lake):
     found = collected(lake.rows("titles"), "title_id", "display_name", "fps", "detect_stride", "run_id")
     assert found == [("alpha", "Alpha!", 30.0, 2, "the-run"), ("gamma", "gamma", None, None, "the-run")]
     assert {thread for (thread,) in collected(lake.rows("shots"), "thread_id")} == {0}
-    done = runs.latest(lake, "import")
+    done = run_log.latest(lake, "import")
     assert {title: row["rows"] for title, row in done.items()} == {"alpha": len(tracks) * people.DETECTIONS, "gamma": 0}
 
 
@@ -133,7 +134,7 @@ def test_importing_again_replaces_the_titles_that_are_given(spark, folder, clust
     assert import_tracks.main(words(folder, lake.root, "--embedder", SHA256), spark=spark) == 0
     assert collected(lake.rows("tracks", ["alpha"]), "track_id") == [(0,), (1,)]
     assert lake.rows("tracks", ["beta"]).count() == 28
-    assert (list(runs.mined(lake)), list(runs.clustered(lake))) == (["beta"], ["beta"])
+    assert (list(run_log.mined(lake)), list(run_log.clustered(lake))) == (["beta"], ["beta"])
 
 
 def test_a_title_whose_import_was_cut_short_is_used_by_nobody(spark, given, clustered, tmp_path, monkeypatch):
@@ -149,11 +150,11 @@ def test_a_title_whose_import_was_cut_short_is_used_by_nobody(spark, given, clus
         patched.setattr(Lake, "replace", dies_at_faces)
         with pytest.raises(KeyboardInterrupt):
             import_tracks.main(words(given, root, "--embedder", SHA256), spark=spark)
-    assert (runs.harvested(lake), lake.rows("tracks").count()) == ({}, 0)
+    assert (run_log.harvested(lake), lake.rows("tracks").count()) == ({}, 0)
     assert mine.main(["--lake", str(root), "--quiet", "--force"], spark=spark) == 0
     assert lake.raw("runs").where("job = 'mine'").count() == 2  # nothing was mined
     assert import_tracks.main(words(given, root, "--embedder", SHA256), spark=spark) == 0
-    assert list(runs.harvested(lake)) == ["alpha", "beta"]
+    assert list(run_log.harvested(lake)) == ["alpha", "beta"]
     assert lake.rows("tracks").count() == 56
 
 

@@ -9,10 +9,11 @@ import pytest
 
 from conf.tables import table
 from jobs import cluster, import_tracks, mine
-from jobs.lake import Lake
-from tests.spark import people
-from tests.spark.small import SHA256, collected
-from udfs.kernels.clustering import FaceSets, own_thresholds, within
+from jobs.lake.lake import Lake
+from tests.helpers import people
+from tests.helpers.small import SHA256, collected
+from udfs.kernels.cluster.interface import FaceSets
+from udfs.kernels.cluster.videoclusternet import own_thresholds, within
 
 MADE = ("cannot_links", "must_links", "tracklets", "hard_negatives")
 MADE_OF_THEM = ("characters", "track_labels")

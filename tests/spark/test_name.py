@@ -15,12 +15,12 @@ import pytest
 from conf.errors import ModelError, UsageError
 from conf.tables import table
 from jobs import cluster, name
-from jobs.lake import Lake
-from tests.photographs import numbers_of, photograph, write_gallery
-from tests.spark.small import SHA256, cast, clock, collected, finished
+from jobs.lake.lake import Lake
+from tests.helpers.photographs import numbers_of, photograph, write_gallery
+from tests.helpers.small import SHA256, cast, clock, collected, finished
 from udfs import assets
-from udfs.kernels.faces import open_faces
-from udfs.kernels.photographs import look
+from udfs.kernels.harvest.networks import open_faces
+from udfs.kernels.name.photographs import look
 
 CAST = {"Ada": 1, "Böğürtlen Çelik": 6, "李": 18, "Dee": 21}  # a name, and the number of the person photographed
 STRANGERS = {"Nobody Else": 8, "Not Here": 15}

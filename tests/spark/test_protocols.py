@@ -10,8 +10,8 @@ import pytest
 
 from conf.errors import UsageError
 from jobs import evaluate
-from jobs.lake import Lake
-from tests.spark.small import cast, collected
+from jobs.lake.lake import Lake
+from tests.helpers.small import cast, collected
 
 TITLES = ["bbt_s01e01", "bbt_s01e02", "composite-bbt_s01e01", "film"]
 CHARACTERS = [0, 0, 1, None]

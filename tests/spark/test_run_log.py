@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from conf.errors import UsageError
-from jobs import runs
-from tests.spark.small import clock
+from jobs.lake import run_log
+from tests.helpers.small import clock
 
-TASK = runs.Task("a", {"mine": "m1"})
+TASK = run_log.Task("a", {"mine": "m1"})
 
 
 LAST = {"status": "ok", "error": None, "input_versions": '{"mine": "m1"}', "settings_hash": "s1", "code_version": 1}
@@ -17,14 +17,14 @@ LAST = {"status": "ok", "error": None, "input_versions": '{"mine": "m1"}', "sett
 @pytest.fixture
 def done(lake):
     """A lake whose log says that TASK was done with settings `s1` and code 1."""
-    run = runs.begin(lake, "cluster", "s1", 1, clock)
+    run = run_log.begin(lake, "cluster", "s1", 1, clock)
     assert run.to_do([TASK]) == [TASK]
-    run.commit([runs.Done(TASK, rows=3)])
+    run.commit([run_log.Done(TASK, rows=3)])
     return lake
 
 
 def to_do(lake, settings="s1", **more):
-    return runs.begin(lake, "cluster", settings, 1, clock).to_do([TASK, runs.Task("b", {})], **more)
+    return run_log.begin(lake, "cluster", settings, 1, clock).to_do([TASK, run_log.Task("b", {})], **more)
 
 
 @pytest.mark.parametrize(
@@ -34,20 +34,20 @@ def to_do(lake, settings="s1", **more):
         (TASK, None, "not done yet"),
         (TASK, {"settings_hash": "s2"}, "made with other settings"),
         (TASK, {"code_version": 2}, "made by other code"),
-        (runs.Task("a", {"mine": "m2"}), {}, "its input changed"),
-        (runs.Task("a", {"mine": "m1"}, content_hash="c2"), {"content_hash": "c1"}, "its input changed"),
-        (runs.Task("a", {"mine": "m1"}, content_hash="c1"), {"content_hash": "c1"}, None),
+        (run_log.Task("a", {"mine": "m2"}), {}, "its input changed"),
+        (run_log.Task("a", {"mine": "m1"}, content_hash="c2"), {"content_hash": "c1"}, "its input changed"),
+        (run_log.Task("a", {"mine": "m1"}, content_hash="c1"), {"content_hash": "c1"}, None),
         (TASK, {"status": "failed", "error": "no tracks"}, "no tracks"),
         (TASK, {"status": "writing"}, "stopped while it was written"),
     ],
 )
 def test_why_something_is_done_again(task, last, why):
     row = None if last is None else {**LAST, **last}
-    assert runs.why_again(task, row, "s1", 1) == why
+    assert run_log.why_again(task, row, "s1", 1) == why
 
 
 def test_what_is_done_is_not_done_again_and_what_changed_is(done):
-    assert to_do(done) == [runs.Task("b", {})]
+    assert to_do(done) == [run_log.Task("b", {})]
     assert to_do(done, settings="s2")[0] == TASK
 
 
@@ -56,30 +56,30 @@ def test_force_does_it_again(done):
 
 
 def test_a_failed_title_is_tried_again(done):
-    run = runs.begin(done, "cluster", "s1", 1, clock)
-    run.commit([runs.Done(TASK, error="no tracks")])
+    run = run_log.begin(done, "cluster", "s1", 1, clock)
+    run.commit([run_log.Done(TASK, error="no tracks")])
     assert [failed.error for failed in run.failures] == ["no tracks"]
     assert to_do(done)[0] == TASK
 
 
 def test_a_title_that_was_left_half_written_is_done_again(done):
-    run = runs.begin(done, "cluster", "s1", 1, clock)
+    run = run_log.begin(done, "cluster", "s1", 1, clock)
     run.writes([TASK])
     assert to_do(done)[0] == TASK
-    run.commit([runs.Done(TASK)])
-    assert to_do(done) == [runs.Task("b", {})]
+    run.commit([run_log.Done(TASK)])
+    assert to_do(done) == [run_log.Task("b", {})]
 
 
 def test_of_one_moment_the_commit_is_newer_than_the_announcement(done):
     now = clock()
-    run = runs.begin(done, "cluster", "s1", 1, lambda: now)
+    run = run_log.begin(done, "cluster", "s1", 1, lambda: now)
     run.writes([TASK])
-    run.commit([runs.Done(TASK)])
-    assert runs.latest(done, "cluster")["a"]["status"] == "ok"
+    run.commit([run_log.Done(TASK)])
+    assert run_log.latest(done, "cluster")["a"]["status"] == "ok"
 
 
 def test_the_log_says_what_was_done_with_what(done):
-    row = runs.latest(done, "cluster")["a"]
+    row = run_log.latest(done, "cluster")["a"]
     assert (row["status"], row["rows"], row["settings_hash"], row["code_version"]) == ("ok", 3, "s1", 1)
     assert row["input_versions"] == '{"mine": "m1"}'
     assert row["seconds"] == 60.0
@@ -87,16 +87,16 @@ def test_the_log_says_what_was_done_with_what(done):
 
 
 def test_a_title_that_is_not_there_is_named_with_those_that_are(done):
-    runs.begin(done, "harvest", "s", 1, clock).commit([runs.Done(runs.Task("a", {}))])
+    run_log.begin(done, "harvest", "s", 1, clock).commit([run_log.Done(run_log.Task("a", {}))])
     with pytest.raises(UsageError, match="--titles z: not harvested; there are: a"):
-        runs.harvested(done, ["z"])
-    assert list(runs.harvested(done, ["a"])) == ["a"]
+        run_log.harvested(done, ["z"])
+    assert list(run_log.harvested(done, ["a"])) == ["a"]
 
 
 def test_the_newest_of_harvest_and_import_is_what_is_there(lake):
     for job in ("harvest", "import"):
-        run = runs.begin(lake, job, "s", 1, clock)
-        run.commit([runs.Done(runs.Task("a", {"file": "f"} if job == "harvest" else {"tracks": "t"}))])
-    assert runs.harvested(lake) == {"a": run.run_id}
-    again = runs.begin(lake, "harvest", "s", 1, clock)
-    assert again.to_do([runs.Task("a", {"file": "f"})])  # what the import replaced is to be harvested again
+        run = run_log.begin(lake, job, "s", 1, clock)
+        run.commit([run_log.Done(run_log.Task("a", {"file": "f"} if job == "harvest" else {"tracks": "t"}))])
+    assert run_log.harvested(lake) == {"a": run.run_id}
+    again = run_log.begin(lake, "harvest", "s", 1, clock)
+    assert again.to_do([run_log.Task("a", {"file": "f"})])  # what the import replaced is to be harvested again

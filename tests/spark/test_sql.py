@@ -12,7 +12,7 @@ import pytest
 from conf.errors import LakeError, UsageError
 from conf.tables import table
 from jobs import sql
-from tests.spark.small import SHA256
+from tests.helpers.small import SHA256
 
 
 @pytest.fixture

@@ -9,10 +9,11 @@ import pytest
 
 from conf.settings import Settings
 from conf.tables import table
-from jobs import harvest, mine, runs, status
-from jobs.films import title_ids
-from jobs.lake import Lake
-from tests.spark.small import SHA256, cast, clock, finished
+from jobs import harvest, mine, status
+from jobs.inputs.films import title_ids
+from jobs.lake import run_log
+from jobs.lake.lake import Lake
+from tests.helpers.small import SHA256, cast, clock, finished
 
 DONE = {"state": "done", "reason": None}
 
@@ -72,10 +73,10 @@ def test_harvests(lake, told, tmp_path):
     for name, film in films.items():
         film.write_text(name)
         inputs = {"file": title_ids({str(film): (name, None)}, [])[0].stamp}
-        run = runs.begin(lake, "harvest", version, harvest.CODE_VERSION, clock, f"harvest-{name}")
-        run.commit([runs.Done(runs.Task(name, inputs), error="no video stream" if name == "broken" else None)])
-    run = runs.begin(lake, "mine", settings.mine.hash(), mine.CODE_VERSION, clock)
-    run.commit([runs.Done(runs.Task(name, {"harvest": f"harvest-{name}"})) for name in films])
+        run = run_log.begin(lake, "harvest", version, harvest.CODE_VERSION, clock, f"harvest-{name}")
+        run.commit([run_log.Done(run_log.Task(name, inputs), error="no video stream" if name == "broken" else None)])
+    run = run_log.begin(lake, "mine", settings.mine.hash(), mine.CODE_VERSION, clock)
+    run.commit([run_log.Done(run_log.Task(name, {"harvest": f"harvest-{name}"})) for name in films])
     rows = [
         {"title_id": name, "uri": str(film), "run_id": f"harvest-{name}", "duration_s": 900.0}
         for name, film in films.items()

@@ -13,10 +13,11 @@ import pytest
 
 from conf.errors import UsageError
 from conf.settings import TrainSettings
-from jobs import snapshot, train
-from jobs.lake import Lake
-from tests.spark import people
-from tests.spark.small import clock
+from jobs import train
+from jobs.lake import snapshots
+from jobs.lake.lake import Lake
+from tests.helpers import people
+from tests.helpers.small import clock
 
 SMALL = ("--set", "train.min_rows=4", "--set", "train.min_track_s=0.5", "--set", "train.max_epochs=3")
 TITLES = ["alpha", "beta"]
@@ -86,8 +87,8 @@ def test_label_files_that_are_none(lake: Lake, tmp_path: Path, columns: list[str
 
 def test_a_snapshot_of_faces_holds_the_track_s_and_a_partner_s(lake: Lake, labels: Path) -> None:
     settings = TrainSettings(method="bcl", min_track_s=0.5)
-    named = snapshot.Labels("truth.csv", pd.read_csv(labels))
-    made = snapshot.write(lake, TITLES, settings, named)
+    named = snapshots.Labels("truth.csv", pd.read_csv(labels))
+    made = snapshots.write(lake, TITLES, settings, named)
     assert (made.kind, made.n_views, made.n_negatives, made.dim) == ("faces", 8, 8, people.DIM)
     assert made.labels == ("alpha 2", "alpha 3", "beta 2", "beta 3", "person 0", "person 1")
     rows = pd.concat([pq.read_table(file).to_pandas() for part in ("train", "dev") for file in made.files(part)])
@@ -103,5 +104,5 @@ def test_a_snapshot_of_faces_holds_the_track_s_and_a_partner_s(lake: Lake, label
             who = known.person[row.track_id]
             label = f"person {who}" if who < 2 else f"{title} {who}"
             assert row.label == (made.labels.index(label) if row.track_id < 27 else -1)
-    assert snapshot.write(lake, TITLES, settings, named).folder == made.folder
-    assert snapshot.write(lake, TITLES, settings).folder != made.folder
+    assert snapshots.write(lake, TITLES, settings, named).folder == made.folder
+    assert snapshots.write(lake, TITLES, settings).folder != made.folder

@@ -8,7 +8,7 @@ import pytest
 
 from conf import views
 from conf.tables import all_tables, table
-from tests.spark.small import collected
+from tests.helpers.small import collected
 
 
 @pytest.fixture

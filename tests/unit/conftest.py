@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from jobs.demo import film
+from jobs.demo_film import film
 from udfs import assets
-from udfs.kernels.faces import Faces, open_faces
+from udfs.kernels.harvest.networks import Faces, open_faces
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from tests.snapshots import write_part
+from tests.helpers.snapshots import write_part
 from training.snapshot import NOBODY, Kind, Snapshot
 
 DIM = 24

@@ -1,0 +1,5 @@
+"""`python -m jobs.cli COMMAND ...`."""
+
+from jobs.cli.dispatch import entry
+
+entry()

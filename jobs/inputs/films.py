@@ -1,0 +1,168 @@
+"""Which films: files, folders, globs, or a manifest, each with its title_id."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from conf.errors import FilmError, UsageError
+from conf.ids import stable_id
+from udfs.kernels.harvest.video import content_hash
+
+ENDINGS = frozenset(
+    f".{ending}"
+    for ending in (
+        *("mp4", "m4v", "mov", "mkv", "webm", "avi", "mpg", "mpeg", "m2v", "ts", "m2ts", "mts", "vob"),
+        *("wmv", "asf", "flv", "ogv", "ogg", "mxf", "3gp", "nut", "wtv"),
+    )
+)
+MANIFESTS = {".csv": pd.read_csv, ".parquet": pd.read_parquet}
+NOT_A_PATH = "not a path; mount the store and give a path (on Databricks: /Volumes/...)"
+
+
+@dataclass(frozen=True)
+class FilmFile:
+    """A film to harvest. `stamp` is its size and time: while they stay, its content is taken for unchanged."""
+
+    title_id: str
+    uri: str
+    display_name: str
+    size_bytes: int
+    stamp: str
+
+
+def find_films(given: Sequence[str]) -> tuple[list[FilmFile], list[str]]:
+    """The films behind the arguments, by title_id, and what was left alone with the reason.
+
+    A file that was named is taken whatever its ending; of a folder, the files with a film's ending.
+
+    Raises:
+        UsageError: nothing found, or a manifest is wrong; all problems at once.
+    """
+    problems: list[str] = []
+    left: list[str] = []
+    named: dict[str, tuple[str | None, str | None]] = {}  # uri -> title_id, display_name
+    for argument in given:
+        path = Path(argument)
+        if path.suffix.lower() in MANIFESTS and path.is_file():
+            _read_manifest(path, named, problems)
+        elif path.is_dir():
+            _read_folder(path, named, left)
+        elif path.is_file() or path.is_symlink():
+            named.setdefault(os.path.abspath(path), (None, None))
+        elif "://" in argument:
+            problems.append(f"{argument}: {NOT_A_PATH}")
+        elif matches := sorted(glob.glob(argument, recursive=True)):
+            for match in matches:
+                if Path(match).is_dir():
+                    _read_folder(Path(match), named, left)
+                else:
+                    named.setdefault(os.path.abspath(match), (None, None))
+        else:
+            problems.append(f"{argument}: no such file or folder, and no file matches it")
+    for uri in [uri for uri in named if not _is_unicode(uri)]:
+        del named[uri]
+        left.append(f"{uri!a}: a name that is no Unicode; rename the file")
+    if not named and not problems:
+        problems.append(f"no film in {', '.join(given)}; endings looked for: {' '.join(sorted(ENDINGS))}")
+    if problems:
+        raise UsageError("\n".join(problems))
+    return title_ids(named, left), left
+
+
+def title_ids(named: dict[str, tuple[str | None, str | None]], left: list[str]) -> list[FilmFile]:
+    """Give every film its title_id: the manifest's, else the file's name made safe.
+
+    A file whose name another one has, or a manifest's film, gets a short content hash behind it; of two files of one
+    name and content the second is left.
+    """
+    films = {title_id: _film_file(title_id, uri, shown) for uri, (title_id, shown) in named.items() if title_id}
+    by_name: dict[str, list[str]] = defaultdict(list)
+    for uri, (title_id, _) in named.items():
+        if title_id is None:
+            by_name[safe_name(Path(uri).stem)].append(uri)
+    for name, uris in sorted(by_name.items()):
+        alone = len(uris) == 1 and name not in films
+        for uri in sorted(uris):
+            title_id = name if alone else f"{name}-{_short_hash(uri)}"
+            if title_id in films:
+                left.append(f"{uri}: the same film as {films[title_id].uri}")
+            else:
+                films[title_id] = _film_file(title_id, uri, None)
+    return [films[title_id] for title_id in sorted(films)]
+
+
+def safe_name(text: str) -> str:
+    """`text` as a title_id: letters, digits and, between them, dot, dash and underscore; at most 100, never none."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", text).strip("._-")[:100].rstrip("._-") or "film"
+
+
+def _read_folder(folder: Path, named: dict[str, tuple[str | None, str | None]], left: list[str]) -> None:
+    for path in sorted(folder.rglob("*")):
+        if path.is_dir() or any(part.startswith(".") for part in path.relative_to(folder).parts):
+            continue
+        if path.suffix.lower() in ENDINGS:
+            named.setdefault(os.path.abspath(path), (None, None))
+        else:
+            left.append(f"{path}: no film's ending")
+
+
+def _read_manifest(path: Path, named: dict[str, tuple[str | None, str | None]], problems: list[str]) -> None:
+    try:
+        rows = _manifest_rows(path)
+    except Exception as error:  # a reader's errors are of many kinds, and all mean the same here
+        problems.append(f"{path}: cannot be read as a manifest: {error}")
+        return
+    if missing := {"title_id", "uri"} - set(rows.columns):
+        problems.append(f"{path}: a manifest needs the columns title_id and uri; missing: {', '.join(sorted(missing))}")
+        return
+    known = {title_id: uri for uri, (title_id, _) in named.items() if title_id}
+    for line, row in enumerate(rows.to_dict("records"), start=2):
+        title_id, given = row["title_id"].strip(), row["uri"].strip()
+        uri, shown = os.path.abspath(path.parent / given), row.get("display_name", "").strip()
+        if title_id != safe_name(title_id):
+            problems.append(
+                f"{path}, line {line}: title_id {title_id!r} may hold letters, digits and, between them, dot, dash, "
+                "underscore; at most 100"
+            )
+        if title_id in known:
+            problems.append(f"{path}, line {line}: title_id {title_id} stands there twice")
+        if not given or "://" in given:
+            problems.append(f"{path}, line {line}: uri {given!r}: {NOT_A_PATH}")
+        if named.get(uri, (None, None))[0] is not None:
+            problems.append(f"{path}, line {line}: uri {given} has a title_id already: {named[uri][0]}")
+        known[title_id] = uri
+        named[uri] = (title_id, shown or None)
+
+
+def _manifest_rows(path: Path) -> pd.DataFrame:
+    """All columns as text, so that a title_id 007 stays what it is; empty where there is no value."""
+    if path.suffix.lower() == ".csv":
+        return pd.read_csv(path, dtype=str, keep_default_na=False)
+    return pd.read_parquet(path).map(lambda value: "" if pd.isna(value) else str(value))
+
+
+def _film_file(title_id: str, uri: str, display_name: str | None) -> FilmFile:
+    path = Path(uri)
+    stat = path.stat() if path.exists() else None
+    size, time_ns = (stat.st_size, stat.st_mtime_ns) if stat else (0, 0)
+    return FilmFile(title_id, uri, display_name or path.stem, size, f"{uri} {size} {time_ns}")
+
+
+def _short_hash(uri: str) -> str:
+    try:
+        return content_hash(uri)[:8]
+    except FilmError:  # it will fail under an id of its own
+        return stable_id(uri)[:8]
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether tables can hold it; a file's name is any bytes."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in text)

@@ -1,0 +1,88 @@
+"""The registry of adapters: which there are, and which one a title's embeddings go through."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from pyspark.sql import functions as F
+
+from conf.errors import ModelError, UsageError
+from jobs.lake.lake import Lake
+from training.adapters import Adapter, apply
+
+
+@dataclass(frozen=True)
+class Registered:
+    """A usable adapter: its file has the registered sum."""
+
+    adapter_id: str
+    base_embedder_sha256: str
+    file: Path
+
+    def load(self) -> Adapter:
+        """The adapter itself, a few MB."""
+        return Adapter.load(self.file)
+
+    def map(self) -> Callable[[np.ndarray], np.ndarray]:
+        """What maps embeddings, with all that it needs: tasks that get it read no file of the lake."""
+        return functools.partial(apply, self.load(), embedder_sha256=self.base_embedder_sha256)
+
+
+def adapter_for(lake: Lake, wanted: str, embedder_sha256: str) -> Registered | None:
+    """The adapter for embeddings of one embedder.
+
+    Args:
+        wanted: an adapter id (or the beginning of one), `newest` ready one, or `none`.
+    Returns:
+        None for raw embeddings: where `none` is wanted, or no adapter of this embedder is ready.
+    Raises:
+        UsageError: no such adapter. ModelError: it is not usable, or was made for another embedder.
+    """
+    if wanted == "none":
+        return None
+    adapters = lake.raw("adapters")
+    if wanted == "newest":
+        ready = adapters.where((F.col("status") == "ready") & (F.col("base_embedder_sha256") == embedder_sha256))
+        row = ready.orderBy(F.col("created_at").desc(), "adapter_id").first()
+        return None if row is None else _registered(lake, row)
+    rows = adapters.where(F.col("adapter_id").startswith(wanted)).collect()
+    if len(rows) != 1:
+        known = ", ".join(sorted(row["adapter_id"] for row in adapters.select("adapter_id").collect())) or "none"
+        raise UsageError(f"--adapter {wanted}: {len(rows)} adapters of that id; there are: {known}")
+    if rows[0]["base_embedder_sha256"] != embedder_sha256:
+        raise ModelError(
+            f"adapter {wanted} was made for embedder {rows[0]['base_embedder_sha256'][:12]}, these titles have "
+            f"{embedder_sha256[:12]}: train one on them, or use --adapter none"
+        )
+    if rows[0]["status"] == "skipped":
+        raise ModelError(f"adapter {wanted} was not trained: {rows[0]['reason']}")
+    return _registered(lake, rows[0])
+
+
+def adapters_of(lake: Lake, adapter_ids: Mapping[str, str]) -> dict[str, Registered]:
+    """title_id -> the adapter with which it was clustered, of those titles that have one.
+
+    Args:
+        adapter_ids: title_id -> adapter id, empty for raw embeddings.
+    Raises: like `adapter_for`.
+    """
+    used = {title: adapter for title, adapter in adapter_ids.items() if adapter}
+    rows = lake.rows("titles", sorted(used)).select("title_id", "embedder_sha256").collect() if used else []
+    made_for = {row["title_id"]: (used[row["title_id"]], row["embedder_sha256"]) for row in rows}
+    found = {key: adapter_for(lake, *key) for key in sorted(set(made_for.values()))}
+    return {title: adapter for title, key in made_for.items() if (adapter := found[key]) is not None}
+
+
+def maps_of(adapters: Mapping[str, Registered]) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
+    """title_id -> what maps its embeddings; each adapter is loaded once."""
+    loaded = {adapter: adapter.map() for adapter in set(adapters.values())}
+    return {title: loaded[adapter] for title, adapter in adapters.items()}
+
+
+def _registered(lake: Lake, row: object) -> Registered:
+    file = lake.files / row["uri"]  # type: ignore[index]
+    return Registered(row["adapter_id"], row["base_embedder_sha256"], file)  # type: ignore[index]

@@ -1,0 +1,237 @@
+"""The training snapshot: a pinned version of the mined tables, written once as flat Parquet for Petastorm.
+
+Spark selects, splits and numbers the rows; each file is written by one task. Embeddings never pass through the driver.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+from pyspark.sql.window import Window
+
+from conf.errors import TooLittleData, UsageError
+from conf.ids import stable_id
+from conf.settings import TrainSettings
+from jobs.lake.lake import Lake
+from training.presets import kind
+from training.snapshot import NOBODY, Kind, Snapshot, windows, write_window
+from udfs import spark_udfs
+
+LAYOUT = 2  # raise it when the same rows are written another way
+TITLES_TO_SPLIT = 4  # with fewer, whole titles cannot be held out and shots are
+SOURCES = ("titles", "tracks", "faces", "cannot_links", "tracklets", "hard_negatives")
+
+
+FACES = 8  # of a track in a snapshot of faces
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Identities from a truth file: whose file it is, and (title_id, track_id, label) rows."""
+
+    source: str
+    rows: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What a snapshot is made of, before it is written."""
+
+    rows: DataFrame  # part, title_id, track_id, views, negative, has_negative, label
+    kind: Kind
+    n_views: int
+    n_negatives: int
+    dim: int
+    embedder_sha256: str
+    split: str
+    labels: Labels | None
+
+
+def write(lake: Lake, titles: Sequence[str], settings: TrainSettings, labels: Labels | None = None) -> Snapshot:
+    """Write the snapshot of these titles, or find the one that is there with the same rows.
+
+    Raises:
+        TooLittleData: no track that can train. UsageError: the titles have more than one embedder.
+    """
+    versions: dict[str, int | str] = {name: lake.version(name) for name in SOURCES}
+    selection = select(lake, titles, settings, labels)
+    selection.rows.persist()  # read three times: hashed, counted and written
+    try:
+        return _written(lake, selection, versions)
+    finally:
+        selection.rows.unpersist()
+
+
+def _written(lake: Lake, selection: Selection, versions: dict[str, int | str]) -> Snapshot:
+    counts = _counts(selection.rows)
+    found = fingerprint(selection, counts)
+    folder = lake.files / "_snapshots" / found
+    if (folder / "snapshot.json").exists():
+        return Snapshot.open(folder)
+    shutil.rmtree(folder, ignore_errors=True)  # left by a run that was killed
+    total = {part: sum(n for (p, _), (n, _) in counts.items() if p == part) for part in ("train", "dev")}
+    views = selection.n_views + selection.n_negatives
+    files = {part: windows(n, views, selection.dim) for part, n in total.items()}
+    writers = {part: functools.partial(write_window, windows=n) for part, n in files.items()}
+    writer = functools.partial(spark_udfs.write_files, folder=str(folder), writers=writers)
+    numbered = _numbered(selection.rows, counts, files)
+    numbered.groupBy("part", "file").applyInPandas(writer, "rows BIGINT").collect()
+    snapshot = Snapshot(
+        folder=folder,
+        fingerprint=found,
+        kind=selection.kind,
+        n_views=selection.n_views,
+        n_negatives=selection.n_negatives,
+        dim=selection.dim,
+        base_embedder_sha256=selection.embedder_sha256,
+        rows_train=total["train"],
+        rows_dev=total["dev"],
+        split=selection.split,
+        titles_train=tuple(sorted(title for part, title in counts if part == "train")),
+        titles_dev=tuple(sorted(title for part, title in counts if part == "dev")),
+        source_versions=versions,
+        labels=_names(selection.labels),
+        labels_from=selection.labels.source if selection.labels else None,
+    )
+    snapshot.save()
+    return Snapshot.open(folder)
+
+
+def select(lake: Lake, titles: Sequence[str], settings: TrainSettings, labels: Labels | None = None) -> Selection:
+    """The rows that may train: long enough tracks with their views, their negative where its link passes, their label.
+
+    Raises: as `write`.
+    """
+    films = lake.rows("titles", titles)
+    embedders = [row.asDict() for row in films.select("embedder_sha256", "embedding_dim").distinct().collect()]
+    if len(embedders) > 1:
+        raise UsageError(
+            f"--titles: these titles have embeddings of {len(embedders)} embedders; train on those of one "
+            f'(castmine sql "select title_id, embedder_sha256 from titles")'
+        )
+    if not embedders:
+        raise TooLittleData("no title is mined")
+    dim, wanted = int(embedders[0]["embedding_dim"]), kind(settings.method)
+    tracks = _trainable(lake, titles, settings, films)
+    if wanted == "tracklets":
+        rows, n_views = _of_tracklets(lake, titles, tracks)
+        n_negatives = 1
+    else:
+        rows, n_views, n_negatives = _of_faces(lake, titles, tracks, settings.seed), FACES, FACES
+    nothing = F.array_repeat(F.lit(0.0).cast("float"), n_negatives * dim)
+    rows = rows.withColumn("has_negative", F.col("negative").isNotNull())
+    rows = rows.withColumn("negative", F.coalesce("negative", nothing))
+    split, held_out = _held_out(titles, settings)
+    columns = ("part", "title_id", "track_id", "views", "negative", "has_negative", "label")
+    return Selection(
+        rows=_labelled(rows, labels)
+        .withColumn("part", F.when(held_out, F.lit("dev")).otherwise(F.lit("train")))
+        .select(*columns),
+        kind=wanted,
+        n_views=n_views,
+        n_negatives=n_negatives,
+        dim=dim,
+        embedder_sha256=str(embedders[0]["embedder_sha256"]),
+        split=split,
+        labels=labels,
+    )
+
+
+def _of_tracklets(lake: Lake, titles: Sequence[str], tracks: DataFrame) -> tuple[DataFrame, int]:
+    """title_id, track_id, shot_id, views, negative (or null) of the tracks with all M tracklets; and M."""
+    mined = lake.rows("tracklets", titles).where("role <> 'face'")
+    last = mined.agg(F.max("rank")).first()[0]
+    if last is None:
+        raise TooLittleData("no track has enough embedded faces for Algorithm 1")
+    ordered = F.expr("transform(array_sort(collect_list(struct(rank, embedding))), x -> x.embedding)")
+    views = mined.groupBy("title_id", "track_id").agg(F.flatten(ordered).alias("views"), F.count("*").alias("n"))
+    views = views.where(F.col("n") == last + 1).drop("n")
+    negatives = lake.rows("hard_negatives", titles).select(
+        "title_id", "track_id", "negative_track_id", F.col("embedding").alias("negative")
+    )
+    rows = views.join(tracks, ["title_id", "track_id"]).join(negatives, ["title_id", "track_id"], "left")
+    passes = F.array_contains("partners", F.col("negative_track_id"))
+    return rows.withColumn("negative", F.when(passes, F.col("negative"))), int(last) + 1
+
+
+def _of_faces(lake: Lake, titles: Sequence[str], tracks: DataFrame, seed: int) -> DataFrame:
+    """title_id, track_id, shot_id, views, negative (or null): faces of each track, and of one of its partners."""
+    spread = functools.partial(spark_udfs.spread_faces, n=FACES)
+    sampled = lake.map_titles("faces", titles, ["track_id", "frame", "embedding"], spread, spark_udfs.SPREAD)
+    # any partner will do, but the same one in every run
+    drawn = f"array_min(transform(partners, p -> struct(xxhash64(title_id, track_id, p, {seed}) AS hash, p AS track)))"
+    rows = sampled.join(tracks, ["title_id", "track_id"]).withColumn("partner", F.expr(f"{drawn}.track"))
+    theirs = sampled.select("title_id", F.col("track_id").alias("partner"), F.col("views").alias("negative"))
+    return rows.join(theirs, ["title_id", "partner"], "left")
+
+
+def _labelled(rows: DataFrame, labels: Labels | None) -> DataFrame:
+    if labels is None:
+        return rows.withColumn("label", F.lit(NOBODY).cast("bigint"))
+    number = {name: place for place, name in enumerate(_names(labels))}
+    listed = labels.rows.assign(label=labels.rows.label.astype(str).map(number))
+    listed = rows.sparkSession.createDataFrame(listed[["title_id", "track_id", "label"]])
+    return rows.join(F.broadcast(listed), ["title_id", "track_id"], "left").fillna(NOBODY, ["label"])
+
+
+def _names(labels: Labels | None) -> tuple[str, ...]:
+    return tuple(sorted(set(labels.rows.label.astype(str)))) if labels else ()
+
+
+def fingerprint(selection: Selection, counts: dict[tuple[str, str], tuple[int, str]]) -> str:
+    """Hash of the rows, whatever their order: a sum of row hashes per part and title, beside what they mean."""
+    listed = [f"{part} {title} {n} {total}" for (part, title), (n, total) in sorted(counts.items())]
+    meaning = (LAYOUT, selection.kind, selection.n_views, selection.dim, selection.embedder_sha256, selection.split)
+    return stable_id(*meaning, *_names(selection.labels), *listed)
+
+
+def _trainable(lake: Lake, titles: Sequence[str], settings: TrainSettings, films: DataFrame) -> DataFrame:
+    """title_id, track_id, shot_id, partners of the tracks that the paper's rule lets train."""
+    rate = (F.col("fps") / F.col("detect_stride")).alias("detections_per_s")
+    tracks = lake.rows("tracks", titles).select("title_id", "track_id", "shot_id", "n_faces")
+    tracks = tracks.join(F.broadcast(films.select("title_id", rate)), "title_id")
+    links = lake.rows("cannot_links", titles).select("title_id", "track_a", "track_b", "shared_frames")
+    function = functools.partial(
+        spark_udfs.trainable_tracks,
+        min_track_s=settings.min_track_s,
+        min_shared_s=settings.min_shared_s,
+        co_occurring=settings.co_occurring,
+    )
+    return tracks.groupBy("title_id").cogroup(links.groupBy("title_id")).applyInPandas(function, spark_udfs.TRAINABLE)
+
+
+def _held_out(titles: Sequence[str], settings: TrainSettings) -> tuple[str, Column]:
+    """Whole titles where there are enough, else shots; which ones depends on their names alone, never on tracks."""
+    if len(titles) >= TITLES_TO_SPLIT:
+        wanted = max(1, math.floor(settings.held_out * len(titles) + 0.5))
+        chosen = sorted(titles, key=lambda title: stable_id(title, settings.seed))[:wanted]
+        return "titles", F.col("title_id").isin(chosen)
+    spread = F.pmod(F.xxhash64(F.col("title_id"), F.col("shot_id"), F.lit(settings.seed)), F.lit(1000))
+    return "shots", spread < round(settings.held_out * 1000)
+
+
+def _counts(rows: DataFrame) -> dict[tuple[str, str], tuple[int, str]]:
+    """(part, title_id) -> rows, and the sum of their hashes."""
+    of_row = F.xxhash64("track_id", "views", "negative", "has_negative", "label").cast("decimal(38,0)")
+    counted = rows.groupBy("part", "title_id").agg(F.count("*").alias("n"), F.sum(of_row).alias("total")).collect()
+    return {(row["part"], row["title_id"]): (int(row["n"]), str(row["total"])) for row in counted}
+
+
+def _numbered(rows: DataFrame, counts: dict[tuple[str, str], tuple[int, str]], files: dict[str, int]) -> DataFrame:
+    """Add each row's position in key order inside its part, and the file it goes to; no global sort is needed."""
+    before = dict.fromkeys(files, 0)
+    offsets = []
+    for (part, title), (n, _) in sorted(counts.items()):
+        offsets.append((part, title, before[part], files[part]))
+        before[part] += n
+    start = rows.sparkSession.createDataFrame(offsets, "part STRING, title_id STRING, start BIGINT, files BIGINT")
+    place = F.row_number().over(Window.partitionBy("part", "title_id").orderBy("track_id")) - 1
+    placed = rows.join(F.broadcast(start), ["part", "title_id"]).withColumn("row", F.col("start") + place)
+    return placed.withColumn("file", (F.col("row") % F.col("files")).cast("int")).drop("start", "files")

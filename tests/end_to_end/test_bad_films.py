@@ -1,0 +1,118 @@
+"""A folder with good and bad films: the good ones are done, the bad ones are rows that say why."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from jobs.demo_film import film
+from tests.helpers import lakes
+from tests.helpers.commands import castmine
+
+BAD = {  # title -> what its reason must say
+    "address": "playlist",
+    "empty": "empty",
+    "gone": "dangling link",
+    "sound": "without video",
+    "words": "text file",
+}
+GOOD = ["good", "nobody", "truncated"]
+
+
+@pytest.fixture(scope="module")
+def folder(clip: Path, nobody: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three films that can be read, one of them only in part, and five that cannot."""
+    made = tmp_path_factory.mktemp("corpus")
+    shutil.copy(clip, made / "good.mp4")
+    shutil.copy(nobody, made / "nobody.mp4")
+    film.encode(_noise(96), made / "truncated.mkv")
+    whole = (made / "truncated.mkv").read_bytes()
+    (made / "truncated.mkv").write_bytes(whole[: len(whole) // 2])
+    (made / "empty.mp4").touch()
+    (made / "words.mp4").write_text("no film, but a few words\n" * 20)
+    (made / "address.mp4").write_text("#EXTM3U\n#EXTINF:5,\nfile:///etc/passwd\n")
+    _sound(made / "sound.mp4")
+    (made / "gone.mp4").symlink_to(made / "moved away.mp4")
+    (made / "notes.txt").write_text("not looked at")
+    return made
+
+
+@pytest.fixture(scope="module")
+def harvested(spark, folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int]:
+    """The folder's lake, and how `castmine harvest` ended."""
+    lake = tmp_path_factory.mktemp("lakes") / "corpus"
+    return lake, castmine("harvest", folder, "--lake", lake, "--quiet")
+
+
+def test_good_films_are_done_and_bad_ones_say_why(harvested):
+    lake, code = harvested
+    assert code == 3
+    titles = {row["title_id"]: row for row in lakes.rows(lake, "titles").to_pylist()}
+    assert sorted(titles) == sorted([*BAD, *GOOD])
+    assert {title: row["status"] for title, row in titles.items()} == {
+        **dict.fromkeys(BAD, "failed"),
+        **dict.fromkeys(GOOD, "ok"),
+    }
+    for title, reason in BAD.items():
+        assert reason in titles[title]["error"]
+    errors = {row["title_id"]: row["error"] for row in lakes.rows(lake, "runs").to_pylist()}
+    assert errors == {title: row["error"] for title, row in titles.items()}
+
+
+def test_a_truncated_film_is_done_as_far_as_it_goes(harvested):
+    lake, _ = harvested
+    (row,) = lakes.rows(lake, "titles", ["truncated"]).to_pylist()
+    assert 10 < row["n_frames"] < 96
+    assert "cut off" in row["warning"]
+
+
+def test_again_tries_the_bad_ones_alone(harvested, folder: Path, capfd):
+    lake, _ = harvested
+    before, good = lakes.rows(lake, "runs").num_rows, _marks(lake, GOOD)
+    capfd.readouterr()
+    assert castmine("harvest", folder, "--lake", lake, "--json") == 3
+    said = capfd.readouterr()
+    summary = json.loads(said.out)
+    assert (summary["harvested"], summary["unchanged"]) == ([], len(GOOD))
+    assert sorted(summary["failed"]) == sorted(BAD)
+    for title, reason in BAD.items():
+        assert any(f"failed: {title}: " in line and reason in line for line in said.err.splitlines()), said.err
+    assert "notes.txt: no film's ending" in said.err
+    assert _marks(lake, GOOD) == good
+    assert lakes.rows(lake, "runs").num_rows >= before + len(BAD)
+    assert lakes.repeated_keys(lake) == []
+
+
+def test_a_mended_film_is_done(harvested, folder: Path, clip: Path):
+    lake, _ = harvested
+    shutil.copy(clip, folder / "moved away.mp4")
+    assert castmine("harvest", folder / "gone.mp4", "--lake", lake, "--quiet") == 0
+    (row,) = lakes.rows(lake, "titles", ["gone"]).to_pylist()
+    assert (row["status"], row["error"]) == ("ok", None)
+    assert lakes.rows(lake, "faces", ["gone"]).num_rows == lakes.rows(lake, "faces", ["good"]).num_rows
+
+
+def _marks(lake: Path, titles: list[str]) -> list[str]:
+    return [row["run_id"] for row in lakes.rows(lake, "titles", titles).to_pylist()]
+
+
+def _noise(n: int):
+    source = np.random.default_rng(0)
+    return (source.integers(0, 255, (120, 160, 3), np.uint8) for _ in range(n))
+
+
+def _sound(path: Path) -> None:
+    """A second of a film's sound and no picture."""
+    with av.open(path, "w") as container:
+        stream = container.add_stream("aac", rate=44100, layout="mono")
+        for start in range(0, 44100, 1024):
+            tone = np.sin(np.arange(start, start + 1024) / 20).astype(np.float32)[None]
+            frame = av.AudioFrame.from_ndarray(tone, format="fltp", layout="mono")
+            frame.sample_rate, frame.pts = 44100, start
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())

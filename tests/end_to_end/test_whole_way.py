@@ -1,0 +1,95 @@
+"""`castmine run`, film to characters, on a film whose truth is known, a real clip, and a film without faces."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from tests.helpers import lakes
+from tests.helpers.commands import PIECES, castmine
+
+SMALL, CLIP, NOBODY = TITLES = ["castmine_demo_small", "clip", "nobody"]
+
+
+def test_every_table_has_rows_and_every_key_is_there_once(finished: Path):
+    assert [name for name in lakes.MADE if not lakes.rows(finished, name).num_rows] == ["curves"]  # too few to train on
+    assert lakes.repeated_keys(finished) == []
+    assert lakes.uncommitted(finished) == {}
+
+
+def test_every_job_has_committed_every_title(finished: Path):
+    runs = lakes.rows(finished, "runs").to_pylist()
+    done = [(run["job"], run["title_id"]) for run in runs if run["status"] == "ok"]
+    jobs = ("harvest", "mine", "cluster", "report")
+    assert sorted(done) == sorted([(job, title) for job in jobs for title in TITLES] + [("train", "")])
+    titles = lakes.rows(finished, "titles").to_pylist()
+    assert [row["title_id"] for row in titles] == TITLES
+    assert {(row["status"], row["warning"], row["error"]) for row in titles} == {("ok", None, None)}
+
+
+def test_the_four_people_are_found_and_told_apart(finished: Path, small):
+    assert lakes.rows(finished, "characters", [SMALL]).num_rows == 4
+    boxes, labels = (lakes.rows(finished, name, [SMALL]).to_pandas() for name in ("faces", "track_labels"))
+    seen = boxes.merge(labels[["track_id", "character_id"]], on="track_id")
+    pairs = pd.read_csv(small.truth).merge(seen, on="frame", suffixes=("_true", ""))
+    matched = pairs[_overlap(pairs) > 0.5]
+    assert matched.label.nunique() == 4
+    assert (matched.groupby("character_id").label.nunique() == 1).all()
+    assert len(matched) > 0.9 * len(seen)
+
+
+def test_every_title_has_a_contact_sheet(finished: Path):
+    for title in TITLES:
+        with Image.open(finished / "reports" / f"{title}.png") as sheet:
+            assert sheet.format == "PNG"
+            assert min(sheet.size) > 100
+
+
+def test_nothing_staged_is_left(finished: Path):
+    assert list((finished / "_staging").rglob("*.parquet")) == []
+
+
+def test_a_film_without_faces_has_shots_alone(finished: Path):
+    made = [name for name in lakes.MADE if name not in ("adapters", "curves")]
+    rows = {name: lakes.rows(finished, name, [NOBODY]).num_rows for name in made}
+    assert {name for name, n in rows.items() if n} == {"titles", "shots", "runs"}
+
+
+def test_the_same_command_again_writes_nothing(finished: Path, films):
+    before, sheets = lakes.versions(finished), _sheets(finished)
+    assert castmine("run", *films, "--lake", finished, *PIECES) == 0
+    assert lakes.versions(finished) == before
+    assert _sheets(finished) == sheets
+
+
+def test_a_film_that_only_moved_is_not_done_again(finished: Path, copied: Path, nobody, tmp_path):
+    shutil.copy(nobody, tmp_path / "nobody.mp4")
+    assert castmine("harvest", tmp_path / "nobody.mp4", "--lake", copied, *PIECES) == 0
+    assert castmine("mine", "--lake", copied) == 0
+    before, after = lakes.versions(finished), lakes.versions(copied)
+    assert {name for name, version in after.items() if version != before[name]} == {"titles"}
+    (row,) = lakes.rows(copied, "titles", [NOBODY]).to_pylist()
+    assert row["uri"] == str(tmp_path / "nobody.mp4")
+    assert lakes.differences(copied, finished, but=["titles.uri"]) == []
+    assert castmine("harvest", tmp_path / "nobody.mp4", "--lake", copied, *PIECES) == 0
+    assert lakes.versions(copied) == after
+    assert list((copied / "_staging").rglob("*.parquet")) == []
+
+
+def _sheets(lake: Path) -> dict[str, int]:
+    return {file.name: file.stat().st_mtime_ns for file in (lake / "reports").iterdir()}
+
+
+def _overlap(pairs: pd.DataFrame) -> pd.Series:
+    """Intersection over union of the true and the found box of each row."""
+    sides = []
+    for low, size in (("x", "w"), ("y", "h")):
+        begin = np.maximum(pairs[f"{low}_true"], pairs[low])
+        end = np.minimum(pairs[f"{low}_true"] + pairs[f"{size}_true"], pairs[low] + pairs[size])
+        sides.append((end - begin).clip(lower=0))
+    shared = sides[0] * sides[1]
+    return shared / (pairs.w_true * pairs.h_true + pairs.w * pairs.h - shared)

@@ -1,0 +1,57 @@
+"""A title that is judged: its tracks, embeddings and links, made by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from udfs.kernels.cluster.title import cast_tables
+from udfs.kernels.evaluate import errors
+
+RULES = {
+    "method": "castmine", "reach": None, "min_quality": 0.25, "attach_margin": 0.05,
+    "exact_k": None, "min_k": None, "max_k": None,
+}  # fmt: skip
+NO_LINKS = {"cannot": np.zeros((0, 2), np.int64), "must": np.zeros((0, 2), np.int64)}
+
+
+def title_of(person: list[str | None], character: list[float], **given_columns: object) -> pd.DataFrame:
+    """Tracks 10, 11, ... of two seconds, one after the other; nothing is known of how they look."""
+    n = len(person)
+    columns = {
+        "track_id": np.arange(10, 10 + n),
+        "person": np.array(person, object),
+        "character_id": np.array(character, float),
+        "confidence": np.where(np.isnan(np.array(character, float)), np.nan, 0.75),
+        "status": ["unknown" if np.isnan(c) else "core" for c in character],
+        "start_s": 2.0 * np.arange(n),
+        "end_s": 2.0 * np.arange(n) + 2,
+        "n_faces": np.full(n, 20),
+        "shot_id": np.full(n, np.nan),
+        "face_px": np.full(n, np.nan, np.float32),
+        "quality": np.full(n, np.nan, np.float32),
+        "flags": pd.Series([None] * n, dtype=object),
+    }
+    return pd.DataFrame(columns | given_columns)
+
+
+def unit_rows(seed: int, n: int, dim: int = 4) -> np.ndarray:
+    rows = np.random.default_rng(seed).normal(size=(n, dim))
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+def analysed(tracks: pd.DataFrame, embeddings=None, links=NO_LINKS, rules=None) -> errors.Analysis:
+    return errors.analysed(tracks, unit_rows(0, len(tracks)) if embeddings is None else embeddings, links, rules)
+
+
+def alike(person: str, seed: int = 0) -> np.ndarray:
+    """Unit rows of people; ann and zoe look so much alike that they cannot be told apart."""
+    axes = {"ann": 0, "zoe": 0, "bob": 1, "cid": 2}
+    rows = np.eye(8)[[axes[p] for p in person]] + 0.05 * np.random.default_rng(seed).normal(size=(len(person), 8))
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+def cast(tracks: pd.DataFrame, embeddings: np.ndarray, links: dict[str, np.ndarray]) -> pd.DataFrame:
+    """The tracks with the labels that clustering gives them."""
+    labels = cast_tables(tracks, embeddings, embeddings, links["cannot"], links["must"], **RULES)["track_labels"]
+    return tracks.assign(character_id=labels.character_id, confidence=labels.confidence, status=labels.status)

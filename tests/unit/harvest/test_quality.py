@@ -1,0 +1,171 @@
+"""Worth and flags of faces: on measured numbers, and on real crops made worse in one way at a time."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from udfs.kernels.harvest import quality
+from udfs.kernels.harvest.networks import align
+
+FRONTAL = np.array([[38, 51], [74, 51], [56, 71], [41, 92], [71, 92]], np.float32)  # eyes, nose, mouth corners
+BOX = np.array([6, 6, 100, 100], np.float32)
+
+
+def looks(**given_values: float) -> quality.Looks:
+    """One good face, but for what is given."""
+    values = {"size_px": 90.0, "sharpness": 5.0, "light": 120.0, "yaw": 0.0, "score": 0.9, "plausible": 1.0}
+    return quality.Looks(*(np.array([value], np.float32) for value in (values | given_values).values()))
+
+
+def worth(**given_values: float) -> float:
+    return float(quality.face_quality(looks(**given_values))[0])
+
+
+@pytest.fixture(scope="module")
+def faces(cast, models) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
+    """A real face, and the same one blurred, dark, small and beheaded: crops, boxes, landmarks, scores of one each."""
+    picture = cast.picture(5).image
+    (found,) = models.detect([picture])
+    crop = align(picture, found.landmarks[:1])
+    small = cv2.resize(cv2.resize(crop[0], (14, 14), interpolation=cv2.INTER_AREA), (112, 112))
+    rest = found.boxes[:1], found.landmarks[:1], found.scores[:1]
+    scale = 20 / found.boxes[0, 2:].min()
+    return {
+        "good": (crop, *rest),
+        "blurred": (cv2.GaussianBlur(crop[0], (0, 0), 4)[None], *rest),
+        "dark": ((crop * 0.15).astype(np.uint8), *rest),
+        "small": (small[None], rest[0] * scale, rest[1] * scale, rest[2]),
+    }
+
+
+@pytest.mark.parametrize("ill", ["blurred", "dark", "small"])
+def test_a_crop_made_worse_is_worth_less_and_says_why(faces, ill):
+    good, bad = quality.look(*faces["good"]), quality.look(*faces[ill])
+    assert quality.face_quality(good)[0] > 0.5
+    assert quality.face_quality(bad)[0] < 0.8 * quality.face_quality(good)[0]
+    flags = quality.track_flags(bad)
+    assert ill in flags
+    assert not {"blurred", "dark", "small", "not_a_face", "profile"} & set(quality.track_flags(good))
+    if ill == "small":
+        assert "blurred" in flags, "what was enlarged has no detail"
+    else:
+        assert "small" not in flags
+
+
+def test_measures_of_a_crop_are_what_they_say(faces):
+    crop, boxes, landmarks, scores = faces["good"]
+    seen = quality.look(crop, boxes, landmarks, scores)
+    gray = cv2.cvtColor(crop[0], cv2.COLOR_BGR2GRAY)[16:96, 16:96]
+    assert seen.light[0] == pytest.approx(gray.mean(), abs=1e-3)
+    assert seen.sharpness[0] == pytest.approx(np.log(cv2.Laplacian(gray, cv2.CV_64F).var()), abs=1e-3)
+    assert seen.size_px[0] == boxes[0, 2:].min()
+    assert seen.score[0] == scores[0]
+    assert {values.dtype for values in seen} == {np.dtype(np.float32)}
+
+
+def test_no_faces_and_flat_crops():
+    empty = np.zeros((0, 112, 112, 3), np.uint8), np.zeros((0, 4)), np.zeros((0, 5, 2)), np.zeros(0)
+    seen = quality.look(*empty)
+    assert all(values.shape == (0,) for values in seen)
+    assert quality.face_quality(seen).shape == (0,)
+    flat = quality.look(np.full((1, 112, 112, 3), 80, np.uint8), BOX[None], FRONTAL[None], np.array([0.9]))
+    assert np.isfinite(flat.sharpness[0])
+    assert "blurred" in quality.track_flags(flat)
+
+
+@settings(max_examples=100)
+@given(
+    name=st.sampled_from(["size_px", "sharpness", "light", "score"]),
+    low=st.floats(0, 300),
+    more=st.floats(0, 300),
+)
+def test_worth_grows_with_size_sharpness_light_and_score(name, low, more):
+    assert 0 <= worth(**{name: low}) <= worth(**{name: low + more}) <= 1
+
+
+@settings(max_examples=100)
+@given(st.floats(0, 1), st.floats(0, 1))
+def test_worth_falls_with_the_turn_of_the_head_either_way(yaw, other):
+    least, most = sorted([yaw, other])
+    assert worth(yaw=least) >= worth(yaw=most)
+    assert worth(yaw=-least) == worth(yaw=least)
+
+
+def test_one_bad_side_makes_a_face_poor_not_worthless():
+    assert worth() == 1
+    for name in ("size_px", "light", "score"):
+        assert 0.4 < worth(**{name: 0.0}) < 0.7
+    assert worth(plausible=0.0) == 0
+
+
+@pytest.mark.parametrize(
+    ("nose_x", "yaw", "flag"),
+    [(56, 0.0, "frontal"), (62, 1 / 3, None), (70, 7 / 9, "profile"), (38, -1.0, "profile"), (20, -1.0, "profile")],
+)
+def test_yaw_is_where_the_nose_lies_between_the_eyes(nose_x, yaw, flag):
+    turned = FRONTAL.copy()
+    turned[2, 0] = nose_x
+    assert quality.yaw(turned[None])[0] == pytest.approx(yaw, abs=1e-6)
+    flags = quality.track_flags(looks(yaw=float(quality.yaw(turned[None])[0])))
+    assert flags == ([flag] if flag else [])
+
+
+@settings(max_examples=50)
+@given(angle=st.floats(-3.1, 3.1), scale=st.floats(0.1, 20), nose=st.floats(30, 85))
+def test_yaw_sees_neither_tilt_nor_size(angle, scale, nose):
+    face = FRONTAL.copy()
+    face[2, 0] = nose
+    turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    assert quality.yaw((face @ turn.T)[None])[0] == pytest.approx(quality.yaw(face[None])[0], abs=1e-3)
+
+
+def test_landmarks_of_no_face():
+    boxes = np.repeat(BOX[None], 4, axis=0)
+    flat, outside, on_a_point = FRONTAL.copy(), FRONTAL.copy(), np.full((5, 2), 50, np.float32)
+    flat[:, 1] = 50
+    outside[0, 0] = -30
+    points = np.stack([FRONTAL, flat, outside, on_a_point])
+    assert quality.plausible(boxes, points).tolist() == [1, 0, 0, 0]
+    assert np.all(np.isfinite(quality.yaw(points)))
+
+
+@pytest.mark.parametrize(
+    ("values", "flags"),
+    [
+        ({}, ["frontal"]),
+        ({"yaw": 0.6}, ["profile"]),
+        ({"sharpness": 2.9}, ["frontal", "blurred"]),
+        ({"light": 44.0}, ["frontal", "dark"]),
+        ({"size_px": 31.0}, ["frontal", "small"]),
+        ({"plausible": 0.0}, ["frontal", "not_a_face"]),
+        ({"yaw": -0.9, "sharpness": 0.0, "light": 0.0, "size_px": 4.0, "plausible": 0.0},
+         ["profile", "blurred", "dark", "small", "not_a_face"]),
+    ],
+)  # fmt: skip
+def test_flags(values, flags):
+    assert quality.track_flags(looks(**values)) == flags
+
+
+def test_a_tracks_flags_are_of_its_median_face():
+    yaws = [0.0, 0.1, 0.9]
+    three = quality.Looks(*(np.concatenate(values) for values in zip(*(looks(yaw=yaw) for yaw in yaws), strict=True)))
+    assert quality.track_flags(three) == ["frontal"]
+
+
+@settings(max_examples=50)
+@given(st.lists(st.floats(0, 1, width=32), min_size=1, max_size=20))
+def test_track_quality_is_the_mean_of_the_better_half(values):
+    half = sorted(values, reverse=True)[: -(-len(values) // 2)]
+    assert quality.track_quality(np.array(values, np.float32), np.ones(len(values)), None) == pytest.approx(
+        sum(half) / len(half), abs=1e-5
+    )
+
+
+def test_a_face_that_the_embedder_does_not_see_is_worth_nothing():
+    good = np.array([0.8, 0.6], np.float32)
+    for norms, expected in (([20, 30], 0.8), ([15, 10], 0.4), ([10, 15], 0.3), ([3, 10], 0.016)):
+        assert quality.track_quality(good, np.array(norms, np.float32), (10.0, 20.0)) == pytest.approx(expected)

@@ -1,0 +1,220 @@
+"""Which films an argument means, and the ids they get."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from conf.errors import UsageError
+from jobs.inputs import films
+
+
+def put(path: Path, content: str = "film") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content)
+    return path
+
+
+def found(*given_arguments: object) -> dict[str, str]:
+    """title_id -> uri."""
+    return {film.title_id: film.uri for film in films.find_films([str(argument) for argument in given_arguments])[0]}
+
+
+def short(content: str) -> str:
+    return hashlib.sha256(content.encode()).hexdigest()[:8]
+
+
+def test_a_file_is_taken_whatever_its_ending(tmp_path):
+    path = put(tmp_path / "My Film (1999).xyz")
+    (film,), left = films.find_films([str(path)])
+    assert (film.title_id, film.uri, film.display_name) == ("My_Film_1999", str(path), "My Film (1999)")
+    assert film.size_bytes == 4
+    assert str(path.stat().st_mtime_ns) in film.stamp
+    assert left == []
+
+
+def test_a_folder_is_searched_for_films(tmp_path):
+    for name in ("b.mp4", "a.MKV", "deep/er/c.mov", "notes.txt", ".hidden.mp4", ".trash/d.mp4"):
+        put(tmp_path / name, name)
+    assert list(found(tmp_path)) == ["a", "b", "c"]
+    _, left = films.find_films([str(tmp_path)])
+    assert left == [f"{tmp_path / 'notes.txt'}: no film's ending"]
+
+
+def test_globs_and_names_that_look_like_globs(tmp_path):
+    put(tmp_path / "x" / "a.mp4", "a"), put(tmp_path / "x" / "b.avi", "b"), put(tmp_path / "film [1].mp4", "c")
+    assert list(found(tmp_path / "x" / "*.mp4")) == ["a"]
+    assert list(found(tmp_path / "**" / "*.avi")) == ["b"]
+    assert list(found(tmp_path / "*")) == ["a", "b", "film_1"], "folders that match are searched"
+    assert list(found(tmp_path / "film [1].mp4")) == ["film_1"]
+
+
+def test_a_film_named_twice_is_one_film(tmp_path, monkeypatch):
+    path = put(tmp_path / "x" / "a.mp4")
+    monkeypatch.chdir(tmp_path)
+    assert found(path, tmp_path, "x/../x/a.mp4", "x/*.mp4", "./x") == {"a": str(path)}
+
+
+def test_two_files_of_one_name_get_their_content_behind_it(tmp_path):
+    one, two = put(tmp_path / "1" / "a.mp4", "one"), put(tmp_path / "2" / "a.mkv", "two")
+    assert found(tmp_path) == {f"a-{short('one')}": str(one), f"a-{short('two')}": str(two)}
+    assert found(tmp_path / "2", tmp_path / "1") == found(tmp_path), "in whatever order"
+
+
+def test_of_two_files_of_one_name_and_content_one_is_left(tmp_path):
+    one, two = put(tmp_path / "1" / "a.mp4", "same"), put(tmp_path / "2" / "a.mp4", "same")
+    (film,), left = films.find_films([str(tmp_path)])
+    assert (film.title_id, film.uri) == (f"a-{short('same')}", str(one))
+    assert left == [f"{two}: the same film as {one}"]
+
+
+def test_dangling_links_of_one_name_are_two_films_that_will_fail(tmp_path):
+    for folder in ("1", "2"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "a.mp4").symlink_to(tmp_path / "gone")
+    (one, two), left = films.find_films([str(tmp_path)])
+    assert one.title_id != two.title_id
+    assert one.title_id.startswith("a-")
+    assert one.size_bytes == two.size_bytes == 0
+    assert left == []
+
+
+def test_a_name_that_is_no_unicode_is_left(tmp_path):
+    put(tmp_path / "good.mp4")
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.mp4")).write_text("film")
+    (film,), left = films.find_films([str(tmp_path)])
+    assert film.title_id == "good"
+    assert len(left) == 1
+    assert "rename" in left[0]
+    left[0].encode()
+
+
+@pytest.mark.parametrize(
+    "argument", ["nothing.mp4", "no/folder", "*.mp4", "s3://bucket/film.mp4", "http://host/film.mp4"]
+)
+def test_nothing_there(tmp_path, monkeypatch, argument):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match="not a path" if "://" in argument else "no such file"):
+        films.find_films([argument])
+
+
+def test_a_folder_without_films_says_what_it_looked_for(tmp_path):
+    put(tmp_path / "notes.txt")
+    with pytest.raises(UsageError, match=r"\.mp4"):
+        films.find_films([str(tmp_path)])
+
+
+def test_all_problems_are_told_at_once(tmp_path):
+    bad = put(tmp_path / "bad.csv", "title_id\nx\n")
+    with pytest.raises(UsageError) as told:
+        films.find_films(["gone.mp4", "s3://b/f.mp4", str(bad)])
+    assert all(part in str(told.value) for part in ("gone.mp4", "s3://b/f.mp4", "missing: uri"))
+
+
+# --- manifests -------------------------------------------------------------------------------------------------------
+
+
+def manifest(path: Path, rows: list[dict[str, object]]) -> Path:
+    frame = pd.DataFrame(rows)
+    frame.to_csv(path, index=False) if path.suffix == ".csv" else frame.to_parquet(path)
+    return path
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_a_manifest_gives_ids_and_names(tmp_path, ending):
+    put(tmp_path / "films" / "a.mp4", "a"), put(tmp_path / "b.mp4", "b")
+    rows = [
+        {"title_id": "007", "uri": "films/a.mp4", "display_name": "Dr. A", "year": 1962},
+        {"title_id": "NA", "uri": str(tmp_path / "b.mp4"), "display_name": None, "year": None},
+    ]
+    path = manifest(tmp_path / f"films.{ending}", rows)
+    first, second = films.find_films([str(path)])[0]
+    assert (first.title_id, first.uri, first.display_name) == ("007", str(tmp_path / "films" / "a.mp4"), "Dr. A")
+    assert (second.title_id, second.uri, second.display_name) == ("NA", str(tmp_path / "b.mp4"), "b")
+
+
+def test_a_manifest_and_its_folder_name_the_same_films(tmp_path):
+    a, b = put(tmp_path / "a.mp4", "a"), put(tmp_path / "b.mp4", "b")
+    path = manifest(tmp_path / "list.csv", [{"title_id": "alpha", "uri": "a.mp4"}])
+    for order in ((path, tmp_path), (tmp_path, path)):
+        assert found(*order) == {"alpha": str(a), "b": str(b)}
+
+
+def test_a_manifests_id_is_never_changed(tmp_path):
+    a, named_so = put(tmp_path / "x.mp4", "a"), put(tmp_path / "alpha.mp4", "other")
+    path = manifest(tmp_path / "list.csv", [{"title_id": "alpha", "uri": "x.mp4"}])
+    assert found(path, named_so) == {"alpha": str(a), f"alpha-{short('other')}": str(named_so)}
+
+
+def test_a_film_of_a_manifest_may_be_missing(tmp_path):
+    path = manifest(tmp_path / "list.csv", [{"title_id": "gone", "uri": "gone.mp4"}])
+    (film,), _ = films.find_films([str(path)])
+    assert (film.title_id, film.size_bytes) == ("gone", 0)
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([{"title_id": "a", "uri": "a.mp4"}, {"title_id": "a", "uri": "b.mp4"}], "line 3: title_id a stands"),
+        ([{"title_id": "a/b", "uri": "a.mp4"}], "line 2: title_id 'a/b'"),
+        ([{"title_id": "", "uri": "a.mp4"}], "line 2: title_id ''"),
+        ([{"title_id": "..", "uri": "a.mp4"}], "line 2"),
+        ([{"title_id": "x" * 101, "uri": "a.mp4"}], "at most 100"),
+        ([{"title_id": "a", "uri": ""}], "line 2: uri ''"),
+        ([{"title_id": "a", "uri": "s3://b/a.mp4"}], "not a path"),
+        ([{"title_id": "a", "uri": "a.mp4"}, {"title_id": "b", "uri": "x/../a.mp4"}], "has a title_id already: a"),
+        ([{"name": "a"}], "missing: title_id, uri"),
+    ],
+)  # fmt: skip
+def test_wrong_manifests(tmp_path, rows, said):
+    path = manifest(tmp_path / "list.csv", rows)
+    with pytest.raises(UsageError) as told:
+        films.find_films([str(path)])
+    assert said in str(told.value)
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_a_manifest_that_is_none(tmp_path, ending):
+    path = tmp_path / f"list.{ending}"
+    path.write_bytes(b"\x00\xff\xfe" * 50)
+    with pytest.raises(UsageError, match="manifest"):
+        films.find_films([str(path)])
+
+
+def test_two_manifests_may_not_share_an_id(tmp_path):
+    one = manifest(tmp_path / "1.csv", [{"title_id": "a", "uri": "a.mp4"}])
+    two = manifest(tmp_path / "2.csv", [{"title_id": "a", "uri": "b.mp4"}])
+    with pytest.raises(UsageError, match="twice"):
+        films.find_films([str(one), str(two)])
+
+
+# --- names -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("film", "film"), ("A film.part-2", "A_film.part-2"), ("../../etc/passwd", "etc_passwd"), ("-rf", "rf"),
+        ("", "film"), ("映画", "film"), ("...", "film"), ("a'; DROP TABLE x;--", "a_DROP_TABLE_x"),
+        ("Amélie", "Am_lie"), ("a\nb", "a_b"),
+    ],
+)  # fmt: skip
+def test_safe_names(text, name):
+    assert films.safe_name(text) == name
+
+
+@settings(max_examples=200)
+@given(st.text(max_size=150))
+def test_a_safe_name_is_safe_and_stays_so(text):
+    name = films.safe_name(text)
+    assert 1 <= len(name) <= 100
+    assert name.isascii()
+    assert not set(name) - set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")
+    assert name[0] not in "._-"
+    assert films.safe_name(name) == name

@@ -1,0 +1,19 @@
+"""The methods of clustering by name. A new one is a function like `interface.Clusterer` and one more entry here."""
+
+from udfs.kernels.cluster.baselines import affinity_propagation, dbscan, finch, hdbscan, k_means
+from udfs.kernels.cluster.hac import average_linkage, average_linkage_twice, complete_linkage, ward_linkage
+from udfs.kernels.cluster.interface import Method
+from udfs.kernels.cluster.videoclusternet import own_thresholds
+
+METHODS: dict[str, Method] = {
+    "castmine": Method(average_linkage_twice, drawn=True),
+    "hac_average": Method(average_linkage),
+    "hac_complete": Method(complete_linkage, "given"),
+    "hac_ward": Method(ward_linkage, "given"),
+    "k_means": Method(k_means, "given"),
+    "affinity_propagation": Method(affinity_propagation, "found"),
+    "dbscan": Method(dbscan, "found"),
+    "hdbscan": Method(hdbscan, "found"),
+    "finch": Method(finch),
+    "videoclusternet": Method(None, "found", by_faces=own_thresholds),
+}

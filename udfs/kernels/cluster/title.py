@@ -1,0 +1,124 @@
+"""The cast of one title: which character each track shows, and what is known of each character."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from udfs.kernels.cluster.characters import Characters, find_characters
+from udfs.kernels.cluster.interface import FaceSets
+from udfs.kernels.cluster.methods import METHODS
+from udfs.kernels.cluster.odds import UNMEASURED, Distances
+
+
+def cast_tables(
+    tracks: pd.DataFrame,
+    embeddings: np.ndarray,
+    harvested: np.ndarray,
+    cannot: np.ndarray,
+    must: np.ndarray,
+    *,
+    method: str,
+    reach: float | None,
+    min_quality: float,
+    attach_margin: float,
+    exact_k: int | None,
+    min_k: int | None,
+    max_k: int | None,
+    known: Distances = UNMEASURED,
+) -> dict[str, pd.DataFrame]:
+    """The rows of track_labels and characters of one title, without title_id, run_id, adapter_id and person_id.
+
+    Beside them, under `cannot_links`, track_a, track_b and `doubted` of the links given.
+
+    Args:
+        tracks: track_id ascending, start_s, end_s, n_faces, quality (NaN where not known), flags; for a method that
+            goes by faces also n_embedded and within (mean distance of a track's faces, NaN where there are no two).
+        embeddings: (T, D) float32 unit rows in that order, NaN where a track has none: what is clustered.
+        harvested: (T, D') float32 unit rows as they were harvested, NaN as above: what characters keep.
+        cannot, must: (P, 2) and (Q, 2) track_ids.
+        method: a name of `clustering.METHODS`. The others: see `find_characters`.
+    Raises:
+        ValueError: a link names a track that `tracks` lacks.
+    """
+    ids = tracks.track_id.to_numpy(np.int64)
+    found = find_characters(
+        embeddings,
+        tracks.n_faces.to_numpy(np.int64),
+        _rows_of(ids, cannot),
+        _rows_of(ids, must),
+        quality=tracks.quality.to_numpy(np.float32),
+        rejected=np.array(["not_a_face" in (flags if flags is not None else ()) for flags in tracks["flags"]], bool),
+        method=METHODS[method],
+        faces=_faces(tracks),
+        reach=reach,
+        min_quality=min_quality,
+        attach_margin=attach_margin,
+        exact_k=exact_k,
+        min_k=min_k,
+        max_k=max_k,
+        known=known,
+    )
+    named = found.labels >= 0
+    labels = pd.DataFrame(
+        {
+            "track_id": ids,
+            "character_id": pd.array(np.where(named, found.labels, 0), dtype="Int32"),
+            "confidence": np.where(named, found.confidence, np.nan),
+            "second_character_id": pd.array(np.maximum(found.second_labels, 0), dtype="Int32"),
+            "margin": found.margin,
+            "status": found.status,
+            "reason": pd.Series(found.reason, dtype=object).mask(named, None),
+            "method": method,
+        }
+    )
+    labels.loc[~named, "character_id"] = pd.NA
+    labels.loc[found.second_labels < 0, "second_character_id"] = pd.NA
+    links = pd.DataFrame({"track_a": cannot[:, 0], "track_b": cannot[:, 1], "doubted": found.doubted})
+    return {
+        "track_labels": labels,
+        "characters": _characters(tracks, ids, harvested, found),
+        "cannot_links": links,
+    }
+
+
+def _faces(tracks: pd.DataFrame) -> FaceSets | None:
+    if "within" not in tracks:
+        return None
+    return FaceSets(tracks.within.to_numpy(np.float64), tracks.n_embedded.fillna(0).to_numpy(np.int64))
+
+
+def _rows_of(ids: np.ndarray, links: np.ndarray) -> np.ndarray:
+    if not np.isin(links, ids).all():
+        raise ValueError("a link names a track that is not among the tracks")
+    return np.searchsorted(ids, links)
+
+
+def _characters(tracks: pd.DataFrame, ids: np.ndarray, harvested: np.ndarray, found: Characters) -> pd.DataFrame:
+    rows = []
+    for character, exemplar in enumerate(found.exemplars):
+        of_it = found.labels == character
+        mine, mean = tracks[of_it], np.nanmean(harvested[of_it].astype(np.float64), axis=0)
+        rows.append(
+            {
+                "character_id": character,
+                "name": None,
+                "n_tracks": len(mine),
+                "n_faces": int(mine.n_faces.sum()),
+                "screen_time_s": covered(mine.start_s.to_numpy(), mine.end_s.to_numpy()),
+                "first_s": float(mine.start_s.min()),
+                "last_s": float(mine.end_s.max()),
+                "exemplar_track_id": int(ids[exemplar]),
+                "person_id": None,
+                "embedding": (mean / max(np.linalg.norm(mean), 1e-12)).astype(np.float32),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def covered(start: np.ndarray, end: np.ndarray) -> float:
+    """Length of the union of the intervals [start, end), in their unit; 0 for none."""
+    order = np.argsort(start, kind="stable")
+    start, end = start[order], end[order]
+    reached = np.concatenate([[-np.inf], np.maximum.accumulate(end)[:-1]]) if len(end) else end
+    return float(np.clip(end - np.maximum(start, reached), 0, None).sum())
