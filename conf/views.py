@@ -41,7 +41,7 @@ def corpus_statistics(min_track_s: float, min_shared_s: float) -> str:
     paper's 45.1 +- 21.2 % in the last row) and, in the last row, the partners of a track. Beside each mean its sample
     standard deviation. Titles count once they are mined; one without tracks has 0, and no share.
 
-    The rule is that of `udfs.kernels.mine.links:training_rule`.
+    The rule is that of `udfs.kernels.train.selection:training_rule`.
     """
     return f"""
         WITH mined AS (

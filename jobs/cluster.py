@@ -20,25 +20,25 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from conf.catalog import table
 from conf.errors import UsageError
 from conf.ids import stable_id
 from conf.settings import ClusterSettings
-from conf.tables import table
 from jobs.cli import command
-from jobs.lake import edits, run_log
-from jobs.lake import staging as staged
+from jobs.lake import edits, run_log, staging
 from jobs.lake.adapters import Registered, adapter_for
 from jobs.lake.lake import Lake
 from training.adapters import Moved
-from udfs import assets, spark_udfs
+from udfs import assets
+from udfs import cluster as udfs
 from udfs.kernels.cluster import people
 from udfs.kernels.cluster.methods import METHODS
 from udfs.kernels.cluster.odds import UNMEASURED, Distances, Spread
-from udfs.kernels.mine import title as mining
+from udfs.kernels.rows import stacked
+from udfs.staging import STAGED_TABLES
 
 CODE_VERSION = 6  # raise it when the labels of unchanged tracks change
 TABLES = ("track_labels", "characters")
@@ -82,10 +82,12 @@ def main(
         for sha, adapter in chosen.items():
             part = [task for task in tasks if embedders[task.title_id] == sha]
             if part:
-                made = _cast(job, [task.title_id for task in part], sha, settings, adapter, run.run_id)
-                known = _known_people(job, sha)
-                finish = functools.partial(_finish, job, known, part, run, adapter)
-                written = staged.write_titles(job, run, part, made, TABLES, "clustering", finish)
+                titles = [task.title_id for task in part]
+                made = _clustered(job, titles, sha, settings, adapter, run.run_id)
+                staged = staging.compute(job, run.run_id, made, titles, TABLES[0], "clustering")
+                _mark_doubted(job, part, run)
+                people_of = _link_people(job, run.run_id, titles, sha, adapter)
+                written = staging.commit(job, run, part, staged, TABLES, {"characters": people_of})
                 counts = {name: counts[name] + written[name] for name in counts}
         job.progress.say(
             f"cluster: {len(tasks)} titles clustered, {len(mined) - len(tasks)} unchanged: {counts['track_labels']:,} "
@@ -96,7 +98,7 @@ def main(
         return job.finish(run, summary, f"castmine report --lake {args.lake}")
 
 
-def _cast(
+def _clustered(
     job: command.Job,
     titles: list[str],
     embedder_sha256: str,
@@ -104,9 +106,10 @@ def _cast(
     adapter: Registered | None,
     run_id: str,
 ) -> DataFrame:
+    """STAGED_TABLES of these titles, whose embeddings are of one embedder; running it stages their tables."""
     function = functools.partial(
-        spark_udfs.cast_title,
-        staging=str(job.lake.files / "_staging"),
+        udfs.cast_title,
+        staging=staging.folder(job),
         rules=rules(settings, embedder_sha256, adapter),
         run_id=run_id,
         adapt=adapter.map() if adapter else None,
@@ -116,12 +119,12 @@ def _cast(
         "title_id", "track_id", "start_s", "end_s", "n_faces", "n_embedded", "quality", "flags", "embedding"
     )
     if METHODS[settings.method].by_faces:
-        by_track = functools.partial(spark_udfs.within_track, adapt=adapter.map() if adapter else None)
+        by_track = functools.partial(udfs.within_track, adapt=adapter.map() if adapter else None)
         faces = job.lake.rows("faces", titles).where("embedding IS NOT NULL").select(*TRACK, "embedding")
-        spread = faces.groupBy(*TRACK).applyInPandas(by_track, spark_udfs.WITHIN)
+        spread = faces.groupBy(*TRACK).applyInPandas(by_track, udfs.WITHIN.schema)
         tracks = tracks.join(spread, list(TRACK), "left")
     grouped = tracks.groupBy("title_id").cogroup(links(job.lake, titles).groupBy("title_id"))
-    return grouped.applyInPandas(function, spark_udfs.STAGED_TABLES)
+    return grouped.applyInPandas(function, STAGED_TABLES.schema)
 
 
 def rules(settings: ClusterSettings, embedder_sha256: str | None, adapter: Registered | None) -> dict[str, Any]:
@@ -178,45 +181,32 @@ def _known_people(job: command.Job, embedder_sha256: str) -> pd.DataFrame:
     return rows.select("title_id", "person_id", "embedding").toPandas()
 
 
-def _finish(
-    job: command.Job,
-    known: pd.DataFrame,
-    tasks: Sequence[run_log.Task],
-    run: run_log.Run,
-    adapter: Registered | None,
-    staging: str,
-) -> None:
-    """Give the staged characters of these titles their person, one who is known or a new one, and their names.
-
-    And mark the cannot-links that were set aside.
-    """
-    titles, run_id = [task.title_id for task in tasks], run.run_id
-    _mark_doubted(job, tasks, run, staging)
-    files = {title: spark_udfs.table_file(staging, run_id, "characters", title) for title in titles}
-    made = {title: pq.ParquetFile(file).read().to_pandas() for title, file in files.items() if file.exists()}
-    new = pd.concat([known.iloc[:0], *made.values()], ignore_index=True)
-    if not len(new):
-        return
+def _link_people(
+    job: command.Job, run_id: str, titles: list[str], embedder_sha256: str, adapter: Registered | None
+) -> DataFrame:
+    """title_id, character_id, person_id and name of the staged characters: a known person or a new one."""
+    known = _known_people(job, embedder_sha256)
+    columns = ("title_id", "character_id", "exemplar_track_id", "embedding")
+    new = staging.staged(job, run_id, "characters", titles).select(*columns).toPandas()
+    new = new.sort_values(["title_id", "character_id"], ignore_index=True)
+    keys = list(zip(new.title_id, new.character_id.astype(int), strict=True))
     own = [stable_id(*row) for row in zip(new.title_id, new.exemplar_track_id.astype(int), strict=True)]
-    with job.progress.step("linking people across titles", len(new), "characters"):
-        new["person_id"] = people.link(
-            people.Cast(known.title_id.to_numpy(str), _adapted(known, adapter), known.person_id.to_numpy(str)),
-            people.Cast(new.title_id.to_numpy(str), _adapted(new, adapter), np.array(own)),
-        )
-    new["name"] = _names(job, list(made), run_id, staging, new)
-    for title, rows in new.groupby("title_id"):
-        spark_udfs.stage(files[str(title)], "characters", rows)
+    person, named = np.zeros(0, str), dict[tuple[str, int], str]()
+    if keys:
+        with job.progress.step("linking people across titles", len(keys), "characters"):
+            person = people.link(
+                people.Cast(known.title_id.to_numpy(str), _adapted(known, adapter), known.person_id.to_numpy(str)),
+                people.Cast(new.title_id.to_numpy(str), _adapted(new, adapter), np.array(own)),
+            )
+        named = _names(job, titles, run_id)
+    rows = [(*key, of_key, named.get(key)) for key, of_key in zip(keys, person.tolist(), strict=True)]
+    return job.spark.createDataFrame(rows, "title_id STRING, character_id INT, person_id STRING, name STRING")
 
 
-def _mark_doubted(job: command.Job, tasks: Sequence[run_log.Task], run: run_log.Run, staging: str) -> None:
+def _mark_doubted(job: command.Job, tasks: Sequence[run_log.Task], run: run_log.Run) -> None:
     """Say in cannot_links what these titles' staged judgement of them is."""
-    titles = [task.title_id for task in tasks]
-    staged_files = (spark_udfs.table_file(staging, run.run_id, "cannot_links", title) for title in titles)
-    files = [str(file) for file in staged_files if file.exists()]
-    if not files:
-        return
-    pair = ["title_id", "track_a", "track_b"]
-    judged = job.spark.read.schema(table("cannot_links").schema).parquet(*files).select(*pair, "doubted")
+    titles, pair = [task.title_id for task in tasks], ["title_id", "track_a", "track_b"]
+    judged = staging.staged(job, run.run_id, "cannot_links", titles).select(*pair, "doubted")
     before = F.coalesce("doubted", F.lit(False)).alias("before")
     links = job.lake.rows("cannot_links", titles).select(*pair, "run_id", before)
     changed = links.join(judged, pair).where("doubted <> before").select(*pair, "run_id", "doubted").persist()
@@ -236,19 +226,15 @@ def _say_doubted(job: command.Job, titles: list[str]) -> None:
         )
 
 
-def _names(
-    job: command.Job, titles: list[str], run_id: str, staging: str, characters: pd.DataFrame
-) -> list[str | None]:
+def _names(job: command.Job, titles: list[str], run_id: str) -> dict[tuple[str, int], str]:
     """The names of staged characters: what the edits of these titles say about them now."""
-    labels = [str(spark_udfs.table_file(staging, run_id, "track_labels", title)) for title in titles]
-    found = edits.names(job.lake, titles, job.spark.read.schema(table("track_labels").schema).parquet(*labels))
+    found = edits.names(job.lake, titles, staging.staged(job, run_id, "track_labels", titles))
     edits.say(job.progress, found)
-    given = edits.named(found)
-    return [given.get(key) for key in zip(characters.title_id, characters.character_id, strict=True)]
+    return edits.named(found)
 
 
 def _adapted(characters: pd.DataFrame, adapter: Registered | None) -> np.ndarray:
-    rows = mining.stacked(characters.embedding)
+    rows = stacked(characters.embedding)
     return adapter.map()(rows) if adapter and len(rows) else rows
 
 

@@ -44,15 +44,15 @@ import pandas as pd
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
+from conf.catalog import table
 from conf.protocols import names
-from conf.tables import table
 from jobs.cli import command
 from jobs.evaluation import error_analysis, published
 from jobs.inputs.truth import BY_BOXES, BY_TRACKS, read_truths
 from jobs.lake import run_log
 from jobs.lake.adapters import adapters_of, maps_of
-from udfs import spark_udfs
-from udfs.kernels.evaluate.scoring import interval
+from udfs import evaluate as udfs
+from udfs.kernels.evaluate.intervals import interval
 
 CODE_VERSION = 3
 SHOWN = {"v_measure": "V", "wcp": "WCP", "bcubed_f": "B-cubed F", "unknown_share": "unknown"}
@@ -133,13 +133,13 @@ def _scores(
     columns = BY_TRACKS if by_tracks else BY_BOXES
     theirs = job.spark.createDataFrame(truth, ", ".join(f"{name} {kind}" for name, kind in columns.items()))
     function = functools.partial(
-        spark_udfs.score_title,
+        udfs.score_title,
         match_iou=job.settings.evaluate.match_iou,
         adapt=maps_of(adapters_of(job.lake, adapters)),
         protocol=job.args.protocol,
     )
     grouped = ours.groupBy("title_id").cogroup(theirs.groupBy("title_id"))
-    scored = grouped.applyInPandas(function, spark_udfs.SCORED).collect()
+    scored = grouped.applyInPandas(function, udfs.SCORED.schema).collect()
     return [row.asDict() for row in sorted(scored, key=lambda row: (row["title_id"], row["metric"]))]
 
 

@@ -9,6 +9,7 @@ by title. Kill it anywhere: the same command goes on from the last finished piec
 
 from __future__ import annotations
 
+import functools
 import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -19,13 +20,14 @@ import pandas as pd
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from conf.catalog import table
 from conf.ids import stable_id
 from conf.settings import HarvestSettings
-from conf.tables import table
 from jobs.cli import command
 from jobs.inputs.films import FilmFile, find_films
 from jobs.lake import run_log
-from udfs import assets, spark_udfs
+from udfs import assets
+from udfs import harvest as udfs
 from udfs.kernels.harvest import assemble, video
 
 CODE_VERSION = 3  # raise it when the rows of an unchanged film change
@@ -96,7 +98,7 @@ class _Harvest:
         rows["content_hash"] = self._known_hashes(films)
         fixed = {"staging": self.staging, "version": f"{self.version} {CODE_VERSION}"}
         with self.job.progress.step("reading the films' indexes", len(films), "films"):
-            probed = self._each(rows, spark_udfs.probe_films, spark_udfs.PROBED, **fixed).toPandas()
+            probed = self._each(rows, udfs.probe_films, udfs.PROBED.schema, **fixed).toPandas()
         found = {row["title_id"]: row for row in probed.to_dict("records")}
         return [{**found[film.title_id], "file": film, "uri": film.uri} for film in films]
 
@@ -141,10 +143,10 @@ class _Harvest:
         ranges = [
             (film["title_id"], film["uri"], film["film_key"], start, end)
             for film in films
-            for start, end in spark_udfs.scan_ranges(int(film["n_frames"]), film["fps"])
+            for start, end in udfs.scan_ranges(int(film["n_frames"]), film["fps"])
         ]
         rows = pd.DataFrame(ranges, columns=["title_id", "uri", "film_key", "start", "end"])
-        self._staged("finding shots", rows, "scan", films, spark_udfs.scan_films)
+        self._staged("finding shots", rows, "scan", films, udfs.scan_films)
 
     def _harvest(self, films: list[dict[str, Any]]) -> None:
         films = [film for film in films if not film["error"]]
@@ -153,9 +155,9 @@ class _Harvest:
         keys = pd.DataFrame(films)[["title_id", "uri", "film_key"]]
         fixed = {"staging": self.staging, "settings": self.settings}
         with self.job.progress.step("planning the pieces", len(films), "films"):
-            plan = self._each(keys, spark_udfs.plan_films, spark_udfs.PLANNED, **fixed).toPandas()
+            plan = self._each(keys, udfs.plan_films, udfs.PLANNED.schema, **fixed).toPandas()
         pieces = plan.merge(keys, on="title_id").sort_values("seam_end", kind="stable")
-        self._staged("detecting and tracking faces", pieces, "piece", films, spark_udfs.harvest_pieces)
+        self._staged("detecting and tracking faces", pieces, "piece", films, udfs.harvest_pieces)
 
     def _staged(
         self,
@@ -178,7 +180,7 @@ class _Harvest:
 
         with self.job.progress.step(name, int(sum(lengths.values())), "frames", frames_staged):
             fixed = {"staging": self.staging, "settings": self.settings}
-            ended = self._each(rows, function, spark_udfs.STAGED, **fixed).where("error IS NOT NULL").collect()
+            ended = self._each(rows, function, udfs.STAGED.schema, **fixed).where("error IS NOT NULL").collect()
         errors = {row["title_id"]: row["error"] for row in sorted(ended, key=lambda row: -row["start"])}
         for film in films:
             film["error"] = errors.get(film["title_id"])
@@ -200,7 +202,7 @@ class _Harvest:
             for name in ("shots", "tracks", "faces"):
                 made = table(name)
                 fixed = {"staging": self.staging, "settings": self.settings, "name": name}
-                rows = self._each(keys, spark_udfs.film_rows, made.schema, run_id=self.run_log.run_id, **fixed)
+                rows = self._each(keys, udfs.film_rows, made.schema, run_id=self.run_log.run_id, **fixed)
                 lake.replace(made, rows, titles)
             title_frame = self.job.spark.createDataFrame(
                 [self._title_row(film, warnings.get(film["title_id"])) for film in written], table("titles").schema
@@ -226,8 +228,7 @@ class _Harvest:
     def _warnings(self, films: list[dict[str, Any]], keys: pd.DataFrame) -> dict[str, str | None]:
         if not films:
             return {}
-        schema = "title_id STRING, wanted INT, decoded INT"
-        counts = self._each(keys, spark_udfs.film_counts, schema, staging=self.staging).collect()
+        counts = self._each(keys, udfs.film_counts, udfs.COUNTED.schema, staging=self.staging).collect()
         looked = {row["title_id"]: (row["wanted"], row["decoded"]) for row in counts}
         return {f["title_id"]: assemble.film_warning(f["warning"], *looked[f["title_id"]]) for f in films}
 
@@ -243,7 +244,7 @@ class _Harvest:
         numbered = rows.reset_index(drop=True).rename_axis("row_number").reset_index().astype(object)
         frame = self.job.spark.createDataFrame(numbered.where(numbered.notna(), None), _types(numbered))
         spread = frame.repartitionByRange(min(len(rows), 10_000), "row_number")
-        return spread.mapInPandas(spark_udfs.bound(function, **fixed), schema)
+        return spread.mapInPandas(functools.partial(function, **fixed), schema)
 
 
 def harvest_hash(settings: HarvestSettings) -> str:

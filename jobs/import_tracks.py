@@ -30,8 +30,9 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from conf import settings as conf_settings
+from conf.catalog import table
 from conf.errors import UsageError
-from conf.tables import Table, table
+from conf.table import Table
 from jobs.cli import command
 from jobs.inputs.films import safe_name
 from jobs.lake import run_log

@@ -17,9 +17,9 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from jobs.cli import command
-from jobs.lake import run_log
-from jobs.lake import staging as staged
-from udfs import spark_udfs
+from jobs.lake import run_log, staging
+from udfs.mine import mine_titles
+from udfs.staging import STAGED_TABLES
 
 CODE_VERSION = 2  # raise it when the rows of unchanged tracks change
 FACES = ("track_id", "frame", "detected", "x", "y", "w", "h", "embedding")
@@ -50,14 +50,15 @@ def main(
             }
             titles = [task.title_id for task in tasks]
             function = functools.partial(
-                spark_udfs.mine_titles,
-                staging=str(job.lake.files / "_staging"),
+                mine_titles,
+                staging=staging.folder(job),
                 rules=rules,
                 run_id=run.run_id,
                 seconds_per_detection=_seconds_per_detection(job, titles),
             )
-            made = job.lake.map_titles("faces", titles, FACES, function, spark_udfs.STAGED_TABLES, _tracks(job, titles))
-            counts = staged.write_titles(job, run, tasks, made, TABLES, "mining")
+            made = job.lake.map_titles("faces", titles, FACES, function, STAGED_TABLES.schema, _tracks(job, titles))
+            staged = staging.compute(job, run.run_id, made, titles, TABLES[0], "mining")
+            counts = staging.commit(job, run, tasks, staged, TABLES)
         listed = ", ".join(f"{n:,} {name}" for name, n in counts.items()) or "nothing to do"
         job.progress.say(f"mine: {len(tasks)} titles mined, {len(harvested) - len(tasks)} unchanged: {listed}")
         if counts.get("must_links"):

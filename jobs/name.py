@@ -31,10 +31,10 @@ from jobs.cli.text_table import print_table
 from jobs.inputs import gallery
 from jobs.lake import edits, run_log
 from jobs.lake.adapters import adapter_for
-from udfs import spark_udfs
-from udfs.kernels.mine import title as mining
+from udfs import name as udfs
 from udfs.kernels.name.edits import BY_GALLERY, Names
 from udfs.kernels.name.gallery import Gallery
+from udfs.kernels.rows import stacked
 
 BY_HAND = "user"  # the author of what a person says at the command line
 SHOWN = 40  # rows of a printed table
@@ -114,7 +114,7 @@ def _by_hand(characters: pd.DataFrame, number: int, name: str) -> pd.DataFrame:
 def _matched(
     job: command.Job, photographs: list[gallery.Photograph], titles: list[str], before: Mapping[str, Names]
 ) -> pd.DataFrame:
-    """MATCHED of spark_udfs: whom the photographs show in each title."""
+    """MATCHED of `udfs.name`: whom the photographs show in each title."""
     labels = job.lake.rows("track_labels", titles).where("character_id IS NOT NULL")
     tracks = job.lake.rows("tracks", titles).where("embedding IS NOT NULL").select("title_id", "track_id", "embedding")
     tracks = tracks.join(labels.select("title_id", "track_id", "character_id", "adapter_id"), ["title_id", "track_id"])
@@ -126,10 +126,10 @@ def _matched(
     for sha, pack in packs.items():
         of_it = made_by[made_by.embedder_sha256 == sha]
         galleries = _galleries(job, gallery.embedded(job, photographs, pack), sha, set(of_it.adapter_id))
-        match = functools.partial(spark_udfs.match_title, galleries=galleries, by_hand=by_hand)
+        match = functools.partial(udfs.match_title, galleries=galleries, by_hand=by_hand)
         with job.progress.step("comparing", len(of_it), "titles"):
             mine = tracks.where(F.col("title_id").isin(of_it.title_id.tolist())).groupBy("title_id")
-            parts.append(mine.applyInPandas(match, spark_udfs.MATCHED).toPandas())
+            parts.append(mine.applyInPandas(match, udfs.MATCHED.schema).toPandas())
     return pd.concat([part for part in parts if len(part)] or parts)
 
 
@@ -137,7 +137,7 @@ def _galleries(
     job: command.Job, seen: pd.DataFrame, embedder_sha256: str, adapters: set[str | None]
 ) -> dict[str, Gallery]:
     """The photographs as each adapter maps them, by its id; '' for no adapter."""
-    person, raw = seen.person.to_numpy(str), mining.stacked(seen.embedding)
+    person, raw = seen.person.to_numpy(str), stacked(seen.embedding)
     galleries = {}
     for adapter_id in sorted(adapter or "" for adapter in adapters):
         adapter = adapter_for(job.lake, adapter_id or "none", embedder_sha256)

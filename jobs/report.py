@@ -16,7 +16,7 @@ from pyspark.sql import SparkSession
 from conf.ids import stable_id
 from jobs.cli import command
 from jobs.lake import run_log
-from udfs import spark_udfs
+from udfs import report as udfs
 
 CODE_VERSION = 1
 
@@ -37,12 +37,12 @@ def main(
         named = _named(job, list(clustered))
         every = [run_log.Task(title, {"cluster": made, **named.get(title, {})}) for title, made in clustered.items()]
         tasks = run.to_do(every, args.force)
-        undrawn = [task for task in every if not spark_udfs.sheet_file(_folder(job), task.title_id).exists()]
+        undrawn = [task for task in every if not udfs.sheet_file(_folder(job), task.title_id).exists()]
         tasks += [task for task in undrawn if task not in tasks]
         if tasks:
             titles = [task.title_id for task in tasks]
             function = functools.partial(
-                spark_udfs.draw_title,
+                udfs.draw_title,
                 folder=_folder(job),
                 columns=settings.faces_per_character,
                 blur=settings.blur,
@@ -58,7 +58,7 @@ def main(
             rows = {row["title_id"]: row["rows"] for row in drawn}
             run.commit(run_log.Done(task, rows.get(task.title_id, 0)) for task in tasks)
         for title in sorted(clustered):
-            if (file := spark_udfs.sheet_file(_folder(job), title)).exists():
+            if (file := udfs.sheet_file(_folder(job), title)).exists():
                 job.progress.say(f"  {file}")
         job.progress.say(f"report: {len(tasks)} contact sheets drawn, {len(clustered) - len(tasks)} unchanged")
         return job.finish(run, {"job": "report", "folder": _folder(job), "titles": sorted(clustered)})

@@ -19,9 +19,9 @@ from pyspark.sql import SparkSession
 
 from conf import settings as conf_settings
 from conf import views
+from conf.catalog import all_tables
 from conf.errors import UsageError
 from conf.settings import Section
-from conf.tables import all_tables
 from jobs.cli import command
 from jobs.cli.text_table import print_table
 from jobs.lake import run_log

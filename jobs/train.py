@@ -27,10 +27,10 @@ from typing import Any, get_args
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
+from conf.catalog import table
 from conf.errors import TooLittleData, UsageError
 from conf.ids import stable_id
 from conf.settings import TrainingMethod, TrainSettings
-from conf.tables import table
 from jobs.cli import command
 from jobs.cli.text_table import print_table
 from jobs.inputs.truth import read_truth

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from conf.tables import Column, all_tables
+from conf.catalog import all_tables
+from conf.table import Column
 
 ROOT = Path(__file__).parent.parent
 COLUMNS = [(made.name, column) for made in all_tables() for column in made.columns]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conf.tables import Column, Table, run_id
+from conf.table import Column, Table, run_id
 
 TABLE = Table(
     name="cannot_links",
@@ -20,17 +20,24 @@ TABLE = Table(
             "jobs.inputs.films:title_ids",
             "the film: from the manifest, else from the file's name",
         ),
-        Column("track_a", "BIGINT", "udfs.kernels.mine.links:cannot_links", "the smaller track_id of the two"),
-        Column("track_b", "BIGINT", "udfs.kernels.mine.links:cannot_links", "the larger track_id of the two"),
-        Column("shared_frames", "INT", "udfs.kernels.mine.links:cannot_links", "frames in which both are detected"),
+        Column("track_a", "BIGINT", "udfs.kernels.mine.cannot_links:cannot_links", "the smaller track_id of the two"),
+        Column("track_b", "BIGINT", "udfs.kernels.mine.cannot_links:cannot_links", "the larger track_id of the two"),
+        Column(
+            "shared_frames", "INT", "udfs.kernels.mine.cannot_links:cannot_links", "frames in which both are detected"
+        ),
         Column(
             "shared_s",
             "DOUBLE",
-            "udfs.kernels.mine.links:cannot_links",
+            "udfs.kernels.mine.cannot_links:cannot_links",
             "shared_frames times the detection stride, seconds",
         ),
-        Column("first_frame", "INT", "udfs.kernels.mine.links:cannot_links", "first frame in which both are detected"),
-        Column("reason", "STRING", "udfs.kernels.mine.links:cannot_links", "co_occurrence or edit"),
+        Column(
+            "first_frame",
+            "INT",
+            "udfs.kernels.mine.cannot_links:cannot_links",
+            "first frame in which both are detected",
+        ),
+        Column("reason", "STRING", "udfs.kernels.mine.cannot_links:cannot_links", "co_occurrence or edit"),
         Column(
             "doubted",
             "BOOLEAN",

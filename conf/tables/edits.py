@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conf.tables import Column, Table
+from conf.table import Column, Table
 
 TABLE = Table(
     name="edits",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conf.tables import Column, Table, run_id
+from conf.table import Column, Table, run_id
 
 MAKER = "udfs.kernels.evaluate.errors:by_group"
 
@@ -38,10 +38,10 @@ TABLE = Table(
         Column("share_wrong", "DOUBLE", MAKER, "n_wrong / n_tracks"),
         Column("share_unknown", "DOUBLE", MAKER, "n_unknown / n_tracks"),
         Column(
-            "wrong_low", "DOUBLE", "udfs.kernels.evaluate.scoring:wilson", "lower end of share_wrong's 95 % interval"
+            "wrong_low", "DOUBLE", "udfs.kernels.evaluate.intervals:wilson", "lower end of share_wrong's 95 % interval"
         ),
         Column(
-            "wrong_high", "DOUBLE", "udfs.kernels.evaluate.scoring:wilson", "upper end of share_wrong's 95 % interval"
+            "wrong_high", "DOUBLE", "udfs.kernels.evaluate.intervals:wilson", "upper end of share_wrong's 95 % interval"
         ),
         Column(
             "rest_wrong",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conf.tables import Column, Table, run_id
+from conf.table import Column, Table, run_id
 
 TABLE = Table(
     name="metrics",
@@ -26,7 +26,7 @@ TABLE = Table(
         Column(
             "protocol",
             "STRING",
-            "udfs.spark_udfs:score_title",
+            "udfs.evaluate:score_title",
             "the benchmark whose rules it was scored by (conf/protocols), else what the truth labels: tracks or boxes",
         ),
         Column("method", "STRING", "udfs.kernels.cluster.title:cast_tables", "clustering method"),

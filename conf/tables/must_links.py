@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conf.tables import Column, Table, run_id
+from conf.table import Column, Table, run_id
 
 TABLE = Table(
     name="must_links",
@@ -20,14 +20,14 @@ TABLE = Table(
             "jobs.inputs.films:title_ids",
             "the film: from the manifest, else from the file's name",
         ),
-        Column("track_a", "BIGINT", "udfs.kernels.mine.links:must_links", "the smaller track_id of the two"),
-        Column("track_b", "BIGINT", "udfs.kernels.mine.links:must_links", "the larger track_id of the two"),
-        Column("score", "FLOAT", "udfs.kernels.mine.links:must_links", "cosine of the two tracks"),
-        Column("reason", "STRING", "udfs.kernels.mine.links:must_links", "shot_thread or edit"),
+        Column("track_a", "BIGINT", "udfs.kernels.mine.must_links:must_links", "the smaller track_id of the two"),
+        Column("track_b", "BIGINT", "udfs.kernels.mine.must_links:must_links", "the larger track_id of the two"),
+        Column("score", "FLOAT", "udfs.kernels.mine.must_links:must_links", "cosine of the two tracks"),
+        Column("reason", "STRING", "udfs.kernels.mine.must_links:must_links", "shot_thread or edit"),
         Column(
             "contradicted",
             "BOOLEAN",
-            "udfs.kernels.mine.links:must_links",
+            "udfs.kernels.mine.must_links:must_links",
             "a chain of must-links joins a cannot-link: reported, not obeyed",
         ),
         run_id("mine"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conf.tables import Column, Table, run_id
+from conf.table import Column, Table, run_id
 
 TABLE = Table(
     name="titles",

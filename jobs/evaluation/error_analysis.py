@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,9 @@ from pyspark.sql import DataFrame
 
 from jobs import cluster
 from jobs.cli import command
-from jobs.lake import run_log
-from jobs.lake import staging as staged
+from jobs.lake import run_log, staging
 from jobs.lake.adapters import Registered, adapters_of, maps_of
-from udfs import spark_udfs
+from udfs import evaluate as udfs
 from udfs.kernels.cluster.methods import METHODS
 
 TABLES = ("verdicts", "errors")
@@ -41,9 +39,9 @@ def analysed(
     job.lake.create()  # a lake of an older castmine lacks the tables
     titles, adapters = sorted(clustered), adapters_of(job.lake, adapter_ids)
     function = functools.partial(
-        spark_udfs.analyse_title,
+        udfs.analyse_title,
         protocol=job.args.protocol or ("tracks" if "track_id" in truth else "boxes"),
-        staging=str(job.lake.files / "_staging"),
+        staging=staging.folder(job),
         run_id=run.run_id,
         folder=_folder(job),
         blur=job.settings.report.blur,
@@ -60,18 +58,18 @@ def analysed(
     whole = names.join(tracks, "title_id", "left")  # a title without faces has a page too
     grouped = whole.groupBy("title_id").cogroup(cluster.links(job.lake, titles).groupBy("title_id"))
     with job.progress.step("analysing errors", len(titles), "titles"):
-        found = grouped.applyInPandas(function, spark_udfs.SCORED).collect()
+        found = grouped.applyInPandas(function, udfs.SCORED.schema).collect()
     run.writes(run_log.Task(title, {"cluster": made}) for title, made in clustered.items())
     for name in TABLES:
         with job.progress.step(f"writing {name}"):
-            staged.replace(job, run.run_id, name, titles)
-    shutil.rmtree(Path(job.lake.files, "_staging", run.run_id), ignore_errors=True)
+            staging.replace(job, run.run_id, name, titles)
+    staging.clear(job, run.run_id)
     return [row.asDict() for row in sorted(found, key=lambda row: (row["title_id"], row["metric"]))]
 
 
 def page(job: command.Job, title_id: str) -> Path:
     """Where a title's page of errors lies."""
-    return spark_udfs.error_page_file(_folder(job), title_id)
+    return udfs.error_page_file(_folder(job), title_id)
 
 
 def _folder(job: command.Job) -> str:
@@ -84,12 +82,12 @@ def _people(job: command.Job, truth: pd.DataFrame, titles: list[str]) -> DataFra
     if "track_id" not in truth:
         boxes = job.lake.rows("faces", titles).select("title_id", "track_id", "frame", "x", "y", "w", "h")
         theirs = job.spark.createDataFrame(known)
-        function = functools.partial(spark_udfs.label_tracks, match_iou=job.settings.evaluate.match_iou)
+        function = functools.partial(udfs.label_tracks, match_iou=job.settings.evaluate.match_iou)
         grouped = boxes.groupBy("title_id").cogroup(theirs.groupBy("title_id"))
-        return grouped.applyInPandas(function, spark_udfs.LABELLED)
+        return grouped.applyInPandas(function, udfs.LABELLED.schema)
     rows = known.sort_values(["title_id", "track_id", "label"]).drop_duplicates(["title_id", "track_id"])
     labelled = rows.rename(columns={"label": "person"})[["title_id", "track_id", "person"]]
-    return job.spark.createDataFrame(labelled.astype({"track_id": "int64"}), spark_udfs.LABELLED)
+    return job.spark.createDataFrame(labelled.astype({"track_id": "int64"}), udfs.LABELLED.schema)
 
 
 def _rules(job: command.Job, titles: list[str], adapters: Mapping[str, Registered]) -> dict[str, dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +11,10 @@ import pandas as pd
 
 from conf.errors import ModelError, UsageError
 from jobs.cli import command
-from udfs import assets, spark_udfs
-from udfs.kernels.mine import title
+from udfs import assets
+from udfs import name as udfs
 from udfs.kernels.name.gallery import agreeing
+from udfs.kernels.rows import stacked
 
 ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
 AT_ONCE, A_TASK = 256, 16  # photographs between two words about progress, and in one task at most on average
@@ -85,18 +87,18 @@ def embedded(job: command.Job, photographs: list[Photograph], pack: str) -> pd.D
     settings = job.settings.harvest.model_copy(update={"models": pack})
     assets.fetch_pack(pack, say=job.progress.say)
     rows = [(number, photo.person, str(photo.path)) for number, photo in enumerate(photographs)]
-    look = spark_udfs.bound(spark_udfs.look_at_photographs, settings=settings)
+    look = functools.partial(udfs.look_at_photographs, settings=settings)
     parts = []
     with job.progress.step("looking at the photographs", len(rows), "photographs") as done:
         for start in range(0, len(rows), AT_ONCE):
             part = job.spark.createDataFrame(rows[start : start + AT_ONCE], "number INT, person STRING, path STRING")
             spread = part.repartition(AT_ONCE // A_TASK)
-            parts.append(spread.mapInPandas(look, spark_udfs.PHOTOGRAPHS).toPandas())
+            parts.append(spread.mapInPandas(look, udfs.PHOTOGRAPHS.schema).toPandas())
             done(min(start + AT_ONCE, len(rows)))
     seen = pd.concat(parts).sort_values("number", ignore_index=True)
     shows = seen.embedding.notna()
     if shows.any():
-        alike = agreeing(seen.person[shows].to_numpy(str), title.stacked(seen.embedding[shows]))
+        alike = agreeing(seen.person[shows].to_numpy(str), stacked(seen.embedding[shows]))
         seen.loc[shows, "problem"] = [None if agrees else DISAGREES for agrees in alike]
     for row in seen[seen.problem.notna()].itertuples():
         job.progress.say(f"  left out: {row.path}: {row.problem}")

@@ -26,8 +26,8 @@ import pandas as pd
 from scipy.io import loadmat
 
 from conf.errors import UsageError
+from udfs.kernels.boxes import BOX
 
-BOX = ["x", "y", "w", "h"]
 BY_TRACKS = {"title_id": "STRING", "label": "STRING", "track_id": "BIGINT"}
 BY_BOXES = {"title_id": "STRING", "label": "STRING", "frame": "BIGINT", **dict.fromkeys(BOX, "DOUBLE")}
 MOT = ["frame", "id", *BOX, "flag"]

@@ -12,17 +12,18 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.window import Window
 
+from conf.catalog import table
 from conf.errors import LakeError
 from conf.ids import stable_id
-from conf.tables import table
 from jobs.cli import command
 from jobs.cli.progress import Progress
 from jobs.lake.lake import Lake
+from udfs.kernels.boxes import BOX
 from udfs.kernels.name import edits as kernel
 
 ANCHORS = 5  # of an edit: tracks that must be lost or go elsewhere before it is
 EDIT = ["edit_id", "title_id", "name", "confidence", "source", "replaces", "made_at"]
-ANCHOR = ["title_id", "edit_id", "frame", *kernel.BOX]
+ANCHOR = ["title_id", "edit_id", "frame", *BOX]
 CHARACTER = ["title_id", "character_id"]
 
 
@@ -60,7 +61,7 @@ def _faces_at(lake: Lake, anchors: pd.DataFrame, labels: DataFrame) -> pd.DataFr
     """The faces in the anchors' frames, each with the character of its track."""
     frames = anchors[["title_id", "frame"]].drop_duplicates()
     wanted = lake.spark.createDataFrame(frames.values.tolist(), "title_id STRING, frame INT")
-    faces = lake.rows("faces", sorted(set(frames.title_id))).select("title_id", "track_id", "frame", *kernel.BOX)
+    faces = lake.rows("faces", sorted(set(frames.title_id))).select("title_id", "track_id", "frame", *BOX)
     faces = faces.join(F.broadcast(wanted), ["title_id", "frame"], "left_semi")
     labels = labels.select("title_id", "track_id", "character_id")
     return faces.join(labels, ["title_id", "track_id"], "left").toPandas()
@@ -88,7 +89,7 @@ def anchors(lake: Lake, characters: pd.DataFrame) -> dict[tuple[str, int], list[
     place = F.row_number().over(Window.partitionBy("title_id", "track_id").orderBy(*best))
     found: dict[tuple[str, int], list[dict[str, Any]]] = {}
     for face in faces.withColumn("place", place).where("place = 1").orderBy(*CHARACTER, "rank").collect():
-        box = [round(float(face[side]), 1) for side in kernel.BOX]
+        box = [round(float(face[side]), 1) for side in BOX]
         found.setdefault((face["title_id"], face["character_id"]), []).append({"frame": face["frame"], "box": box})
     return found
 

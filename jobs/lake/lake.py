@@ -21,9 +21,10 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from conf import views
+from conf.catalog import all_tables, table
 from conf.errors import LakeError, UsageError
-from conf.tables import Column, Table, all_tables, table
-from udfs import spark_udfs
+from conf.table import Column, Table
+from udfs import batches
 
 # what Delta says to the loser of two writers; the last one to whoever comes while another is creating the table
 CONFLICTS = (
@@ -147,13 +148,13 @@ class Lake:
             counted.setdefault(row["title_id"], []).append(row["run_id"])
         largest_first = sorted(counted.keys() & paths.keys(), key=lambda title: (-_size(paths[title]), title))
         rows = [(place, title, paths[title], counted[title]) for place, title in enumerate(largest_first)]
-        work = self.spark.createDataFrame(rows, spark_udfs.TITLE_FILES)
+        work = self.spark.createDataFrame(rows, batches.TITLE_FILES.schema)
         work = work.repartitionByRange(max(1, min(len(rows), TASKS)), "place")
         if tracks is not None:
             together = F.collect_list(F.struct(*tracks.drop("title_id").columns)).alias("tracks")
             work = work.join(F.broadcast(tracks.groupBy("title_id").agg(together)), "title_id", "left")
             work = work.withColumn("tracks", F.expr("coalesce(tracks, array())"))
-        reading = functools.partial(spark_udfs.titles_from_files, columns=list(columns), then=function)
+        reading = functools.partial(batches.titles_from_files, columns=list(columns), then=function)
         return work.mapInArrow(reading, schema)
 
     def _whole_titles(self, name: str, titles: Sequence[str]) -> DataFrame:

@@ -22,7 +22,7 @@ from conf.settings import TrainSettings
 from jobs.lake.lake import Lake
 from training.presets import kind
 from training.snapshot import NOBODY, Kind, Snapshot, windows, write_window
-from udfs import spark_udfs
+from udfs import train as udfs
 
 LAYOUT = 2  # raise it when the same rows are written another way
 TITLES_TO_SPLIT = 4  # with fewer, whole titles cannot be held out and shots are
@@ -80,7 +80,7 @@ def _written(lake: Lake, selection: Selection, versions: dict[str, int | str]) -
     views = selection.n_views + selection.n_negatives
     files = {part: windows(n, views, selection.dim) for part, n in total.items()}
     writers = {part: functools.partial(write_window, windows=n) for part, n in files.items()}
-    writer = functools.partial(spark_udfs.write_files, folder=str(folder), writers=writers)
+    writer = functools.partial(udfs.write_files, folder=str(folder), writers=writers)
     numbered = _numbered(selection.rows, counts, files)
     numbered.groupBy("part", "file").applyInPandas(writer, "rows BIGINT").collect()
     snapshot = Snapshot(
@@ -163,8 +163,8 @@ def _of_tracklets(lake: Lake, titles: Sequence[str], tracks: DataFrame) -> tuple
 
 def _of_faces(lake: Lake, titles: Sequence[str], tracks: DataFrame, seed: int) -> DataFrame:
     """title_id, track_id, shot_id, views, negative (or null): faces of each track, and of one of its partners."""
-    spread = functools.partial(spark_udfs.spread_faces, n=FACES)
-    sampled = lake.map_titles("faces", titles, ["track_id", "frame", "embedding"], spread, spark_udfs.SPREAD)
+    spread = functools.partial(udfs.spread_faces, n=FACES)
+    sampled = lake.map_titles("faces", titles, ["track_id", "frame", "embedding"], spread, udfs.SPREAD.schema)
     # any partner will do, but the same one in every run
     drawn = f"array_min(transform(partners, p -> struct(xxhash64(title_id, track_id, p, {seed}) AS hash, p AS track)))"
     rows = sampled.join(tracks, ["title_id", "track_id"]).withColumn("partner", F.expr(f"{drawn}.track"))
@@ -199,12 +199,12 @@ def _trainable(lake: Lake, titles: Sequence[str], settings: TrainSettings, films
     tracks = tracks.join(F.broadcast(films.select("title_id", rate)), "title_id")
     links = lake.rows("cannot_links", titles).select("title_id", "track_a", "track_b", "shared_frames")
     function = functools.partial(
-        spark_udfs.trainable_tracks,
+        udfs.trainable_tracks,
         min_track_s=settings.min_track_s,
         min_shared_s=settings.min_shared_s,
         co_occurring=settings.co_occurring,
     )
-    return tracks.groupBy("title_id").cogroup(links.groupBy("title_id")).applyInPandas(function, spark_udfs.TRAINABLE)
+    return tracks.groupBy("title_id").cogroup(links.groupBy("title_id")).applyInPandas(function, udfs.TRAINABLE.schema)
 
 
 def _held_out(titles: Sequence[str], settings: TrainSettings) -> tuple[str, Column]:

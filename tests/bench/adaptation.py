@@ -42,8 +42,10 @@ from training.presets import kind, plan
 from training.snapshot import NOBODY, Snapshot
 from udfs import assets
 from udfs.kernels.cluster.odds import Distances
-from udfs.kernels.mine import links, tracklets
-from udfs.kernels.mine import title as mining
+from udfs.kernels.mine import tracklets
+from udfs.kernels.mine.cannot_links import cannot_links
+from udfs.kernels.rows import stacked
+from udfs.kernels.train.selection import training_rule
 
 EMBEDDER, M, FACES, DETECTIONS_PER_S = "0" * 64, 3, 8, 24.0
 METHODS = ("whitened_triplet", "lda_triplet", "whitening", "imptriplet", "mvcorr", "bcl", "tsiam", "ssiam")
@@ -80,8 +82,8 @@ def _load(folder: Path, name: str, m: int, mine: Mine) -> Title:
     faces = pd.read_parquet(folder / "faces" / name)
     faces = faces[faces.track_id.isin(tracks.track_id)]
     ids, frame = faces.track_id.to_numpy(np.int64), faces.frame.to_numpy(np.int32)
-    cannot = links.cannot_links(ids, frame, faces[["x", "y", "w", "h"]].to_numpy(np.float32), duplicate_iou=0.5)
-    rule = links.training_rule(
+    cannot = cannot_links(ids, frame, faces[["x", "y", "w", "h"]].to_numpy(np.float32), duplicate_iou=0.5)
+    rule = training_rule(
         tracks.track_id.to_numpy(np.int64),
         faces.groupby("track_id").size().loc[tracks.track_id].to_numpy(),
         cannot.track_a,
@@ -93,13 +95,13 @@ def _load(folder: Path, name: str, m: int, mine: Mine) -> Title:
     )
     seen = faces[faces.embedding.notna()].sort_values(["track_id", "frame"], kind="stable")
     seen_ids, seen_frames = seen.track_id.to_numpy(np.int64), seen.frame.to_numpy(np.int32)
-    rows = mining.stacked(seen.embedding)
+    rows = stacked(seen.embedding)
     passing = cannot.track_a[rule.links], cannot.track_b[rule.links]
     mined, negatives = mine(seen_ids, seen_frames, rows, *passing, m)
     trained = tracks[["track_id", "shot_id"]][rule.long_enough]
     number = pd.Series(np.arange(len(tracks)), tracks.track_id)
     return Title(
-        embedding=mining.stacked(tracks.embedding),
+        embedding=stacked(tracks.embedding),
         label=tracks.label.to_numpy(str),
         person=tracks.person.to_numpy(str),
         track=number.loc[seen_ids].to_numpy(),

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyspark.sql import SparkSession
 
-from conf.tables import table
+from conf.catalog import table
 from jobs.lake import run_log
 from jobs.lake.lake import Lake
 

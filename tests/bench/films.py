@@ -36,14 +36,14 @@ from jobs.cluster import known_distances
 from jobs.lake.lake import Lake
 from jobs.lake.session import borrowed_or_started
 from udfs import assets
+from udfs.kernels.boxes import paired_iou
 from udfs.kernels.cluster import characters, smoothing
 from udfs.kernels.cluster.characters import Characters, find_characters
 from udfs.kernels.cluster.methods import METHODS
 from udfs.kernels.cluster.odds import Distances
 from udfs.kernels.evaluate.scoring import calibration_error, pure, right, score
 from udfs.kernels.evaluate.title import BOX
-from udfs.kernels.mine.links import paired_iou
-from udfs.kernels.mine.title import stacked
+from udfs.kernels.rows import stacked
 
 CUTS = (0.55, 0.60, 0.65, 0.70, 0.75, 0.80, 0.85, 0.90)
 GRID = tuple(itertools.product((0.5, 0.7, 1.0), (2.8, 3.1, 3.4), (0.55, 0.6, 0.65)))  # temper, strictness, cut

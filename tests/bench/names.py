@@ -40,8 +40,8 @@ from udfs.kernels.cluster.characters import find_characters
 from udfs.kernels.cluster.odds import Distances
 from udfs.kernels.evaluate.scoring import match_boxes
 from udfs.kernels.evaluate.title import BOX
-from udfs.kernels.mine.title import stacked
 from udfs.kernels.name.gallery import Gallery, match
+from udfs.kernels.rows import stacked
 
 GALLERIES, PHOTOGRAPHS, DRAWS = ("all", "half", "few", "strangers"), (1, 3, 10), 3
 

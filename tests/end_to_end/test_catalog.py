@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from conf.tables import table
+from conf.catalog import table
 from tests.helpers.commands import PIECES, castmine
 from tests.helpers.lakes import rows
 

@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from conf.tables import Table, all_tables, table
+from conf.catalog import all_tables, table
+from conf.table import Table
 
 MADE = (  # what `castmine run` fills; edits, metrics, verdicts and errors are other commands'
     "titles", "shots", "tracks", "faces", "cannot_links", "must_links", "tracklets", "hard_negatives",

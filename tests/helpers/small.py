@@ -10,7 +10,7 @@ from typing import Any
 
 from pyspark.sql import DataFrame
 
-from conf.tables import table
+from conf.catalog import table
 from jobs.lake import run_log
 from jobs.lake.lake import Lake
 

@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
-from conf.tables import table
+from conf.catalog import table
 from jobs import cluster
 from jobs.lake.lake import Lake
 from tests.helpers.small import SHA256, collected, finished

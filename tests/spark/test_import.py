@@ -10,8 +10,8 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from conf.catalog import table
 from conf.errors import UsageError
-from conf.tables import table
 from jobs import import_tracks, mine
 from jobs.lake import run_log
 from jobs.lake.lake import Lake

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pytest
 from pyspark.sql import functions as F
 
+from conf.catalog import all_tables, table
 from conf.errors import LakeError, UsageError
-from conf.tables import all_tables, table
 from conf.views import VIEWS
 from jobs.lake import lake as lake_module
 from jobs.lake import run_log
@@ -206,9 +206,9 @@ def listed(lake, titles, tracks=None):
     def whole(batches):  # nested, so that it travels as code
         from pyspark import TaskContext
 
-        from udfs.spark_udfs import _titles
+        from udfs.batches import titles_of
 
-        for title, rows in _titles(batches):
+        for title, rows in titles_of(batches):
             faces = str(sorted(rows.drop_columns(["title_id"]).to_pylist(), key=lambda r: (r["track_id"], r["frame"])))
             task = TaskContext.get().partitionId()
             yield pa.RecordBatch.from_pydict({"title_id": [title], "task": [task], "rows": [faces]})

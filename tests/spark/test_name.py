@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 import pytest
 
+from conf.catalog import table
 from conf.errors import ModelError, UsageError
-from conf.tables import table
 from jobs import cluster, name
 from jobs.lake.lake import Lake
 from tests.helpers.photographs import numbers_of, photograph, write_gallery

@@ -6,9 +6,9 @@ import json
 
 import pytest
 
+from conf.catalog import all_tables
 from conf.errors import UsageError
 from conf.settings import Section, Settings
-from conf.tables import all_tables
 from conf.views import VIEWS
 from jobs import show
 

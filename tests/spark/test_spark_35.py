@@ -29,7 +29,7 @@ from pyspark.sql.pandas.group_ops import PandasCogroupedOps, PandasGroupedOpsMix
 from pyspark.sql.pandas.map_ops import PandasMapOpsMixin
 
 ROOT = pathlib.Path(__file__).parents[2]
-FILES = [*sorted(ROOT.glob("jobs/**/*.py")), ROOT / "udfs" / "spark_udfs.py"]
+FILES = [*sorted(ROOT.glob("jobs/**/*.py")), *sorted(ROOT.glob("udfs/*.py"))]
 SPARK = (
     *(SparkSession, SparkSession.Builder, Catalog, RuntimeConfig, DataFrame, Column, GroupedData, Window, WindowSpec),
     *(

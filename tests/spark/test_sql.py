@@ -9,8 +9,8 @@ import time
 
 import pytest
 
+from conf.catalog import table
 from conf.errors import LakeError, UsageError
-from conf.tables import table
 from jobs import sql
 from tests.helpers.small import SHA256
 

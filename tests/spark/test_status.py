@@ -7,8 +7,8 @@ import shutil
 
 import pytest
 
+from conf.catalog import table
 from conf.settings import Settings
-from conf.tables import table
 from jobs import harvest, mine, status
 from jobs.inputs.films import title_ids
 from jobs.lake import run_log

@@ -7,7 +7,7 @@ from statistics import mean, stdev
 import pytest
 
 from conf import views
-from conf.tables import all_tables, table
+from conf.catalog import all_tables, table
 from tests.helpers.small import collected
 
 

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from udfs.kernels.cluster import nearest as module
-from udfs.kernels.cluster.nearest import along, nearest, summed
+from udfs.kernels.cluster.nearest import nearest
+from udfs.kernels.rows import along, summed
 
 NONE = np.zeros((0, 2), np.int64)
 

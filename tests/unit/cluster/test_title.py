@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conf.tables import table
+from conf.catalog import table
 from udfs.kernels.cluster import title
 from udfs.kernels.cluster.methods import METHODS
 

@@ -15,13 +15,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from udfs.kernels.boxes import BOX
 from udfs.kernels.harvest import assemble, piece, quality
 from udfs.kernels.harvest import tracker as track
 
 N_FRAMES, SEAM, MAX_GAP, STRIDE, MIN_FACES = 240, 24, 18, 2, 3
 TIMES = np.arange(N_FRAMES + 1) / 24
 NORMS = 10.0, 14.0  # lengths of embeddings that are worth nothing and everything
-BARE = ["track_id", "shot_id", "frame", "time_s", "detected", *assemble.BOX, "score", "quality"]
+BARE = ["track_id", "shot_id", "frame", "time_s", "detected", *BOX, "score", "quality"]
 
 
 class Face(NamedTuple):
@@ -89,7 +90,7 @@ def _rows(found: track.Tracked, seen: list[Face], shot_id: int, first_id: int) -
             "shot_id": np.int32(shot_id),
             "frame": found.frame,
             "detected": detected,
-            **dict(zip(assemble.BOX, found.box.T, strict=True)),
+            **dict(zip(BOX, found.box.T, strict=True)),
             "score": column(lambda face: face.score),
             "quality": column(lambda face: (face.score * 7919 * (face.frame + 1)) % 1),
             "size_px": column(lambda face: face.size),
@@ -212,7 +213,7 @@ def test_even_in_a_crowd_tracks_are_whole_and_no_face_is_counted_twice(seed):
         assert mine.detected.iloc[-1]
         assert mine.detected.sum() >= MIN_FACES
     seen = rows[rows.detected]
-    twice = seen.duplicated(["frame", *assemble.BOX]).sum()
+    twice = seen.duplicated(["frame", *BOX]).sum()
     assert twice <= 0.01 * len(seen)
     uncut = assembled(faces, ONE_SHOT, WHOLE)[0]
     assert abs(len(seen) - uncut.detected.sum()) <= 0.05 * len(seen) + 6

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobs.demo_film import film as demo
+from udfs.kernels.boxes import BOX
 from udfs.kernels.harvest import assemble, piece, quality, video
 from udfs.kernels.harvest.video import Frame
 
@@ -22,7 +23,7 @@ RULES = piece.Rules(
     stride=2, low_score=0.3, min_score=0.5, min_face_px=16, max_gap=18, embed_every=6.0, thumbnail_px=64, batch=8
 )
 SEAM = 24
-EXACT = ["track_id", "shot_id", "frame", "time_s", "detected", *assemble.BOX, "score", "quality", "size_px", "yaw"]
+EXACT = ["track_id", "shot_id", "frame", "time_s", "detected", *BOX, "score", "quality", "size_px", "yaw"]
 
 
 # --- where a film is cut ---------------------------------------------------------------------------------------------

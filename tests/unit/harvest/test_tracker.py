@@ -250,28 +250,6 @@ def test_inputs_are_left_as_they_are():
 # --- parts -----------------------------------------------------------------------------------------------------------
 
 
-def slow_iou(a: np.ndarray, b: np.ndarray) -> float:
-    """By counting the cells of whole-numbered boxes."""
-    cells = [
-        {(x, y) for x in range(int(x0), int(x0 + w)) for y in range(int(y0), int(y0 + h))} for x0, y0, w, h in (a, b)
-    ]
-    either = cells[0] | cells[1]
-    return len(cells[0] & cells[1]) / len(either) if either else 0.0
-
-
-@settings(max_examples=100)
-@given(
-    st.lists(st.tuples(*[st.integers(-5, 12)] * 2, *[st.integers(0, 9)] * 2), max_size=4),
-    st.lists(st.tuples(*[st.integers(-5, 12)] * 2, *[st.integers(0, 9)] * 2), max_size=4),
-)
-def test_iou(left, right):
-    a, b = (np.array(boxes, np.float32).reshape(-1, 4) for boxes in (left, right))
-    overlap = track.iou(a, b)
-    assert overlap.shape == (len(a), len(b))
-    assert np.allclose(overlap, np.array([[slow_iou(x, y) for y in b] for x in a]).reshape(len(a), len(b)))
-    assert np.allclose(overlap, track.iou(b, a).T)
-
-
 def test_appearance_is_a_unit_row_that_sees_light_as_nothing():
     rng = np.random.default_rng(0)
     crops = rng.integers(0, 120, (3, 112, 112, 3), dtype=np.uint8)

@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conf.tables import table
-from udfs.kernels.mine import links, tracklets
+from conf.catalog import table
 from udfs.kernels.mine import title as mining
+from udfs.kernels.mine import tracklets
+from udfs.kernels.mine.cannot_links import cannot_links
+from udfs.kernels.rows import stacked
 
 RULES = {"n_tracklets": 3, "duplicate_iou": 0.5, "must_link_cosine": 0.6, "must_link_iou": 0.2}
 DIM = 64
@@ -49,7 +51,7 @@ def mine(faces: pd.DataFrame, tracks: pd.DataFrame) -> dict[str, pd.DataFrame]:
     rate = float(tracks.seconds_per_detection.iloc[0]) if len(tracks) else float("nan")
     joined = faces.drop(columns="embedding").merge(tracks[["track_id", "shot_id", "thread_id"]], "left", "track_id")
     joined["embedded"] = faces.embedding.notna().to_numpy()
-    embedding = mining.stacked(faces.embedding[faces.embedding.notna()])
+    embedding = stacked(faces.embedding[faces.embedding.notna()])
     return mining.mined_tables(joined, embedding, seconds_per_detection=rate, **RULES)
 
 
@@ -78,7 +80,7 @@ def test_tables_hold_what_the_kernels_say(seed, n_tracks, embedded):
     pd.testing.assert_frame_equal(faces, before[0])
     pd.testing.assert_frame_equal(tracks, before[1])
 
-    cannot = links.cannot_links(
+    cannot = cannot_links(
         faces.track_id.to_numpy(), faces.frame.to_numpy(), faces[["x", "y", "w", "h"]].to_numpy(), duplicate_iou=0.5
     )
     rows = made["cannot_links"]
@@ -92,7 +94,7 @@ def test_tables_hold_what_the_kernels_say(seed, n_tracks, embedded):
     expected, negatives = tracklets.mine_title(
         known.track_id.to_numpy(),
         known.frame.to_numpy(),
-        mining.stacked(known.embedding),
+        stacked(known.embedding),
         cannot.track_a,
         cannot.track_b,
         3,
@@ -184,10 +186,3 @@ def test_two_faces_in_one_frame_are_two_people():
     assert made["hard_negatives"][["track_id", "negative_track_id"]].values.tolist() == [[0, 1], [1, 0]]
     twice = mined(one_track(0, 0, 100, 1, 0), one_track(1, 0, 104, 1, 0))
     assert len(twice["cannot_links"]) == 0, "one face detected twice"
-
-
-def test_stacked():
-    assert mining.stacked(pd.Series([], dtype=object)).shape == (0, 1)
-    rows = mining.stacked(pd.Series([[1.0, 2.0], np.array([3, 4])]))
-    assert rows.dtype == np.float32
-    assert rows.tolist() == [[1, 2], [3, 4]]

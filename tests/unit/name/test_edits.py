@@ -6,10 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from udfs.kernels.mine.links import paired_iou
+from udfs.kernels.boxes import BOX, paired_iou
 from udfs.kernels.name.edits import MATCH_IOU, characters_meant, faces_at, names
 
-BOX = ["x", "y", "w", "h"]
 LEFT, RIGHT = (10.0, 10.0, 40.0, 40.0), (200.0, 10.0, 40.0, 40.0)
 
 

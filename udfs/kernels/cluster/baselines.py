@@ -19,7 +19,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from udfs.kernels.cluster.hac import checked
 from udfs.kernels.cluster.interface import Clusterer, Clustering, cluster_bounds, in_order_of_appearance, joined
-from udfs.kernels.cluster.nearest import unit_means
+from udfs.kernels.rows import unit_means
 
 NOISE = -1
 STARTS, SEED = 20, 7

@@ -13,9 +13,10 @@ from scipy.special import expit
 
 from udfs.kernels.cluster.hac import average_linkage_twice
 from udfs.kernels.cluster.interface import FaceSets, Method
-from udfs.kernels.cluster.nearest import Partners, along, summed
+from udfs.kernels.cluster.nearest import Partners
 from udfs.kernels.cluster.odds import UNMEASURED, Distances, Odds, weigh
 from udfs.kernels.cluster.smoothing import doubted, drawn_to_neighbours
+from udfs.kernels.rows import along, summed
 
 CASTMINE = Method(average_linkage_twice, drawn=True)
 CUT = 0.6  # of the distance at which two people lie, between tracks drawn to their neighbours

@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from udfs.kernels.cluster.interface import Clustering, cluster_bounds, in_order_of_appearance, merged_down
-from udfs.kernels.cluster.nearest import EXACT, along, summed
+from udfs.kernels.cluster.nearest import EXACT
 from udfs.kernels.cluster.sparse_hac import neighbour_pairs, on_graph
+from udfs.kernels.rows import along, summed
 
 _GRID = 2.0**28
 _WEIGHED_APART = 20.0

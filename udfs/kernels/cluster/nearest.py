@@ -8,6 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from udfs.kernels.rows import summed
+
 EXACT = 4096  # rows up to which clustering looks at all pairs; above, at those of nearby cells
 _BLOCK = 1024  # rows of distances held at a time
 _CELL, _PROBED, _ROUNDS, _SEED = 200, 32, 4, 7  # rows a cell, cells searched, rounds of k-means, its random start
@@ -101,38 +103,6 @@ def _cells(x: NDArray[np.floating]) -> tuple[NDArray[np.floating], NDArray[np.in
 def _closest(x: NDArray[np.floating], centres: NDArray[np.floating]) -> NDArray[np.int64]:
     blocks = (x[start : start + _BLOCK] @ centres.T for start in range(0, len(x), _BLOCK))
     return np.concatenate([np.round(block, _DIGITS).argmax(axis=1) for block in blocks])
-
-
-def summed(x: NDArray[np.floating], group: NDArray[np.integer], groups: int) -> NDArray[np.float64]:
-    """(G, D) sums of the rows of each group."""
-    sums = np.zeros((groups, x.shape[1]))
-    order = np.argsort(group, kind="stable")
-    present, first = np.unique(group[order], return_index=True)
-    for start in range(0, len(present), _BLOCK):  # in blocks, so that no second copy of x is held
-        stop = first[start + _BLOCK] if start + _BLOCK < len(present) else len(order)
-        inside = first[start : start + _BLOCK]
-        rows = x[order[inside[0] : stop]].astype(np.float64)
-        sums[present[start : start + _BLOCK]] = np.add.reduceat(rows, inside - inside[0], axis=0)
-    return sums
-
-
-def unit_means(x: NDArray[np.floating], group: NDArray[np.integer], groups: int) -> NDArray[np.float64]:
-    """(G, D) unit means of the rows of each group; zero where a group has none."""
-    sums = summed(x, group, groups)
-    return np.asarray(sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12))
-
-
-def along(sums: NDArray[np.floating], group: NDArray[np.integer], x: NDArray[np.floating]) -> NDArray[np.float64]:
-    """(T,) the product of each row with the row of `sums` that its group has."""
-    blocks = (slice(start, start + _BLOCK) for start in range(0, len(x), _BLOCK))
-    products = [np.einsum("td,td->t", sums[group[rows]], x[rows], dtype=np.float64) for rows in blocks]
-    return np.concatenate([np.zeros(0), *products])
-
-
-def distances_of(x: NDArray[np.floating], pairs: NDArray[np.integer]) -> NDArray[np.float64]:
-    """(P,) cosine distances of pairs of unit rows, some at a time: links can be far more than rows."""
-    blocks = (pairs[start : start + _BLOCK] for start in range(0, len(pairs), _BLOCK))
-    return np.concatenate([np.zeros(0), *(1.0 - along(x, block[:, 0], x[block[:, 1]]) for block in blocks)])
 
 
 class Partners:

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.special import expit
 
-from udfs.kernels.cluster.nearest import EXACT, distances_of
+from udfs.kernels.cluster.nearest import EXACT
+from udfs.kernels.rows import distances_of
 
 SAMPLED, _BLOCK = 1024, 256
 KNOWN_WEIGHT, GUESS_WEIGHT = 20.0, 5.0  # tracks that what was measured before counts for, or what is only guessed

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from udfs.kernels.cluster.nearest import distances_of, nearest
+from udfs.kernels.cluster.nearest import nearest
 from udfs.kernels.cluster.odds import Odds
+from udfs.kernels.rows import distances_of
 
 NEIGHBOURS = 10
 TEMPER, STRICTNESS = 0.7, 3.1

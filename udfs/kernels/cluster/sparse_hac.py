@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from udfs.kernels.cluster.interface import Clustering, in_order_of_appearance, joined, merged_down
-from udfs.kernels.cluster.nearest import EXACT, nearest, summed
+from udfs.kernels.cluster.nearest import EXACT, nearest
+from udfs.kernels.rows import summed
 
 NEIGHBOURS, FEW = 20, 1024
 _BLOCK = 8192  # pairs of clusters whose distances are computed at a time

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from udfs.kernels.cluster.title import cast_tables
 from udfs.kernels.evaluate import scoring
+from udfs.kernels.evaluate.intervals import wilson
 
 RIGHT, WRONG, UNKNOWN = "right", "wrong", "unknown"
 WORST = 6  # tracks that are named as examples of a confusion
@@ -170,7 +171,7 @@ def by_group(tracks: pd.DataFrame) -> pd.DataFrame:
     Returns:
         property, value, place (of the value among those of its property, from 0), n_tracks, n_wrong, n_impure (taken
         for somebody else), n_unknown, share_wrong, share_unknown, wrong_low and wrong_high (95 % interval of
-        share_wrong, `scoring.wilson`), rest_wrong (share_wrong of all other tracks of which the property is known; NaN
+        share_wrong, `wilson`), rest_wrong (share_wrong of all other tracks of which the property is known; NaN
         where there are none), mean_confidence (of those with a character). A property that no track has is absent; of
         the shots, those with most errors are there.
     """
@@ -190,7 +191,7 @@ def by_group(tracks: pd.DataFrame) -> pd.DataFrame:
     once = rows.drop_duplicates(["property", "row"])  # a track has several flags
     whole = once.groupby("property")[["n_tracks", "n_wrong"]].sum().reindex(groups.property)
     rest, rest_wrong = (whole[name].to_numpy() - groups[name].to_numpy() for name in ("n_tracks", "n_wrong"))
-    low, high = scoring.wilson(groups.n_wrong.to_numpy(), groups.n_tracks.to_numpy())
+    low, high = wilson(groups.n_wrong.to_numpy(), groups.n_tracks.to_numpy())
     return groups.assign(
         share_wrong=groups.n_wrong / groups.n_tracks,
         share_unknown=groups.n_unknown / groups.n_tracks,

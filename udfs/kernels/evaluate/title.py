@@ -11,9 +11,11 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
+from udfs.kernels.boxes import BOX
 from udfs.kernels.evaluate import scoring
+from udfs.kernels.evaluate.matching import MatchedTracks, box_accuracy, match_boxes
+from udfs.kernels.evaluate.verification import verification
 
-BOX = ["x", "y", "w", "h"]
 NOT_COUNTED = ""  # the label of a null one while boxes are matched
 
 
@@ -26,7 +28,7 @@ def figures_by_boxes(
         tracks: as in `figures_by_tracks`.
         faces: track_id, frame, x, y, w, h of every box of every track.
         truth: frame, x, y, w, h, label (null where the box is not counted).
-        match_iou: least overlap, see `scoring.match_boxes`.
+        match_iou: least overlap, see `match_boxes`.
     Returns:
         The figures of `figures_by_tracks` over the tracks that show somebody of the truth, and detection_recall,
         box_accuracy, known_box_accuracy (of the found boxes of tracks with a character), false_tracks (tracks that
@@ -43,16 +45,16 @@ def figures_by_boxes(
     return {
         **_scores(matched.labels[shows].astype(str), of_track, matched.track_ids[shows]),
         "detection_recall": matched.detection_recall,
-        "box_accuracy": scoring.box_accuracy(labels, of_face, matched.pairs, matched.true_boxes),
-        "known_box_accuracy": scoring.box_accuracy(labels, of_face, known, len(known)),
+        "box_accuracy": box_accuracy(labels, of_face, matched.pairs, matched.true_boxes),
+        "known_box_accuracy": box_accuracy(labels, of_face, known, len(known)),
         "false_tracks": float((~found).sum()),
         "mixed_tracks": float((matched.purity[shows] < 1).sum()),
     }
 
 
-def match(faces: pd.DataFrame, truth: pd.DataFrame, match_iou: float) -> scoring.MatchedTracks:
+def match(faces: pd.DataFrame, truth: pd.DataFrame, match_iou: float) -> MatchedTracks:
     """Whom each track shows; arguments as in `figures_by_boxes`."""
-    return scoring.match_boxes(
+    return match_boxes(
         truth.frame.to_numpy(np.int64),
         truth[BOX].to_numpy(np.float64),
         truth.label.fillna(NOT_COUNTED).astype(str).to_numpy(),
@@ -70,7 +72,7 @@ def figures_by_tracks(tracks: pd.DataFrame, truth: pd.DataFrame) -> dict[str, fl
         tracks: track_id, character_id (NaN where unknown), seconds (how long it lasts), embedding (unit row or None).
         truth: track_id, label (null where the track is not counted).
     Returns:
-        `scoring.score`, `scoring.over_time` and, over the tracks with an embedding, `scoring.verification`; the last
+        `scoring.score`, `scoring.over_time` and, over the tracks with an embedding, `verification`; the last
         two also with `known_` before the name, over the tracks with a character. Tracks without truth are left out;
         true tracks that the title lacks are counted as missing_tracks.
     """
@@ -97,7 +99,7 @@ def _over_rows(true: np.ndarray, predicted: np.ndarray, chosen: pd.DataFrame) ->
     """The figures that need more of a track than its character: its seconds, and its embedding where it has one."""
     seen = chosen.embedding.notna().to_numpy()
     rows = np.stack(chosen.embedding[seen].to_list()) if seen.any() else np.zeros((0, 1), np.float32)
-    pairs = {name: value for name, value in scoring.verification(rows, true[seen]).items() if np.isfinite(value)}
+    pairs = {name: value for name, value in verification(rows, true[seen]).items() if np.isfinite(value)}
     return {**scoring.over_time(true, predicted, chosen.seconds.to_numpy(np.float64)), **pairs}
 
 

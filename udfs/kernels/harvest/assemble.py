@@ -17,9 +17,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from udfs.kernels.boxes import BOX
 from udfs.kernels.harvest import quality
-
-BOX = ["x", "y", "w", "h"]
 
 
 class PieceTracks(NamedTuple):

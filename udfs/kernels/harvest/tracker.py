@@ -13,6 +13,8 @@ import cv2
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from udfs.kernels.boxes import iou
+
 APPEARANCE_SIDE = 8
 # Cosine of two looks. Over 0.9 it is the same crop a moment later; people who are not the same stay mostly below 0.7.
 SAME_LOOK = 0.85
@@ -175,16 +177,6 @@ def appearance(crops: np.ndarray) -> np.ndarray:
     values = np.array(small, np.float32).reshape(len(crops), 3 * side * side)
     values = values - values.mean(axis=1, keepdims=True) if len(values) else values
     return values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-6)
-
-
-def iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Overlap of every box of `a` (n, 4) with every one of `b` (m, 4), x y w h -> (n, m) float64 in [0, 1]."""
-    a, b = a.astype(np.float64), b.astype(np.float64)
-    low = np.maximum(a[:, None, :2], b[None, :, :2])
-    high = np.minimum((a[:, :2] + a[:, 2:])[:, None], (b[:, :2] + b[:, 2:])[None])
-    shared = np.prod(np.clip(high - low, 0, None), axis=2)
-    both = np.prod(a[:, 2:], axis=1)[:, None] + np.prod(b[:, 2:], axis=1)[None] - shared
-    return shared / np.maximum(both, 1e-9)
 
 
 def _bridged(track: np.ndarray, frame: np.ndarray, detection: np.ndarray, box: np.ndarray) -> Tracked:

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from udfs.kernels.mine import links, tracklets
-
-BOX = ["x", "y", "w", "h"]
+from udfs.kernels.boxes import BOX
+from udfs.kernels.mine import tracklets
+from udfs.kernels.mine.cannot_links import CannotLinks, cannot_links
+from udfs.kernels.mine.must_links import MustLinks, must_links
 
 
 def mined_tables(
@@ -29,7 +30,7 @@ def mined_tables(
             of their track (NaN where not known: no must-link).
         embedding: (E, D) float32 unit rows of the embedded faces, in the order of `faces`.
         seconds_per_detection: NaN where not known.
-        n_tracklets: M. The others: see `links.cannot_links` and `links.must_links`.
+        n_tracklets: M. The others: see `cannot_links` and `must_links`.
     """
     order = np.lexsort((faces.frame.to_numpy(), faces.track_id.to_numpy()))
     number = np.cumsum(faces.embedded.to_numpy(bool)) - 1  # a face's row of `embedding`
@@ -37,7 +38,7 @@ def mined_tables(
     seen = faces.embedded.to_numpy(bool)
     number = number[order][seen]
     track_id, frame = faces.track_id.to_numpy(np.int64), faces.frame.to_numpy(np.int32)
-    cannot = links.cannot_links(track_id, frame, faces[BOX].to_numpy(np.float32), duplicate_iou=duplicate_iou)
+    cannot = cannot_links(track_id, frame, faces[BOX].to_numpy(np.float32), duplicate_iou=duplicate_iou)
     embedding = embedding[number]
     must = _must_links(faces, embedding, cannot, must_link_cosine, must_link_iou)
     mined, negatives = tracklets.mine_title(
@@ -62,8 +63,8 @@ def mined_tables(
 
 
 def _must_links(
-    faces: pd.DataFrame, embedding: np.ndarray, cannot: links.CannotLinks, min_cosine: float, min_iou: float
-) -> links.MustLinks:
+    faces: pd.DataFrame, embedding: np.ndarray, cannot: CannotLinks, min_cosine: float, min_iou: float
+) -> MustLinks:
     """Of the tracks that have an embedding; `faces` are sorted by track and frame."""
     tracks, start = np.unique(faces.track_id.to_numpy(np.int64)[faces.embedded], return_index=True)
     whole = faces[faces.track_id.isin(tracks)].groupby("track_id")
@@ -72,7 +73,7 @@ def _must_links(
     sums = np.zeros((len(tracks), embedding.shape[1]))
     for track in np.flatnonzero(thread >= 0):  # one by one: reduceat takes 20 times as long
         sums[track] = embedding[start[track] : start[track + 1] if track + 1 < len(start) else None].sum(0, np.float64)
-    return links.must_links(
+    return must_links(
         tracks,
         first.shot_id.astype(float).fillna(-1).to_numpy(np.int32),
         thread,
@@ -84,11 +85,6 @@ def _must_links(
         min_cosine=min_cosine,
         min_iou=min_iou,
     )
-
-
-def stacked(embeddings: pd.Series) -> np.ndarray:
-    """A column of (D,) arrays as (n, D) float32; (0, 1) where there is none, since no row says what D is."""
-    return np.stack(embeddings.to_list()).astype(np.float32) if len(embeddings) else np.zeros((0, 1), np.float32)
 
 
 def _frame(columns: dict[str, Any]) -> pd.DataFrame:

@@ -144,25 +144,6 @@ def mine_title(
     return tracklets, _hard_negatives(tracklets, _partners(tracks, track_a, track_b))
 
 
-def spread_faces(
-    track_id: np.ndarray, frame: np.ndarray, embedding: np.ndarray, n: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """n faces of every track, evenly spread over its faces in frame order, the first and the last among them.
-
-    Args:
-        track_id, frame: (F,) ints, embedded faces in any order.
-        embedding: (F, D) float32, rows of any length above 0.
-        n: 2 or more; a track of fewer faces gives some of them more than once.
-    Returns:
-        (T,) int64 track ids, ascending, and (T, n, D) float32 unit rows.
-    """
-    order = np.lexsort((frame, track_id))
-    tracks, start, count = np.unique(track_id[order], return_index=True, return_counts=True)
-    place = np.rint(np.linspace(0, 1, n)[None] * (count[:, None] - 1)).astype(np.intp)
-    chosen = embedding[order[start[:, None] + place]].astype(np.float32)
-    return tracks.astype(np.int64), chosen / np.linalg.norm(chosen, axis=2, keepdims=True)
-
-
 def _in_frame_order(embeddings: np.ndarray, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(N, D) float64 unit rows and (N,) int32 frames, both in frame order."""
     if len(embeddings) != len(frames):

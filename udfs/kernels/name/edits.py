@@ -12,12 +12,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from udfs.kernels.evaluate import scoring
+from udfs.kernels.boxes import BOX, overlapping
 
 MATCH_IOU = 0.5  # least overlap of an anchor and a face
 NOBODY = -1  # no character, and no face
 BY_GALLERY = "gallery"  # the source of an edit that no person made
-BOX = ["x", "y", "w", "h"]
 
 
 class Names(NamedTuple):
@@ -86,7 +85,7 @@ def faces_at(
     Args:
         anchor_frame, anchor_box: (A,), (A, 4) x, y, w, h in pixels. frame, box: (F,), (F, 4) of faces.
     """
-    anchor, face, overlap = scoring.overlapping(anchor_frame, anchor_box, frame, box, MATCH_IOU)
+    anchor, face, overlap = overlapping(anchor_frame, anchor_box, frame, box, MATCH_IOU)
     found = np.full(len(anchor_frame), NOBODY, np.int64)
     order = np.lexsort((-face, overlap))  # of several, the last one is what remains
     found[anchor[order]] = face[order]

@@ -17,8 +17,8 @@ from scipy.sparse.csgraph import connected_components
 from scipy.special import expit
 from scipy.stats import norm
 
-from udfs.kernels.cluster.nearest import unit_means
 from udfs.kernels.cluster.people import FALSE_LINKS
+from udfs.kernels.rows import unit_means
 
 GIVEN = 0.75  # the least confidence of a match
 LEAST = 0.01  # the least confidence of a guess that is told

@@ -14,7 +14,8 @@ from xml.etree.ElementTree import Element, tostring
 import numpy as np
 import pandas as pd
 
-from udfs.kernels.evaluate import errors, scoring
+from udfs.kernels.evaluate import errors
+from udfs.kernels.evaluate.intervals import wilson
 from udfs.kernels.report import contact_sheet
 
 Child = Element | str | None
@@ -384,7 +385,7 @@ def _diagram(reliability: pd.DataFrame) -> Element:
     """Share of right tracks over confidence, as a picture of 320 x 300."""
     left, top, side = 44, 12, 240
     right_part = reliability.share_right.to_numpy()
-    low, high = scoring.wilson(right_part * reliability.n_tracks.to_numpy(), reliability.n_tracks.to_numpy())
+    low, high = wilson(right_part * reliability.n_tracks.to_numpy(), reliability.n_tracks.to_numpy())
 
     def across(x: float) -> str:
         return f"{left + side * x:.1f}"

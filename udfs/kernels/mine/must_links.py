@@ -1,13 +1,8 @@
-"""Who cannot be the same person, who must be: links between the tracks of one title.
-
-Source: methods card 1 (the co-occurrence rule); must-links inside shot threads are castmine's own.
-"""
+"""Who must be the same person: tracks of one title in one place of one camera set-up. castmine's own."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -15,30 +10,7 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-
-@dataclass(frozen=True, eq=False)
-class PairsSeen:
-    """Pairs of tracks seen in one frame, sorted by (track_a, track_b), each pair once with track_a < track_b."""
-
-    track_a: np.ndarray  # (L,) int64
-    track_b: np.ndarray  # (L,) int64
-    shared_frames: np.ndarray  # (L,) int32, frames in which both are detected, 1 or more
-    first_frame: np.ndarray  # (L,) int32, the first of them
-
-
-@dataclass(frozen=True, eq=False)
-class CannotLinks(PairsSeen):
-    """Pairs that are two people, and beside them the pairs that are more likely one face detected twice."""
-
-    duplicates: PairsSeen
-
-
-class TrainingRule(NamedTuple):
-    """What passes the rule of card 1; each mask is in the order of its argument."""
-
-    long_enough: np.ndarray  # (T,) bool, step 2: the track is long enough
-    links: np.ndarray  # (L,) bool, step 3: both tracks are long enough and seen together for long enough
-    tracks: np.ndarray  # (T,) bool, long enough and in at least one passing link
+from udfs.kernels.boxes import paired_iou
 
 
 class MustLinks(NamedTuple):
@@ -48,110 +20,6 @@ class MustLinks(NamedTuple):
     track_b: np.ndarray  # (L,) int64
     score: np.ndarray  # (L,) float32, cosine of the two embeddings
     contradicted: np.ndarray  # (L,) bool, see `contradicted`
-
-
-def cannot_links(track_id: np.ndarray, frame: np.ndarray, box: np.ndarray, *, duplicate_iou: float) -> CannotLinks:
-    """Every pair of tracks of one title seen together in at least one frame (methods card 1).
-
-    A pair whose boxes overlap with IoU > `duplicate_iou` in any shared frame is one face detected twice: it is no
-    cannot-link and is returned under `duplicates` instead. The 1 s and 0.25 s rules are not applied here.
-
-    Args:
-        track_id: (F,) int64.
-        frame: (F,) int32. Rows are real detections only, never bridged boxes; in any order.
-        box: (F, 4) float32, x, y, width, height in pixels. A box with a NaN overlaps nothing.
-        duplicate_iou: 0 to 1.
-    Returns:
-        The links; no rows where no two tracks meet, or F = 0. The row order of the input has no influence.
-    Raises:
-        ValueError: unequal lengths, or a track twice in one frame.
-
-    One sweep over the frames: with P = sum over frames of n(n-1)/2 for n faces in a frame, time is
-    O(F log F + P log P) and memory O(F + P). Tracks that never meet cost nothing.
-    """
-    if not len(track_id) == len(frame) == len(box):
-        raise ValueError(f"{len(track_id)} track ids, {len(frame)} frames and {len(box)} boxes: one of each per face")
-    order = np.lexsort((track_id, frame))
-    track_id, frame, box = track_id[order], frame[order], box[order]
-    if np.any((np.diff(frame) == 0) & (np.diff(track_id) == 0)):
-        raise ValueError("a track has two detections in one frame; faces are unique by (track_id, frame)")
-
-    ids, number = np.unique(track_id, return_inverse=True)
-    pairs, frames, overlaps = [np.zeros(0, np.int64)], [np.zeros(0, np.int32)], [np.zeros(0)]
-    for left, right in _rows_in_one_frame(frame):
-        pairs.append(number[left] * len(ids) + number[right])
-        frames.append(frame[left].astype(np.int32))
-        overlaps.append(paired_iou(box[left], box[right]))
-    pair = np.concatenate(pairs)
-    order = np.argsort(pair, kind="stable")
-    pair = pair[order]
-    starts = np.flatnonzero(np.diff(pair, prepend=-1))
-    first, second = np.divmod(pair[starts], max(len(ids), 1))
-    seen = PairsSeen(
-        ids[first].astype(np.int64),
-        ids[second].astype(np.int64),
-        np.diff(starts, append=len(pair)).astype(np.int32),
-        np.minimum.reduceat(np.concatenate(frames)[order], starts),
-    )
-    twice = np.fmax.reduceat(np.concatenate(overlaps)[order], starts) > duplicate_iou
-    return CannotLinks(**vars(_where(seen, ~twice)), duplicates=_where(seen, twice))
-
-
-def _where(pairs: PairsSeen, mask: np.ndarray) -> PairsSeen:
-    return PairsSeen(*(column[mask] for column in vars(pairs).values()))
-
-
-def _rows_in_one_frame(frame: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """All pairs of rows left < right with equal frame, those at distance 1 first; `frame` is sorted."""
-    for distance in range(1, len(frame)):
-        left = np.flatnonzero(frame[:-distance] == frame[distance:])
-        if not len(left):  # so no frame holds more than `distance` rows
-            return
-        yield left, left + distance
-
-
-def training_rule(
-    track_id: np.ndarray,
-    n_faces: np.ndarray,
-    track_a: np.ndarray,
-    track_b: np.ndarray,
-    shared_frames: np.ndarray,
-    *,
-    detections_per_s: float,
-    min_track_s: float,
-    min_shared_s: float,
-) -> TrainingRule:
-    """The paper's choice of tracks and cannot-links for a training snapshot (methods card 1, steps 2 and 3).
-
-    The paper counts faces: 24 for a track and 6 shared at 24 fps, every frame detected. With a detection in every
-    stride-th frame only, each detection stands for stride / fps seconds, so both lengths stay counts of detections,
-    at the rate fps / stride: `ceil(seconds * detections_per_s - 1e-9)` are needed, which gives 24 and 6 for 23.976 fps
-    as well. Frames bridged between detections count for nothing: a track of 1 s with a missed detection is too short.
-
-    Args:
-        track_id, n_faces: (T,) the tracks of a title and in how many frames each is really detected.
-        track_a, track_b, shared_frames: (L,) cannot-links between them and in how many frames both are detected.
-        detections_per_s: frame rate / detection stride, more than 0.
-        min_track_s, min_shared_s: seconds.
-    Returns:
-        Masks over the tracks and the links; T = 0 or L = 0 give empty masks.
-    Raises:
-        ValueError: a link names a track that `track_id` lacks, or the rate is not above 0.
-    """
-    if not detections_per_s > 0:
-        raise ValueError(f"detections_per_s is {detections_per_s}; it must be above 0")
-    if not np.isin([track_a, track_b], track_id).all():
-        raise ValueError("a cannot-link names a track that is not among the tracks")
-    long_enough = n_faces >= _detections_in(min_track_s, detections_per_s)
-    survivors = track_id[long_enough]
-    links = np.isin(track_a, survivors) & np.isin(track_b, survivors)
-    links &= shared_frames >= _detections_in(min_shared_s, detections_per_s)
-    partnered = np.isin(track_id, np.concatenate([track_a[links], track_b[links]]))
-    return TrainingRule(long_enough, links, partnered)
-
-
-def _detections_in(seconds: float, detections_per_s: float) -> int:
-    return math.ceil(seconds * detections_per_s - 1e-9)
 
 
 def must_links(
@@ -295,19 +163,3 @@ def _blocks(n: int, links: np.ndarray) -> np.ndarray:
         if parent[node] >= 0 and low[node] < number[parent[node]]:
             block[node] = block[parent[node]]
     return np.array(block, np.int64)[later]
-
-
-def paired_iou(box_a: np.ndarray, box_b: np.ndarray) -> np.ndarray:
-    """Intersection over union, row by row.
-
-    Args:
-        box_a, box_b: (P, 4) x, y, width, height in pixels.
-    Returns:
-        (P,) float64, 0 to 1; 0 where both boxes are empty, NaN where a box holds a NaN.
-    """
-    a, b = np.asarray(box_a, np.float64), np.asarray(box_b, np.float64)
-    low = np.maximum(a[:, :2], b[:, :2])
-    high = np.minimum(a[:, :2] + a[:, 2:], b[:, :2] + b[:, 2:])
-    shared = np.prod(np.maximum(high - low, 0.0), axis=1)
-    either = np.prod(a[:, 2:], axis=1) + np.prod(b[:, 2:], axis=1) - shared
-    return np.divide(shared, either, out=np.zeros_like(shared), where=either != 0)

@@ -1,0 +1,110 @@
+"""What a table is: its columns, their types, who makes them and what they mean. Plain text, no pyspark.
+
+Units: pixels of the displayed frame (rotation applied, origin top left), seconds from the first frame, frames counted
+from 0 in presentation order, intervals half-open `[start, end)`. Embeddings are unit-length float32.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import pyarrow as pa
+
+ARROW = {
+    "STRING": pa.string(),
+    "BIGINT": pa.int64(),
+    "INT": pa.int32(),
+    "DOUBLE": pa.float64(),
+    "FLOAT": pa.float32(),
+    "BOOLEAN": pa.bool_(),
+    "BINARY": pa.binary(),
+    "TIMESTAMP": pa.timestamp("us", tz="UTC"),
+    "ARRAY<FLOAT>": pa.list_(pa.float32()),
+    "ARRAY<INT>": pa.list_(pa.int32()),
+    "ARRAY<STRING>": pa.list_(pa.string()),
+}
+
+# Without deletion vectors any Delta reader can open a lake. A title is one partition and one file, so the least and
+# greatest values of files help no query; to keep them is an eighth of a small job's time.
+PROPERTIES = "'delta.enableDeletionVectors' = 'false', 'delta.dataSkippingNumIndexedCols' = '0'"
+
+
+class Column(NamedTuple):
+    """One column: SQL type, the function that makes it (`module:name`), and what it means."""
+
+    name: str
+    type: str
+    made_by: str
+    meaning: str
+    volatile: bool = False  # a run id, a wall clock or a table version: differs between two equal runs
+
+    @property
+    def comment(self) -> str:
+        """Meaning and maker, as a SQL string."""
+        return _quoted(f"{self.meaning} [{self.made_by}]")
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Table(NamedTuple):
+    """One Delta table. `written_by` is the job; `by_title` says that it is partitioned by title_id."""
+
+    name: str
+    written_by: str
+    meaning: str
+    key: tuple[str, ...]
+    columns: tuple[Column, ...]
+    by_title: bool = True
+
+    @property
+    def names(self) -> list[str]:
+        return [column.name for column in self.columns]
+
+    @property
+    def schema(self) -> str:
+        """DDL text that Spark takes as a schema, in column order."""
+        return ", ".join(f"{column.name} {column.type}" for column in self.columns)
+
+    @property
+    def arrow(self) -> pa.Schema:
+        """The same schema for Arrow, in column order."""
+        return pa.schema([(column.name, ARROW[column.type.removesuffix(" NOT NULL")]) for column in self.columns])
+
+    @property
+    def stable(self) -> list[str]:
+        """Columns that two equal runs fill with equal values."""
+        return [column.name for column in self.columns if not column.volatile]
+
+    def ddl(self, address: str) -> str:
+        """`CREATE TABLE IF NOT EXISTS` with a comment on the table and on every column."""
+        lines = ",\n  ".join(
+            f"{c.name} {c.type}{'' if c.name not in self.key else ' NOT NULL'} COMMENT {c.comment}"
+            for c in self.columns
+        )
+        partition = "PARTITIONED BY (title_id)\n" if self.by_title else ""
+        return (
+            f"CREATE TABLE IF NOT EXISTS {address} (\n  {lines}\n) USING DELTA\n{partition}"
+            f"COMMENT {_quoted(f'{self.meaning} Written by jobs/{self.written_by}.py.')}\n"
+            f"TBLPROPERTIES ({PROPERTIES})"
+        )
+
+
+def unwritten(**types: str) -> Table:
+    """A table that is not kept, of these columns and SQL types: what a UDF yields."""
+    return Table("", "", "", (), tuple(Column(name, kind, "", "") for name, kind in types.items()), by_title=False)
+
+
+def run_id(job: str) -> Column:
+    """The column that ties a title's rows to the run that wrote them."""
+    return Column(
+        "run_id",
+        "STRING",
+        "jobs.lake.run_log:begin",
+        f"the {job} run that wrote the row; its `ok` row commits it",
+        True,
+    )
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"

@@ -1,0 +1,66 @@
+"""What `cluster` runs in executors: a title's tracks and links to its characters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from conf.table import unwritten
+from udfs.batches import one_row
+from udfs.kernels.cluster.title import cast_tables
+from udfs.kernels.cluster.videoclusternet import within
+from udfs.kernels.rows import stacked, with_gaps
+from udfs.staging import stage_tables
+
+WITHIN = unwritten(title_id="STRING", track_id="BIGINT", within="DOUBLE")
+
+
+def cast_title(
+    key: tuple[str],
+    tracks: pd.DataFrame,
+    pairs: pd.DataFrame,
+    *,
+    staging: str,
+    rules: dict[str, Any],
+    run_id: str,
+    adapt: Callable[[np.ndarray], np.ndarray] | None,
+    adapter_id: str | None,
+) -> pd.DataFrame:
+    """A title's tracks and links -> STAGED_TABLES; stages the rows of track_labels and characters.
+
+    `adapt` maps (n, D) raw embeddings to (n, D') unit rows; raw ones are clustered where it is None.
+    """
+    tracks = tracks.sort_values("track_id", kind="stable").reset_index(drop=True)
+    harvested, embeddings = embeddings_of(tracks.embedding, adapt)
+    linked = links_of(pairs)
+    made = cast_tables(tracks, embeddings, harvested, linked["cannot"], linked["must"], **rules)
+    made["track_labels"]["adapter_id"] = adapter_id
+    return stage_tables(key[0], made, staging, run_id)
+
+
+def within_track(
+    key: tuple[str, int], faces: pd.DataFrame, *, adapt: Callable[[np.ndarray], np.ndarray] | None
+) -> pd.DataFrame:
+    """The embeddings of a track's faces -> WITHIN; `adapt` as in `cast_title`."""
+    rows = stacked(faces.embedding)
+    return one_row(WITHIN, title_id=key[0], track_id=key[1], within=within(adapt(rows) if adapt is not None else rows))
+
+
+def embeddings_of(column: pd.Series, adapt: Callable[[np.ndarray], np.ndarray] | None) -> tuple[np.ndarray, np.ndarray]:
+    """(T, D) and (T, D') float32, NaN where a track has none: as they were harvested, and as they are clustered."""
+    there = column.notna().to_numpy()
+    harvested = with_gaps(stacked(column[there]), there)
+    if adapt is None or not there.any():
+        return harvested, harvested
+    return harvested, with_gaps(adapt(harvested[there]), there)
+
+
+def links_of(pairs: pd.DataFrame) -> dict[str, np.ndarray]:
+    """track_a, track_b, kind -> by kind the (P, 2) track ids, in their order."""
+    pairs = pairs.sort_values(["track_a", "track_b"], kind="stable")
+    return {
+        kind: pairs.loc[pairs.kind == kind, ["track_a", "track_b"]].to_numpy(np.int64) for kind in ("cannot", "must")
+    }

@@ -1,0 +1,96 @@
+"""What `evaluate` runs in executors: a title's tracks and its truth to figures, verdicts and a page of errors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from conf.files import write_whole
+from conf.table import unwritten
+from udfs.cluster import embeddings_of, links_of
+from udfs.kernels.evaluate import errors
+from udfs.kernels.evaluate.title import figures_by_boxes, figures_by_tracks, match
+from udfs.kernels.report import error_page
+from udfs.kernels.rows import stacked
+from udfs.staging import stage_tables
+
+SCORED = unwritten(title_id="STRING", protocol="STRING", metric="STRING", value="DOUBLE")
+LABELLED = unwritten(title_id="STRING", track_id="BIGINT", person="STRING")
+
+
+def score_title(
+    key: tuple[str],
+    ours: pd.DataFrame,
+    truth: pd.DataFrame,
+    *,
+    match_iou: float,
+    adapt: Mapping[str, Callable[[np.ndarray], np.ndarray]],
+    protocol: str | None = None,
+) -> pd.DataFrame:
+    """A title's tracks (with boxes of faces below them where the truth has boxes) and its truth -> SCORED.
+
+    `adapt` maps a title's embeddings as they were when it was clustered; titles that are not in it were so raw.
+    `protocol` is the benchmark's name; without one it is what the truth is about, `tracks` or `boxes`.
+    """
+    tracks = ours[ours["seconds"].notna()].reset_index(drop=True)
+    there = tracks.embedding.notna().to_numpy()
+    embeddings = stacked(tracks.embedding[there]) if there.any() else np.zeros((0, 1), np.float32)
+    if key[0] in adapt and len(embeddings):
+        embeddings = adapt[key[0]](embeddings)
+    rows = pd.Series(list(embeddings), tracks.track_id[there].to_numpy(np.int64), dtype=object)
+    tracks["embedding"] = rows.reindex(tracks.track_id).to_numpy()
+    if "track_id" in truth:
+        kind, figures = "tracks", figures_by_tracks(tracks, truth)
+    else:
+        faces = ours[ours["seconds"].isna()]
+        kind, figures = "boxes", figures_by_boxes(tracks, faces, truth, match_iou)
+    rows = [(key[0], protocol or kind, name, float(value)) for name, value in sorted(figures.items())]
+    return pd.DataFrame(rows, columns=SCORED.names)
+
+
+def label_tracks(key: tuple[str], faces: pd.DataFrame, truth: pd.DataFrame, *, match_iou: float) -> pd.DataFrame:
+    """A title's boxes and its truth by boxes -> LABELLED: the tracks that show somebody of the truth."""
+    matched = match(faces, truth, match_iou)
+    shows = matched.matched_faces > 0
+    columns = {"track_id": matched.track_ids[shows], "person": matched.labels[shows]}
+    return pd.DataFrame({"title_id": key[0], **columns}, columns=LABELLED.names)
+
+
+def analyse_title(
+    key: tuple[str],
+    tracks: pd.DataFrame,
+    pairs: pd.DataFrame,
+    *,
+    protocol: str,
+    staging: str,
+    run_id: str,
+    folder: str,
+    blur: bool,
+    rules: Mapping[str, dict[str, Any]],
+    adapt: Mapping[str, Callable[[np.ndarray], np.ndarray]],
+) -> pd.DataFrame:
+    """A title's labelled tracks and its links -> SCORED; stages the rows of verdicts and errors, writes its page.
+
+    `rules` maps titles to the rules of their clustering, where those are known; `adapt` as in `score_title`. A title
+    without tracks comes as one row without a track_id.
+    """
+    name, tracks = str(tracks.display_name.iloc[0]), tracks[tracks.track_id.notna()]
+    tracks = tracks.sort_values("track_id").reset_index(drop=True)
+    _, embeddings = embeddings_of(tracks.embedding, adapt.get(key[0]))
+    pictures = dict(zip(tracks.track_id.astype(int), tracks.thumbnail, strict=True))
+    tracks = tracks.drop(columns=["embedding", "thumbnail"]).astype({"track_id": np.int64})
+    found = errors.analysed(tracks, embeddings, links_of(pairs), rules.get(key[0]))
+    stage_tables(key[0], {"verdicts": found.tracks, "errors": found.groups}, staging, run_id)
+    with write_whole(error_page_file(folder, key[0])) as file:
+        file.write_bytes(error_page.draw_page(name, found, pictures, blur))
+    rows = [(key[0], protocol, figure, value) for figure, value in sorted(found.figures.items())]
+    return pd.DataFrame(rows, columns=SCORED.names)
+
+
+def error_page_file(folder: str, title_id: str) -> Path:
+    """Where a title's page of errors lies."""
+    return Path(folder, f"{title_id}.errors.html")
