@@ -1,12 +1,15 @@
-"""Files that are whole or not there."""
+"""Files: written whole or not at all, and told apart by what is in them."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from conf.errors import FilmError
 
 
 @contextmanager
@@ -24,3 +27,16 @@ def write_whole(file: str | Path) -> Iterator[Path]:
         os.replace(part, file)
     finally:
         part.unlink(missing_ok=True)
+
+
+def content_hash(path: str | Path) -> str:
+    """sha256 of a file's bytes, hex.
+
+    Raises:
+        FilmError: the file cannot be read to its end.
+    """
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise FilmError(f"the file cannot be read: {error.strerror or error}") from error

@@ -27,7 +27,7 @@ from conf.catalog import table
 from conf.errors import UsageError
 from conf.ids import stable_id
 from conf.settings import ClusterSettings
-from jobs.cli import command
+from jobs.cli import command, options, program
 from jobs.lake import edits, run_log, staging
 from jobs.lake.adapters import Registered, adapter_for
 from jobs.lake.lake import Lake
@@ -40,7 +40,6 @@ from udfs.kernels.cluster.odds import UNMEASURED, Distances, Spread
 from udfs.kernels.rows import stacked
 from udfs.staging import STAGED_TABLES
 
-CODE_VERSION = 6  # raise it when the labels of unchanged tracks change
 TABLES = ("track_labels", "characters")
 TRACK = ("title_id", "track_id")
 
@@ -53,7 +52,7 @@ def main(
     run_id: str | None = None,
 ) -> int:
     """`castmine cluster`."""
-    parser = command.parser(__doc__ or "", "cluster")
+    parser = options.parser(__doc__ or "", "cluster")
     parser.add_argument(
         "--method",
         choices=list(METHODS),
@@ -67,7 +66,7 @@ def main(
             args.set.append(f"cluster.{name}='{getattr(args, name)}'")
     with command.opened(args, "cluster", spark, clock, run_id) as job:
         settings = job.settings.cluster
-        run = job.begin("cluster", settings.hash(), CODE_VERSION)
+        run = job.begin("cluster", settings.hash())
         mined = run_log.mined(job.lake, args.titles)
         embedders = {row["title_id"]: row["embedder_sha256"] for row in job.lake.rows("titles", list(mined)).collect()}
         chosen = {sha: adapter_for(job.lake, settings.adapter, sha) for sha in sorted(set(embedders.values()))}
@@ -256,4 +255,4 @@ def _said(chosen: dict[str, Registered | None]) -> str:
 
 
 if __name__ == "__main__":
-    command.run(main)
+    program.run(main)

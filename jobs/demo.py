@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table as Grid
 
 from jobs import evaluate, run
-from jobs.cli import command
+from jobs.cli import command, options, program
 from jobs.cli.progress import Progress
 from jobs.demo_film import film
 from jobs.lake import run_log
@@ -45,7 +45,7 @@ def main(
     run_id: str | None = None,
 ) -> int:
     """`castmine demo`."""
-    parser = command.parser(__doc__ or "", "demo", titles=False)
+    parser = options.parser(__doc__ or "", "demo", titles=False)
     parser.set_defaults(lake="./demo", titles=None, force=False)
     args = parser.parse_args(argv)
     progress = Progress(args.quiet)
@@ -126,4 +126,4 @@ def _newest_scores(job: command.Job) -> dict[str, dict[str, float]]:
 
 
 if __name__ == "__main__":
-    command.run(main)
+    program.run(main)

@@ -2,19 +2,27 @@
 
 castmine doctor
 castmine doctor --fetch      Delta jars and the default face models into the user's cache
+
+Needs nothing itself: where castmine's packages are missing, `python -m jobs.doctor` in a checkout says which.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.metadata
+import re
 import sys
+import tomllib
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
-from conf import settings
+from conf.cache import cache_dir
 from conf.errors import CastmineError, UsageError
-from jobs.cli import command
-from jobs.lake import session
-from udfs import assets
+from jobs.cli import program
+from jobs.lake import jvm
+
+PYPROJECT = Path(__file__).parents[1] / "pyproject.toml"  # of a checkout; an installed castmine knows its needs itself
+INSTEAD = {"onnxruntime": "onnxruntime-gpu"}  # what may be there in the place of a package
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -26,22 +34,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--conf", metavar="FILE", help="settings whose models are looked for")
     parser.add_argument("--set", action="append", default=[], metavar="job.key=value", help="one setting; repeatable")
     args = parser.parse_args(argv)
-    harvest = settings.load(args.conf, args.set).harvest
-    checks: list[tuple[str, Callable[[], str]]] = [
-        ("Python", _python),
-        ("Java", _java),
-        ("Delta jars", lambda: _jars(args.fetch)),
-        (f"face models ({harvest.models})", lambda: _models(harvest.models, args.fetch)),
-        ("device", lambda: _device(harvest.device)),
-    ]
+    checks: dict[str, Callable[[], str]] = {
+        "Python": _python,
+        "packages": _packages,
+        "Java": _java,
+        "Delta jars": lambda: _jars(args.fetch),
+        "face models": lambda: _models(args),
+        "device": lambda: _device(args),
+    }
     wrong = 0
-    for name, check in checks:
+    for name, check in checks.items():
         try:
             print(f"  ok       {name}: {check()}")
+        except ModuleNotFoundError as error:
+            wrong += 1
+            print(f"  missing  {name}: cannot be looked at without the package {error.name}")
         except CastmineError as error:
             wrong += 1
             print(f"  missing  {name}: {error}")
-    return command.CANNOT_GO_ON if wrong else command.DONE
+    return program.CANNOT_GO_ON if wrong else program.DONE
 
 
 def _python() -> str:
@@ -50,33 +61,66 @@ def _python() -> str:
     return sys.version.split()[0]
 
 
+def _packages() -> str:
+    """All that castmine depends on, in the versions that it is tried with."""
+    found = {package: _version(package) or _version(INSTEAD.get(package, package)) for package, _ in _needed()}
+    if missing := [f"{package} {wanted}" for package, wanted in _needed() if found[package] is None]:
+        raise UsageError(f"not installed: {', '.join(missing)}. make setup, or pip install castmine, gets them")
+    others = [f"{name} {found[name]} (castmine is tried with {pin})" for name, pin in _needed() if found[name] != pin]
+    return ", ".join([f"all {len(found)} are there", *others])
+
+
+def _needed() -> list[tuple[str, str]]:
+    """name and version of each package that castmine cannot do without."""
+    if PYPROJECT.exists():
+        wanted = tomllib.loads(PYPROJECT.read_text())["project"]["dependencies"]
+    else:
+        wanted = [need for need in importlib.metadata.requires("castmine") or [] if "extra ==" not in need]
+    pinned = (re.fullmatch(r"([\w.-]+)==([\w.]+)", need.partition(";")[0].strip()) for need in wanted)
+    return [(pin[1], pin[2]) for pin in pinned if pin]
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
 def _java() -> str:
-    session.check_java()
-    return session.JAVA
+    jvm.check_java()
+    return jvm.JAVA
 
 
 def _jars(fetch: bool) -> str:
-    folder = assets.cache_dir() / "jars"
-    if not fetch and not all((folder / name).exists() for name in session.DELTA_JARS):
+    folder = cache_dir() / "jars"
+    if not fetch and not all((folder / name).exists() for name in jvm.DELTA_JARS):
         raise UsageError("not here yet: castmine doctor --fetch")
-    return ", ".join(jar.name for jar in session.delta_jars())
+    return ", ".join(jar.name for jar in jvm.delta_jars())
 
 
-def _models(name: str, fetch: bool) -> str:
+def _models(args: argparse.Namespace) -> str:
+    from conf import settings
+    from udfs import assets
+
+    name = settings.load(args.conf, args.set).harvest.models
     files = assets.pack(name).files
-    if not fetch and not all(assets.present(file) for file in files):
-        raise UsageError("not here yet: castmine doctor --fetch")
-    return ", ".join(path.name for path in assets.fetch_pack(name))
+    if not args.fetch and not all(assets.present(file) for file in files):
+        raise UsageError(f"{name}: not here yet: castmine doctor --fetch")
+    return f"{name} ({', '.join(path.name for path in assets.fetch_pack(name))})"
 
 
-def _device(device: str) -> str:
+def _device(args: argparse.Namespace) -> str:
+    from conf import settings
+
+    device = settings.load(args.conf, args.set).harvest.device
     if device == "cuda":
         import onnxruntime
 
         if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
             raise UsageError("cuda is asked for, but this onnxruntime has no CUDA: make setup GPU=1")
-    return device
+    return str(device)
 
 
 if __name__ == "__main__":
-    command.run(main)
+    program.run(main)

@@ -46,7 +46,7 @@ from pyspark.sql import functions as F
 
 from conf.catalog import table
 from conf.protocols import names
-from jobs.cli import command
+from jobs.cli import command, options, program
 from jobs.evaluation import error_analysis, published
 from jobs.inputs.truth import BY_BOXES, BY_TRACKS, read_truths
 from jobs.lake import run_log
@@ -54,7 +54,6 @@ from jobs.lake.adapters import adapters_of, maps_of
 from udfs import evaluate as udfs
 from udfs.kernels.evaluate.intervals import interval
 
-CODE_VERSION = 3
 SHOWN = {"v_measure": "V", "wcp": "WCP", "bcubed_f": "B-cubed F", "unknown_share": "unknown"}
 
 
@@ -66,14 +65,14 @@ def main(
     run_id: str | None = None,
 ) -> int:
     """`castmine evaluate`."""
-    parser = command.parser(__doc__ or "", "evaluate")
+    parser = options.parser(__doc__ or "", "evaluate")
     parser.add_argument("--truth", nargs="+", required=True, metavar="FILE", help="truth files, see above")
     parser.add_argument("--protocol", choices=names(), help="a published benchmark, see above")
     args = parser.parse_args(argv)
     truth = read_truths([Path(file) for file in args.truth], args.titles)
     truth = published.counted(truth, args.protocol) if args.protocol else truth
     with command.opened(args, "evaluate", spark, clock, run_id) as job:
-        run = job.begin("evaluate", job.settings.evaluate.hash(), CODE_VERSION)
+        run = job.begin("evaluate", job.settings.evaluate.hash())
         clustered = run_log.clustered(job.lake, sorted(set(truth.title_id)))
         labels = job.lake.rows("track_labels", sorted(clustered)).select("title_id", "method", "adapter_id").distinct()
         made_by = {
@@ -144,4 +143,4 @@ def _scores(
 
 
 if __name__ == "__main__":
-    command.run(main)
+    program.run(main)

@@ -27,7 +27,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from conf import views
 from conf.errors import LakeError, UsageError
-from jobs.cli import command
+from jobs.cli import command, options, program
 from jobs.inputs.films import safe_name
 from jobs.lake import run_log
 
@@ -44,7 +44,7 @@ def main(
     run_id: str | None = None,
 ) -> int:
     """`castmine export`."""
-    parser = command.parser(__doc__ or "", "export", titles=False)
+    parser = options.parser(__doc__ or "", "export", titles=False)
     parser.add_argument("--format", choices=sorted(FORMATS), required=True, help="what the files are")
     parser.add_argument("--out", metavar="DIR", required=True, help="folder for the files, <title_id>.<format>")
     parser.add_argument("--titles", nargs="+", metavar="ID", help="these titles only (default: all clustered ones)")
@@ -181,4 +181,4 @@ def write_whole(file: Path, text: str) -> None:
 
 
 if __name__ == "__main__":
-    command.run(main)
+    program.run(main)

@@ -21,16 +21,14 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from conf.catalog import table
-from conf.ids import stable_id
 from conf.settings import HarvestSettings
-from jobs.cli import command
+from jobs.cli import command, options, program
 from jobs.inputs.films import FilmFile, find_films
 from jobs.lake import run_log
 from udfs import assets
 from udfs import harvest as udfs
 from udfs.kernels.harvest import assemble, video
 
-CODE_VERSION = 3  # raise it when the rows of an unchanged film change
 COMMIT_TITLES = 16  # titles in one commit: a Delta commit costs seconds, whatever it holds
 
 
@@ -42,7 +40,7 @@ def main(
     run_id: str | None = None,
 ) -> int:
     """`castmine harvest`."""
-    parser = command.parser(__doc__ or "", "harvest")
+    parser = options.parser(__doc__ or "", "harvest")
     parser.add_argument("films", nargs="+", metavar="FILMS", help="files, folders, globs, or a manifest")
     args = parser.parse_args(argv)
     films, left = find_films(args.films)
@@ -59,8 +57,8 @@ class _Harvest:
 
     def __init__(self, job: command.Job, settings: HarvestSettings, films: list[FilmFile]):
         self.job, self.settings, self.films = job, settings, films
-        self.version = harvest_hash(settings)
-        self.run_log = job.begin("harvest", self.version, CODE_VERSION)
+        self.version = assets.harvest_hash(settings)
+        self.run_log = job.begin("harvest", self.version)
         self.staging = str(job.lake.files / "_staging")
 
     def run(self) -> int:
@@ -96,7 +94,7 @@ class _Harvest:
     def _probe(self, films: list[FilmFile]) -> list[dict[str, Any]]:
         rows = pd.DataFrame({"title_id": [f.title_id for f in films], "uri": [f.uri for f in films]})
         rows["content_hash"] = self._known_hashes(films)
-        fixed = {"staging": self.staging, "version": f"{self.version} {CODE_VERSION}"}
+        fixed = {"staging": self.staging, "version": f"{self.version} {self.run_log.code_version}"}
         with self.job.progress.step("reading the films' indexes", len(films), "films"):
             probed = self._each(rows, udfs.probe_films, udfs.PROBED.schema, **fixed).toPandas()
         found = {row["title_id"]: row for row in probed.to_dict("records")}
@@ -113,7 +111,7 @@ class _Harvest:
             if row is None or film["error"] or current.get(film["title_id"]) != row["run_id"]:
                 continue
             task = run_log.Task(film["title_id"], json.loads(str(row["input_versions"])), film["content_hash"])
-            if run_log.why_again(task, row, self.version, CODE_VERSION) is None:
+            if run_log.why_again("harvest", task, row, self.version) is None:
                 same[film["title_id"]] = film["uri"]
                 shutil.rmtree(Path(self.staging, film["film_key"]), ignore_errors=True)
         if same:
@@ -135,7 +133,7 @@ class _Harvest:
         hashes: list[str | None] = []
         for film in films:
             row = last.get(film.title_id)
-            same = row is not None and film.stamp in str(row["input_versions"])
+            same = row is not None and json.loads(str(row["input_versions"])).get("file") == film.stamp
             hashes.append(str(row["content_hash"]) if row and same and row["content_hash"] else None)
         return hashes
 
@@ -247,12 +245,6 @@ class _Harvest:
         return spread.mapInPandas(functools.partial(function, **fixed), schema)
 
 
-def harvest_hash(settings: HarvestSettings) -> str:
-    """The settings and the very models: what a harvest's rows depend on beside the film."""
-    files = assets.registry().files
-    return stable_id(settings.hash(), *(files[name].sha256 for name in assets.pack(settings.models).files))
-
-
 def title_row(
     film: dict[str, Any], warning: str | None, settings: HarvestSettings, version: str, run: run_log.Run
 ) -> tuple[Any, ...]:
@@ -290,4 +282,4 @@ def _types(rows: pd.DataFrame) -> str:
 
 
 if __name__ == "__main__":
-    command.run(main)
+    program.run(main)

@@ -33,12 +33,11 @@ from conf import settings as conf_settings
 from conf.catalog import table
 from conf.errors import UsageError
 from conf.table import Table
-from jobs.cli import command
+from jobs.cli import command, options, program
 from jobs.inputs.films import safe_name
 from jobs.lake import run_log
 from jobs.lake.session import borrowed_or_started
 
-CODE_VERSION = 1  # raise it when the rows of unchanged files change
 COMMIT_TITLES = 16  # titles in one commit: a Delta commit costs seconds, whatever it holds
 UNIT_TOLERANCE = 1e-3  # embeddings may have been rounded to half precision
 
@@ -86,7 +85,7 @@ def main(
     run_id: str | None = None,
 ) -> int:
     """`castmine import`."""
-    parser = command.parser(__doc__ or "", "import", titles=False)
+    parser = options.parser(__doc__ or "", "import", titles=False)
     for name in NEEDED:
         needed = name in ("tracks", "faces")
         parser.add_argument(f"--{name}", metavar="P", required=needed, help=f"{name}: Parquet file, or folder of them")
@@ -299,7 +298,7 @@ def _by_title(rows: DataFrame) -> dict[str, dict[str, Any]]:
 def _write(
     job: command.Job, given: Mapping[str, DataFrame], titles: Sequence[GivenTitle], paths: Mapping[str, str]
 ) -> int:
-    run = job.begin("import", "", CODE_VERSION)
+    run = job.begin("import", "")
     frames = {
         "shots": given["shots"] if "shots" in given else _shots(given["tracks"]),
         "tracks": given["tracks"],
@@ -357,4 +356,4 @@ def _titles(spark: SparkSession, given: DataFrame | None, titles: Sequence[Given
 
 
 if __name__ == "__main__":
-    command.run(main)
+    program.run(main)

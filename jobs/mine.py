@@ -16,12 +16,11 @@ from collections.abc import Sequence
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from jobs.cli import command
+from jobs.cli import command, options, program
 from jobs.lake import run_log, staging
 from udfs.mine import mine_titles
 from udfs.staging import STAGED_TABLES
 
-CODE_VERSION = 2  # raise it when the rows of unchanged tracks change
 FACES = ("track_id", "frame", "detected", "x", "y", "w", "h", "embedding")
 TABLES = ("cannot_links", "must_links", "tracklets", "hard_negatives")
 
@@ -34,10 +33,10 @@ def main(
     run_id: str | None = None,
 ) -> int:
     """`castmine mine`."""
-    args = command.parser(__doc__ or "", "mine").parse_args(argv)
+    args = options.parser(__doc__ or "", "mine").parse_args(argv)
     with command.opened(args, "mine", spark, clock, run_id) as job:
         settings = job.settings.mine
-        run = job.begin("mine", settings.hash(), CODE_VERSION)
+        run = job.begin("mine", settings.hash())
         harvested = run_log.harvested(job.lake, args.titles)
         tasks = run.to_do((run_log.Task(title, {"harvest": made}) for title, made in harvested.items()), args.force)
         counts: dict[str, int] = {}
@@ -89,4 +88,4 @@ def _say_contradicted(job: command.Job, titles: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    command.run(main)
+    program.run(main)

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from conf.cache import cache_dir
 from conf.errors import CastmineError, UsageError
 from conf.settings import HarvestSettings
 from udfs import assets
@@ -27,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return error.exit_code
     listed = [_describe(name) for name in assets.packs()]
-    print(json.dumps({"cache": str(assets.cache_dir()), "packs": listed}, indent=2) if args.json else _table(listed))
+    print(json.dumps({"cache": str(cache_dir()), "packs": listed}, indent=2) if args.json else _table(listed))
     return 0
 
 

@@ -26,7 +26,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from conf.errors import UsageError
-from jobs.cli import command
+from jobs.cli import command, options, program
 from jobs.cli.text_table import print_table
 from jobs.inputs import gallery
 from jobs.lake import edits, run_log
@@ -56,7 +56,7 @@ def main(
     run_id: str | None = None,
 ) -> int:
     """`castmine name`."""
-    parser = command.parser(__doc__ or "", "name", titles=False)
+    parser = options.parser(__doc__ or "", "name", titles=False)
     how = parser.add_mutually_exclusive_group(required=True)
     how.add_argument("--gallery", metavar="DIR", help="one folder of photographs a person")
     how.add_argument("--character", nargs=2, metavar=("N", "NAME"), help="one character of one title, by hand")
@@ -215,4 +215,4 @@ def _say_contradictions(job: command.Job) -> None:
 
 
 if __name__ == "__main__":
-    command.run(main)
+    program.run(main)

@@ -14,11 +14,9 @@ from collections.abc import Sequence
 from pyspark.sql import SparkSession
 
 from conf.ids import stable_id
-from jobs.cli import command
+from jobs.cli import command, options, program
 from jobs.lake import run_log
 from udfs import report as udfs
-
-CODE_VERSION = 1
 
 
 def main(
@@ -29,10 +27,10 @@ def main(
     run_id: str | None = None,
 ) -> int:
     """`castmine report`."""
-    args = command.parser(__doc__ or "", "report").parse_args(argv)
+    args = options.parser(__doc__ or "", "report").parse_args(argv)
     with command.opened(args, "report", spark, clock, run_id) as job:
         settings = job.settings.report
-        run = job.begin("report", settings.hash(), CODE_VERSION)
+        run = job.begin("report", settings.hash())
         clustered = run_log.clustered(job.lake, args.titles)
         named = _named(job, list(clustered))
         every = [run_log.Task(title, {"cluster": made, **named.get(title, {})}) for title, made in clustered.items()]
@@ -78,4 +76,4 @@ def _folder(job: command.Job) -> str:
 
 
 if __name__ == "__main__":
-    command.run(main)
+    program.run(main)

@@ -14,7 +14,7 @@ from pyspark.sql import SparkSession
 
 from conf import settings as conf_settings
 from jobs import cluster, harvest, mine, report, train
-from jobs.cli import command
+from jobs.cli import options, program
 from jobs.cli.progress import Progress
 from jobs.inputs import films
 from jobs.lake import run_log
@@ -31,7 +31,7 @@ def main(
     run_id: str | None = None,
 ) -> int:
     """`castmine run`."""
-    parser = command.parser(__doc__ or "", "run")
+    parser = options.parser(__doc__ or "", "run")
     parser.add_argument("films", nargs="+", metavar="FILMS", help="files, folders, globs, or a manifest")
     args = parser.parse_args(argv)
     settings = conf_settings.load(args.conf, args.set)
@@ -66,4 +66,4 @@ def shared_arguments(args: argparse.Namespace) -> list[str]:
 
 
 if __name__ == "__main__":
-    command.run(main)
+    program.run(main)

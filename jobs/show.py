@@ -15,29 +15,21 @@ from collections.abc import Sequence
 from typing import Any, Literal, get_args, get_origin
 
 from pydantic.fields import FieldInfo
-from pyspark.sql import SparkSession
 
 from conf import settings as conf_settings
 from conf import views
 from conf.catalog import all_tables
 from conf.errors import UsageError
 from conf.settings import Section
-from jobs.cli import command
+from jobs.cli import options, program
 from jobs.cli.text_table import print_table
-from jobs.lake import run_log
 
 SIGNS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<=", "multiple_of": "multiple of", "pattern": "like"}
 
 
-def main(
-    argv: Sequence[str] | None = None,
-    *,
-    spark: SparkSession | None = None,
-    clock: run_log.Clock = run_log.utc_now,
-    run_id: str | None = None,
-) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """`castmine show`."""
-    parser = command.parser(__doc__ or "", "show", titles=False)
+    parser = options.parser(__doc__ or "", "show", titles=False)
     parser.add_argument("what", choices=["settings", "tables", "views"], help="what to show")
     parser.add_argument("name", nargs="?", metavar="NAME", help="this one only: a job, a table or a view")
     args = parser.parse_args(argv)
@@ -49,7 +41,7 @@ def main(
         print(json.dumps(chosen))
     else:
         {"settings": _print_settings, "tables": _print_tables, "views": _print_views}[args.what](chosen)
-    return command.DONE
+    return program.DONE
 
 
 def _settings(args: argparse.Namespace) -> dict[str, Any]:
@@ -141,4 +133,4 @@ def _said(value: object) -> str:
 
 
 if __name__ == "__main__":
-    command.run(main)
+    program.run(main)

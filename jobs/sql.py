@@ -2,39 +2,39 @@
 
   castmine sql --lake ./lake "select title_id, name, start_s, end_s from appearances order by start_s"
   castmine sql --lake ./lake "describe tracks"
-  castmine sql --lake ./lake --csv "select * from screen_time" > screen_time.csv
+  castmine sql --lake ./lake --format csv "select * from screen_time" > screen_time.csv
+  castmine sql --lake ./lake -f queries.sql       the statements of a file, each ended by ;
+  castmine sql --lake ./lake                      a prompt; \\q leaves
 
 Tables show committed rows only. One query at a time: SELECT, WITH, VALUES, SHOW, DESCRIBE or EXPLAIN; whatever could
 write or run something else is refused, and so is reading a file by its path, which would show half-written titles.
-Printed are the first 1,000 rows, long arrays shortened; --json (an object a line) and --csv give all, arrays whole.
-Bytes are never printed, only how many there are.
+Printed are the first 1,000 rows, long arrays shortened; --format json (an object a line) and csv give all rows, and
+arrays whole. Bytes are never printed, only how many there are.
 """
 
 from __future__ import annotations
 
-import csv
-import json
+import argparse
+import contextlib
 import logging
-import math
 import re
 import sys
-from collections.abc import Iterator, Sequence
-from itertools import islice
-from typing import Any
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from py4j.protocol import Py4JJavaError  # type: ignore[import-untyped]
 from pyspark.errors import ParseException, PySparkException
-from pyspark.sql import DataFrame, Row, SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import TimestampType
 
 from conf.errors import UsageError
-from jobs.cli import command
-from jobs.cli.text_table import print_table
+from jobs.cli import command, options, program
+from jobs.cli.results import FORMATS, Show
+from jobs.cli.statements import ask, history, split
 from jobs.lake import run_log
+from jobs.lake.lake import Lake
 
-SHOWN_ROWS = 1000
-SHOWN_ITEMS = 3  # of an array, in a table
 SAYINGS = ("SHOW", "DESCRIBE", "DESC", "EXPLAIN")  # statements that only say something
 # queries that run code of another kind: a program per partition, a static method of Java
 RUNS_A_PROGRAM = re.compile(r"^[\s:+\-|'*()\d]*ScriptTransformation\b", re.MULTILINE)
@@ -50,26 +50,82 @@ def main(
     run_id: str | None = None,
 ) -> int:
     """`castmine sql`."""
-    parser = command.parser(__doc__ or "", "sql", titles=False)
-    parser.add_argument("query", metavar="QUERY", help="one SQL query, in quotes")
-    parser.add_argument("--csv", action="store_true", help="print comma-separated values, with a line of names")
+    parser = options.parser(__doc__ or "", "sql", titles=False)
+    parser.add_argument("query", metavar="QUERY", nargs="?", help="one SQL query, in quotes; without it, a prompt")
+    parser.add_argument("-f", metavar="FILE", dest="file", help="run the statements of a file, one after the other")
+    parser.add_argument("--format", choices=list(FORMATS), help="how rows are printed (default: table)")
+    parser.add_argument("--csv", action="store_true", help="the same as --format csv")
     args = parser.parse_args(argv)
-    if args.csv and args.json:
-        raise UsageError("--csv and --json: one of the two")
+    if args.query is not None and args.file is not None:
+        raise UsageError("QUERY and -f FILE: one of the two")
+    show = FORMATS[_format(args)]
+    written = _statements(args)
     logging.getLogger("SQLQueryContextLogger").disabled = True  # Spark 4 repeats every wrong query as a line of JSON
     with command.opened(args, "sql", spark, clock, run_id) as job:
         reading = job.lake.apart()
-        lists_all = args.query.strip().upper().startswith("SHOW")
-        reading.register_views(None if lists_all else args.query)
-        reading.spark.conf.set("spark.sql.runSQLOnFiles", "false")  # no delta.`path`, no parquet.`path`
+
+        def answer(query: str) -> None:
+            _answer(reading, query, show, job.progress.say)
+
+        if written is None:
+            with history():
+                ask(input, answer, print)
+        else:
+            _answer_all(written, args.file or "standard input", answer)
+    return program.DONE
+
+
+def _format(args: argparse.Namespace) -> str:
+    asked = {args.format, "csv" if args.csv else None, "json" if args.json else None} - {None}
+    if len(asked) > 1:
+        raise UsageError("--format, --csv and --json: one of the two")
+    return str(next(iter(asked), "table"))
+
+
+def _statements(args: argparse.Namespace) -> list[tuple[int, str]] | None:
+    """What to answer, each with the line it stands on (0: the query of the command line); None: ask a person."""
+    if args.query is not None:
+        return [(0, args.query)]
+    if args.file is None and sys.stdin.isatty():
+        return None
+    try:
+        text = sys.stdin.read() if args.file is None else Path(args.file).read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"-f {args.file}: cannot be read: {error}") from error
+    statements, last = split(text)
+    last_line = text.rstrip().count("\n") - last.count("\n") + 1
+    found = [*statements, *([(last_line, last)] if last else [])]
+    if not found:
+        raise UsageError(f"no query. {ONE_QUERY}")
+    return found
+
+
+def _answer_all(statements: Sequence[tuple[int, str]], source: str, answer: Callable[[str], None]) -> None:
+    """Answer one after the other, a blank line between them; the first that fails ends it, and is named."""
+    for number, (line, statement) in enumerate(statements):
+        if number:
+            print()
         try:
-            frame = _printable(checked(reading.spark, args.query))
-            rows = frame.toLocalIterator()
-            show = _show_json if args.json else _show_csv if args.csv else _show_table
-            show(frame.columns, rows, job)
-        except (PySparkException, Py4JJavaError) as error:
-            raise UsageError(f"the query failed: {reason(error)}") from error
-    return command.DONE
+            answer(statement)
+        except UsageError as error:
+            raise UsageError(f"{source}, line {line}: {error}" if line else str(error)) from error
+
+
+def _answer(reading: Lake, query: str, show: Show, say: Callable[[str], None]) -> None:
+    """Run one query and print its rows."""
+    lists_all = query.strip().upper().startswith("SHOW")
+    reading.spark.conf.set("spark.sql.runSQLOnFiles", "true")  # this is how the lake's own tables are opened
+    reading.register_views(None if lists_all else query)
+    reading.spark.conf.set("spark.sql.runSQLOnFiles", "false")  # no delta.`path`, no parquet.`path`
+    try:
+        frame = _printable(checked(reading.spark, query))
+        show(frame.columns, frame.toLocalIterator(), say)
+    except (PySparkException, Py4JJavaError) as error:
+        raise UsageError(f"the query failed: {reason(error)}") from error
+    except KeyboardInterrupt:
+        with contextlib.suppress(Exception):  # a shared cluster may not let us
+            reading.spark.sparkContext.cancelAllJobs()
+        raise
 
 
 def checked(spark: SparkSession, query: str) -> DataFrame:
@@ -122,50 +178,5 @@ def _printable(frame: DataFrame) -> DataFrame:
     return renamed.select(*chosen).toDF(*frame.columns)
 
 
-def _show_table(names: list[str], rows: Iterator[Row], job: command.Job) -> None:
-    shown = [[_in_table(value) for value in row] for row in islice(rows, SHOWN_ROWS + 1)]
-    print_table(names, shown[:SHOWN_ROWS])
-    if len(shown) > SHOWN_ROWS:
-        job.progress.say(f"the first {SHOWN_ROWS:,} rows; --csv and --json give all")
-
-
-def _show_json(names: list[str], rows: Iterator[Row], job: command.Job) -> None:
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise UsageError(f"--json: two columns are called {', '.join(twice)}; name them apart with AS")
-    for row in rows:
-        print(json.dumps(dict(zip(names, map(_plain, row), strict=True)), ensure_ascii=False))
-
-
-def _show_csv(names: list[str], rows: Iterator[Row], job: command.Job) -> None:
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(names)
-    for row in rows:
-        values = [_plain(value) for value in row]
-        writer.writerow([json.dumps(v, ensure_ascii=False) if isinstance(v, list | dict) else v for v in values])
-
-
-def _in_table(value: Any) -> object:
-    plain = _plain(value)
-    if isinstance(plain, list) and len(plain) > 2 * SHOWN_ITEMS:
-        first = ", ".join(f"{v:.4g}" if isinstance(v, float) else str(v) for v in plain[:SHOWN_ITEMS])
-        return f"[{first}, ... {len(plain):,} in all]"
-    return json.dumps(plain, ensure_ascii=False) if isinstance(plain, list | dict) else plain
-
-
-def _plain(value: Any) -> Any:
-    """A value as JSON knows it: NaN and infinity as text, bytes as how many there are."""
-    if isinstance(value, bytes | bytearray):
-        return f"<{len(value):,} bytes>"
-    if isinstance(value, Row):
-        return {name: _plain(v) for name, v in value.asDict().items()}
-    if isinstance(value, dict):
-        return {str(key): _plain(v) for key, v in value.items()}
-    if isinstance(value, list):
-        return [_plain(v) for v in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else str(value)
-    return value if value is None or isinstance(value, bool | int | str) else str(value)
-
-
 if __name__ == "__main__":
-    command.run(main)
+    program.run(main)

@@ -21,13 +21,13 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from conf.settings import Settings
-from jobs import cluster, harvest, import_tracks, mine
-from jobs.cli import command
+from jobs.cli import command, options, program
 from jobs.cli.text_table import print_table
 from jobs.inputs.films import title_ids
 from jobs.lake import run_log
 from jobs.lake.adapters import adapter_for
 from jobs.lake.lake import Lake
+from udfs import assets
 
 STAGES = ("harvest", "mine", "cluster")
 COUNTS = ("faces", "tracks", "unknown", "characters")  # faces detected; unknown: tracks without a character
@@ -59,7 +59,7 @@ def main(
     run_id: str | None = None,
 ) -> int:
     """`castmine status`."""
-    args = command.parser(__doc__ or "", "status", titles=False).parse_args(argv)
+    args = options.parser(__doc__ or "", "status", titles=False).parse_args(argv)
     with command.opened(args, "status", spark, clock, run_id) as job:
         lake = job.lake
         last = run_log.latest_of(lake, (*run_log.HARVESTS, "mine", "cluster"))
@@ -76,7 +76,7 @@ def main(
         print(json.dumps({"titles": titles, "adapters": adapters, "totals": totals}, default=str))
     else:
         _print(stages, counts, adapters, totals)
-    return command.DONE
+    return program.DONE
 
 
 # --- stages -------------------------------------------------------------------------------------------------
@@ -97,10 +97,10 @@ def title_stages(
         mined, cast, film = last["mine"].get(title), last["cluster"].get(title), films.get(title, {})
         made = {"harvest": _harvest_stage(title, source, film, settings)}
         task = run_log.Task(title, {"harvest": str(source["run_id"])})
-        made["mine"] = _next_stage(made["harvest"], task, mined, settings.mine.hash(), mine.CODE_VERSION)
+        made["mine"] = _next_stage("mine", made["harvest"], task, mined, settings.mine.hash())
         adapter = adapters.get(str(film.get("embedder_sha256")), "none")
         task = run_log.Task(title, {"mine": str(mined["run_id"]) if mined else "", "adapter": adapter})
-        made["cluster"] = _next_stage(made["mine"], task, cast, settings.cluster.hash(), cluster.CODE_VERSION)
+        made["cluster"] = _next_stage("cluster", made["mine"], task, cast, settings.cluster.hash())
         stages[title] = made
     return stages
 
@@ -108,21 +108,21 @@ def title_stages(
 def _harvest_stage(title: str, last: Mapping[str, Any], film: Mapping[str, Any], settings: Settings) -> Stage:
     inputs = json.loads(last["input_versions"])
     if last["job"] == "import":
-        return _stage(run_log.why_again(run_log.Task(title, inputs), last, None, import_tracks.CODE_VERSION), last)
+        return _stage(run_log.why_again("import", run_log.Task(title, inputs), last, None), last)
     if film.get("uri") and Path(film["uri"]).exists():  # a film that is not at hand cannot be compared
         inputs = {"file": title_ids({film["uri"]: (title, None)}, [])[0].stamp}
-    wanted = harvest.harvest_hash(settings.harvest)
-    return _stage(run_log.why_again(run_log.Task(title, inputs), last, wanted, harvest.CODE_VERSION), last)
+    wanted = assets.harvest_hash(settings.harvest)
+    return _stage(run_log.why_again("harvest", run_log.Task(title, inputs), last, wanted), last)
 
 
 def _next_stage(
-    before: Stage, task: run_log.Task, last: Mapping[str, Any] | None, settings_hash: str, code_version: int
+    job: str, before: Stage, task: run_log.Task, last: Mapping[str, Any] | None, settings_hash: str
 ) -> Stage:
     if last is None:
         return Stage("missing")
     if before.state != "done":
         return Stage("stale", "made from what is not done")
-    return _stage(run_log.why_again(task, last, settings_hash, code_version), last)
+    return _stage(run_log.why_again(job, task, last, settings_hash), last)
 
 
 def _stage(why: str | None, last: Mapping[str, Any]) -> Stage:
@@ -204,4 +204,4 @@ def _figures(metrics: str | None) -> str:
 
 
 if __name__ == "__main__":
-    command.run(main)
+    program.run(main)

@@ -28,10 +28,11 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from conf.catalog import table
+from conf.code_versions import CODE_VERSIONS
 from conf.errors import TooLittleData, UsageError
 from conf.ids import stable_id
 from conf.settings import TrainingMethod, TrainSettings
-from jobs.cli import command
+from jobs.cli import command, options, program
 from jobs.cli.text_table import print_table
 from jobs.inputs.truth import read_truth
 from jobs.lake import run_log, snapshots
@@ -41,7 +42,6 @@ from training.loop import Epoch
 from training.presets import LABELLED, kind, plan
 from training.snapshot import Kind, Snapshot
 
-CODE_VERSION = 4  # raise it when the same snapshot and settings give another adapter
 CORPUS = ""  # the title_id of a run over the whole corpus
 Snapshots = dict[Kind, Snapshot]  # of one call: several methods learn from one
 COMPARED = ("method", "adapter", "status", "auc_raw", "auc", "close_auc_raw", "close_auc", "why not ready")
@@ -55,7 +55,7 @@ def main(
     run_id: str | None = None,
 ) -> int:
     """`castmine train`."""
-    parser = command.parser(__doc__ or "", "train")
+    parser = options.parser(__doc__ or "", "train")
     parser.add_argument(
         "--method", nargs="+", choices=get_args(TrainingMethod), metavar="NAME", help="one or several, see above"
     )
@@ -80,7 +80,7 @@ def _one(
 ) -> dict[str, str | None]:
     """Train and register one method's adapter, unless that was done before with the same tracks and settings."""
     settings = job.settings.train.model_copy(update={"method": method})
-    run = job.begin("train", settings.hash(), CODE_VERSION)
+    run = job.begin("train", settings.hash())
     inputs = {"mine": stable_id(*(f"{title} {made}" for title, made in mined.items()))}
     task = run_log.Task(CORPUS, {**inputs, **({"labels": labels.source} if labels else {})})
     if not job.args.force and run.did_before(task):
@@ -119,7 +119,7 @@ def _compare(lake: Lake, adapter_ids: Sequence[str | None]) -> None:
 
 def adapter_id(snapshot_fingerprint: str, settings: TrainSettings) -> str:
     """The same rows, settings and code give the same adapter, under the same name."""
-    return stable_id(snapshot_fingerprint, settings.hash(), CODE_VERSION)
+    return stable_id(snapshot_fingerprint, settings.hash(), CODE_VERSIONS["train"])
 
 
 def said(row: dict[str, Any]) -> str:
@@ -228,4 +228,4 @@ def source_versions(found: Snapshot | None, lake: Lake) -> dict[str, int | str]:
 
 
 if __name__ == "__main__":
-    command.run(main)
+    program.run(main)

@@ -26,7 +26,10 @@ import requests
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
+from conf.cache import cache_dir
 from conf.errors import ModelError, UsageError
+from conf.ids import stable_id
+from conf.settings import HarvestSettings
 
 CONNECT_S, READ_S = 5, 20  # reaching an address; waiting for its next bytes
 PACKAGE_S = 900  # the whole of a pip download
@@ -142,17 +145,15 @@ def embedder(pack_name: str) -> File:
     return registry().files[pack(pack_name).embedder]
 
 
+def harvest_hash(settings: HarvestSettings) -> str:
+    """The settings and the very models: what a harvest's rows depend on beside the film."""
+    return stable_id(settings.hash(), *(registry().files[name].sha256 for name in pack(settings.models).files))
+
+
 def distances(embedder_sha256: str | None) -> Measured | None:
     """What is known of the distances in an embedder's space; None where nobody has measured it."""
     known = {file.sha256: file.distances for file in registry().files.values()}
     return known.get(embedder_sha256 or "")
-
-
-def cache_dir() -> Path:
-    """Where models and assets are kept: $CASTMINE_CACHE, else `castmine` in the user's cache folder (XDG)."""
-    if own := os.environ.get("CASTMINE_CACHE"):
-        return Path(own).expanduser().absolute()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser().absolute() / "castmine"
 
 
 def files_dir() -> Path:

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from conf.catalog import table
 from conf.errors import FilmError
+from conf.files import content_hash
 from conf.ids import stable_id
 from conf.settings import HarvestSettings
 from conf.table import unwritten
@@ -42,7 +43,7 @@ def probe_films(batches: Iterator[pd.DataFrame], staging: str, version: str) -> 
         try:
             known = row.content_hash if isinstance(row.content_hash, str) else None
             film = video.probe(row.uri)
-            content = known or video.content_hash(row.uri)
+            content = known or content_hash(row.uri)
             key = stable_id(row.title_id, content, version)  # a second title of the same bytes is work of its own
             write_index(FilmFiles.of(staging, key), film)
             said = {name: getattr(film, name) for name in OF_FILM}

@@ -9,7 +9,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-from jobs.cli.command import DONE, WRONG_USE, run
+from jobs.cli.program import DONE, WRONG_USE, run
 
 # command -> module, what it does; in the order of the work
 COMMANDS = {

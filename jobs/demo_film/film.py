@@ -23,6 +23,7 @@ import av
 import cv2
 import numpy as np
 
+from conf.cache import cache_dir
 from udfs import assets
 from udfs.kernels.harvest.networks import Faces, open_faces
 
@@ -100,7 +101,7 @@ def build(
     Raises:
         ModelError: photographs or detector cannot be had.
     """
-    folder = folder or assets.cache_dir() / "films"
+    folder = folder or cache_dir() / "films"
     sources = [assets.fetch(name, say=say) for name in (PICTURES, *assets.pack("buffalo_sc").files)]
     name = "castmine_demo_small" if small else "castmine_demo"
     home = folder / f"{name}-{_version(sources, small, seed)}"

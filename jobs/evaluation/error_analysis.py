@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 from pyspark.sql import DataFrame
 
+from conf.code_versions import CODE_VERSIONS
 from jobs import cluster
 from jobs.cli import command
 from jobs.lake import run_log, staging
@@ -96,7 +97,7 @@ def _rules(job: command.Job, titles: list[str], adapters: Mapping[str, Registere
     if METHODS[settings.method].by_faces:
         job.progress.say(f"cluster.method={settings.method} goes by faces: what the links of titles do is not tried")
         return {}
-    same = (settings.hash(), cluster.CODE_VERSION)
+    same = (settings.hash(), CODE_VERSIONS["cluster"])
     known = [title for title in titles if (last[title]["settings_hash"], last[title]["code_version"]) == same]
     if len(known) < len(titles):
         job.progress.say(

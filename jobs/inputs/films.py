@@ -13,8 +13,8 @@ from pathlib import Path
 import pandas as pd
 
 from conf.errors import FilmError, UsageError
+from conf.files import content_hash
 from conf.ids import stable_id
-from udfs.kernels.harvest.video import content_hash
 
 ENDINGS = frozenset(
     f".{ending}"

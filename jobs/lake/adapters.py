@@ -6,13 +6,16 @@ import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from pyspark.sql import functions as F
 
 from conf.errors import ModelError, UsageError
 from jobs.lake.lake import Lake
-from training.adapters import Adapter, apply
+
+if TYPE_CHECKING:  # torch takes a second to import; commands that only say which adapter there is do without
+    from training.adapters import Adapter
 
 
 @dataclass(frozen=True)
@@ -25,10 +28,14 @@ class Registered:
 
     def load(self) -> Adapter:
         """The adapter itself, a few MB."""
+        from training.adapters import Adapter
+
         return Adapter.load(self.file)
 
     def map(self) -> Callable[[np.ndarray], np.ndarray]:
         """What maps embeddings, with all that it needs: tasks that get it read no file of the lake."""
+        from training.adapters import apply
+
         return functools.partial(apply, self.load(), embedder_sha256=self.base_embedder_sha256)
 
 

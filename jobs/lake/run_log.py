@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pyspark.sql import functions as F
 from pyspark.sql.window import Window
 
+from conf.code_versions import CODE_VERSIONS
 from conf.errors import UsageError
 from conf.tables import runs as runs_table
 from jobs.lake.lake import Lake
@@ -62,9 +63,7 @@ class Run:
     def to_do(self, tasks: Iterable[Task], force: bool = False) -> list[Task]:
         """The tasks whose last run is not an `ok` one with the same inputs, settings and code."""
         last = {} if force else newest_of(self._done_before())
-        return [
-            task for task in tasks if why_again(task, last.get(task.title_id), self.settings_hash, self.code_version)
-        ]
+        return [task for task in tasks if why_again(self.job, task, last.get(task.title_id), self.settings_hash)]
 
     def did_before(self, task: Task) -> bool:
         """Whether any run, not only the last, ended well with the same inputs, settings and code."""
@@ -125,10 +124,8 @@ class Run:
         )
 
 
-def why_again(
-    task: Task, last: Mapping[str, object] | None, settings_hash: str | None, code_version: int
-) -> str | None:
-    """Why a task is to be done, in the user's words; None where its last run (a row of `runs`) still stands.
+def why_again(job: str, task: Task, last: Mapping[str, object] | None, settings_hash: str | None) -> str | None:
+    """Why a job is to do a task, in the user's words; None where its last run (a row of `runs`) still stands.
 
     Where `settings_hash` is None, the job has no settings.
     """
@@ -142,12 +139,10 @@ def why_again(
         return "its input changed"
     if settings_hash is not None and last["settings_hash"] != settings_hash:
         return "made with other settings"
-    return "made by other code" if last["code_version"] != code_version else None
+    return "made by other code" if last["code_version"] != CODE_VERSIONS[job] else None
 
 
-def begin(
-    lake: Lake, job: str, settings_hash: str, code_version: int, clock: Clock = utc_now, run_id: str | None = None
-) -> Run:
+def begin(lake: Lake, job: str, settings_hash: str, clock: Clock = utc_now, run_id: str | None = None) -> Run:
     """Start a run. Its id sorts by time and is new in every process, unless given."""
     started = clock()
     return Run(
@@ -155,7 +150,7 @@ def begin(
         job,
         run_id or f"{started:%Y%m%dT%H%M%S}-{job}-{secrets.token_hex(4)}",
         settings_hash,
-        code_version,
+        CODE_VERSIONS[job],
         clock,
         started,
     )

@@ -39,7 +39,7 @@ def build(spark: SparkSession, folder: Path, share: float, seed: int = 7) -> Lak
     for name in ("titles", "shots", "tracks", "faces"):
         spark.sql(f"CONVERT TO DELTA parquet.`{folder / name}` PARTITIONED BY (title_id STRING)")
     lake.create()
-    run = run_log.begin(lake, "import", "", 1, run_id="bench")
+    run = run_log.begin(lake, "import", "", run_id="bench")
     run.commit(run_log.Done(run_log.Task(title_id(film), {}), int(n)) for film, n in enumerate(sizes))
     return lake
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from jobs.cli import command, dispatch
+from jobs.cli import dispatch, program
 from jobs.demo_film import film
 from udfs.kernels.harvest import video
 
@@ -15,7 +15,7 @@ PIECES = ("--set", "harvest.piece_s=2")
 def castmine(*words: object) -> int:
     """`castmine WORDS` in this process and its Spark session, errors told as the program tells them."""
     try:
-        command.run(lambda: dispatch.main([str(word) for word in words]))
+        program.run(lambda: dispatch.main([str(word) for word in words]))
     except SystemExit as ended:
         return int(ended.code or 0)
     return 0

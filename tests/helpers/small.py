@@ -47,7 +47,7 @@ def finished(
     error: str | None = None,
 ) -> str:
     """What a run of `job` leaves: the title's rows in `tables`, and its commit mark. Returns its run_id."""
-    run = run_log.begin(lake, job, "settings", 1, clock)
+    run = run_log.begin(lake, job, "settings", clock)
     written(lake, [title], run.run_id, tables)
     run.commit([run_log.Done(run_log.Task(title, inputs or {}), sum(map(len, tables.values())), error)])
     return run.run_id

@@ -141,11 +141,11 @@ def test_a_failed_title_is_seen_in_titles(lake):
 
 
 def test_a_title_that_is_being_replaced_is_used_by_no_job(two):
-    again = run_log.begin(two, "mine", "settings", 1, clock)
+    again = run_log.begin(two, "mine", "settings", clock)
     again.writes([run_log.Task("a", {"harvest": "harvest-a"}), run_log.Task("never done", {})])
     assert collected(two.raw("runs").where("status = 'writing'"), "title_id") == [("a",)]
     assert (list(run_log.harvested(two)), list(run_log.mined(two))) == (["a", "b"], ["b"])
-    again = run_log.begin(two, "import", "", 1, clock)  # a title that was harvested is now imported
+    again = run_log.begin(two, "import", "", clock)  # a title that was harvested is now imported
     again.writes([run_log.Task("a", {})])
     assert list(run_log.harvested(two)) == ["b"]
     again.commit([run_log.Done(run_log.Task("a", {}))])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from conf.code_versions import CODE_VERSIONS
 from conf.errors import UsageError
 from jobs.lake import run_log
 from tests.helpers.small import clock
@@ -11,20 +12,21 @@ from tests.helpers.small import clock
 TASK = run_log.Task("a", {"mine": "m1"})
 
 
-LAST = {"status": "ok", "error": None, "input_versions": '{"mine": "m1"}', "settings_hash": "s1", "code_version": 1}
+CODE = CODE_VERSIONS["cluster"]
+LAST = {"status": "ok", "error": None, "input_versions": '{"mine": "m1"}', "settings_hash": "s1", "code_version": CODE}
 
 
 @pytest.fixture
 def done(lake):
-    """A lake whose log says that TASK was done with settings `s1` and code 1."""
-    run = run_log.begin(lake, "cluster", "s1", 1, clock)
+    """A lake whose log says that TASK was done with settings `s1`."""
+    run = run_log.begin(lake, "cluster", "s1", clock)
     assert run.to_do([TASK]) == [TASK]
     run.commit([run_log.Done(TASK, rows=3)])
     return lake
 
 
 def to_do(lake, settings="s1", **more):
-    return run_log.begin(lake, "cluster", settings, 1, clock).to_do([TASK, run_log.Task("b", {})], **more)
+    return run_log.begin(lake, "cluster", settings, clock).to_do([TASK, run_log.Task("b", {})], **more)
 
 
 @pytest.mark.parametrize(
@@ -33,7 +35,7 @@ def to_do(lake, settings="s1", **more):
         (TASK, {}, None),
         (TASK, None, "not done yet"),
         (TASK, {"settings_hash": "s2"}, "made with other settings"),
-        (TASK, {"code_version": 2}, "made by other code"),
+        (TASK, {"code_version": CODE - 1}, "made by other code"),
         (run_log.Task("a", {"mine": "m2"}), {}, "its input changed"),
         (run_log.Task("a", {"mine": "m1"}, content_hash="c2"), {"content_hash": "c1"}, "its input changed"),
         (run_log.Task("a", {"mine": "m1"}, content_hash="c1"), {"content_hash": "c1"}, None),
@@ -43,7 +45,7 @@ def to_do(lake, settings="s1", **more):
 )
 def test_why_something_is_done_again(task, last, why):
     row = None if last is None else {**LAST, **last}
-    assert run_log.why_again(task, row, "s1", 1) == why
+    assert run_log.why_again("cluster", task, row, "s1") == why
 
 
 def test_what_is_done_is_not_done_again_and_what_changed_is(done):
@@ -56,14 +58,14 @@ def test_force_does_it_again(done):
 
 
 def test_a_failed_title_is_tried_again(done):
-    run = run_log.begin(done, "cluster", "s1", 1, clock)
+    run = run_log.begin(done, "cluster", "s1", clock)
     run.commit([run_log.Done(TASK, error="no tracks")])
     assert [failed.error for failed in run.failures] == ["no tracks"]
     assert to_do(done)[0] == TASK
 
 
 def test_a_title_that_was_left_half_written_is_done_again(done):
-    run = run_log.begin(done, "cluster", "s1", 1, clock)
+    run = run_log.begin(done, "cluster", "s1", clock)
     run.writes([TASK])
     assert to_do(done)[0] == TASK
     run.commit([run_log.Done(TASK)])
@@ -72,7 +74,7 @@ def test_a_title_that_was_left_half_written_is_done_again(done):
 
 def test_of_one_moment_the_commit_is_newer_than_the_announcement(done):
     now = clock()
-    run = run_log.begin(done, "cluster", "s1", 1, lambda: now)
+    run = run_log.begin(done, "cluster", "s1", lambda: now)
     run.writes([TASK])
     run.commit([run_log.Done(TASK)])
     assert run_log.latest(done, "cluster")["a"]["status"] == "ok"
@@ -80,14 +82,14 @@ def test_of_one_moment_the_commit_is_newer_than_the_announcement(done):
 
 def test_the_log_says_what_was_done_with_what(done):
     row = run_log.latest(done, "cluster")["a"]
-    assert (row["status"], row["rows"], row["settings_hash"], row["code_version"]) == ("ok", 3, "s1", 1)
+    assert (row["status"], row["rows"], row["settings_hash"], row["code_version"]) == ("ok", 3, "s1", CODE)
     assert row["input_versions"] == '{"mine": "m1"}'
     assert row["seconds"] == 60.0
     assert row["run_id"].split("-")[1] == "cluster"
 
 
 def test_a_title_that_is_not_there_is_named_with_those_that_are(done):
-    run_log.begin(done, "harvest", "s", 1, clock).commit([run_log.Done(run_log.Task("a", {}))])
+    run_log.begin(done, "harvest", "s", clock).commit([run_log.Done(run_log.Task("a", {}))])
     with pytest.raises(UsageError, match="--titles z: not harvested; there are: a"):
         run_log.harvested(done, ["z"])
     assert list(run_log.harvested(done, ["a"])) == ["a"]
@@ -95,8 +97,8 @@ def test_a_title_that_is_not_there_is_named_with_those_that_are(done):
 
 def test_the_newest_of_harvest_and_import_is_what_is_there(lake):
     for job in ("harvest", "import"):
-        run = run_log.begin(lake, job, "s", 1, clock)
+        run = run_log.begin(lake, job, "s", clock)
         run.commit([run_log.Done(run_log.Task("a", {"file": "f"} if job == "harvest" else {"tracks": "t"}))])
     assert run_log.harvested(lake) == {"a": run.run_id}
-    again = run_log.begin(lake, "harvest", "s", 1, clock)
+    again = run_log.begin(lake, "harvest", "s", clock)
     assert again.to_do([run_log.Task("a", {"file": "f"})])  # what the import replaced is to be harvested again

@@ -12,6 +12,7 @@ import pytest
 from conf.catalog import table
 from conf.errors import LakeError, UsageError
 from jobs import sql
+from jobs.cli import results
 from tests.helpers.small import SHA256
 
 
@@ -104,7 +105,7 @@ def test_text_does_nothing_to_the_terminal(ask):
 
 def test_a_table_ends_after_a_thousand_rows_and_json_does_not(ask):
     query = "select explode(sequence(1, 1500)) as n"
-    assert len(ask(query).splitlines()) == 2 + sql.SHOWN_ROWS
+    assert len(ask(query).splitlines()) == 2 + results.SHOWN_ROWS
     assert len(ask(query, "--json").splitlines()) == 1500
 
 
@@ -191,3 +192,66 @@ def test_no_lake_no_query(spark, tmp_path):
 
 def test_embedders_are_text(ask):
     assert json.loads(ask("select distinct embedder_sha256 as e from titles", "--json")) == {"e": SHA256}
+
+
+@pytest.fixture
+def lake_words(two_titles):
+    return ["--lake", str(two_titles)]
+
+
+def test_a_file_of_statements(spark, lake_words, tmp_path, capsys):
+    file = tmp_path / "queries.sql"
+    file.write_text("-- one\nselect 1 as a;\n\nselect 'x;y' as b; -- two\n\nselect count(*) as n from tracks")
+    assert sql.main([*lake_words, "--format", "csv", "-f", str(file)], spark=spark) == 0
+    assert capsys.readouterr().out == "a\n1\n\nb\nx;y\n\nn\n4\n"
+
+
+def test_a_file_ends_at_the_statement_that_fails_and_names_its_line(spark, lake_words, tmp_path, capsys):
+    file = tmp_path / "queries.sql"
+    file.write_text("select 1 as a;\n\n\ndrop table\n  tracks;\nselect 2 as a")
+    with pytest.raises(UsageError, match=r"queries\.sql, line 4: DROP is no query"):
+        sql.main([*lake_words, "-f", str(file)], spark=spark)
+    assert capsys.readouterr().out.split() == ["a", "-", "1"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["-f", "none.sql"], "none.sql: cannot be read"),
+        (["-f", "none.sql", "select 1"], "one of the two"),
+        (["--format", "csv", "--json", "select 1"], "one of the two"),
+    ],
+)
+def test_wrong_use(lake_words, words, said):
+    with pytest.raises(UsageError, match=said):
+        sql.main([*lake_words, *words])
+
+
+def test_what_is_piped_is_a_file(spark, lake_words, monkeypatch, capsys):
+    monkeypatch.setattr("sys.stdin", io.StringIO("select 1 as a;"))
+    assert sql.main([*lake_words, "--csv"], spark=spark) == 0
+    assert capsys.readouterr().out == "a\n1\n"
+    monkeypatch.setattr("sys.stdin", io.StringIO("-- nothing\n"))
+    with pytest.raises(UsageError, match="no query"):
+        sql.main(lake_words, spark=spark)
+
+
+def test_markdown(ask):
+    said = ask("select 'a|b' as name, 1.5 as n, cast(null as int) as nothing", "--format", "markdown")
+    assert said == "| name | n | nothing |\n|---|---|---|\n| a\\|b | 1.5 |  |\n"
+    assert ask("select 1 as a where false", "--format", "markdown") == "| a |\n|---|\n"
+    many = ask("select explode(sequence(1, 1500)) as n", "--format", "markdown")
+    assert len(many.splitlines()) == 2 + results.SHOWN_ROWS
+
+
+def test_the_prompt_keeps_its_session_and_goes_on_after_a_mistake(spark, lake_words, monkeypatch, capsys, tmp_path):
+    lines = iter(["select count(*) as n", "from tracks;", "drop table tracks;", "select 2 as two;", "\\q"])
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("builtins.input", lambda prompt: next(lines))
+    monkeypatch.setenv("CASTMINE_CACHE", str(tmp_path))
+    assert sql.main(lake_words, spark=spark) == 0
+    said = capsys.readouterr().out.split()
+    assert said[-3:] == ["two", "---", "2"]
+    assert "DROP" in said
+    assert said[said.index("n") : said.index("n") + 3] == ["n", "-", "4"]

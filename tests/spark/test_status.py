@@ -9,11 +9,12 @@ import pytest
 
 from conf.catalog import table
 from conf.settings import Settings
-from jobs import harvest, mine, status
+from jobs import status
 from jobs.inputs.films import title_ids
 from jobs.lake import run_log
 from jobs.lake.lake import Lake
 from tests.helpers.small import SHA256, cast, clock, finished
+from udfs import assets
 
 DONE = {"state": "done", "reason": None}
 
@@ -68,14 +69,14 @@ def test_a_newer_adapter_makes_clusters_stale(spark, clustered, told, tmp_path):
 
 def test_harvests(lake, told, tmp_path):
     settings = Settings()
-    version = harvest.harvest_hash(settings.harvest)
+    version = assets.harvest_hash(settings.harvest)
     films = {name: tmp_path / f"{name}.mp4" for name in ("same", "changed", "gone", "broken")}
     for name, film in films.items():
         film.write_text(name)
         inputs = {"file": title_ids({str(film): (name, None)}, [])[0].stamp}
-        run = run_log.begin(lake, "harvest", version, harvest.CODE_VERSION, clock, f"harvest-{name}")
+        run = run_log.begin(lake, "harvest", version, clock, f"harvest-{name}")
         run.commit([run_log.Done(run_log.Task(name, inputs), error="no video stream" if name == "broken" else None)])
-    run = run_log.begin(lake, "mine", settings.mine.hash(), mine.CODE_VERSION, clock)
+    run = run_log.begin(lake, "mine", settings.mine.hash(), clock)
     run.commit([run_log.Done(run_log.Task(name, {"harvest": f"harvest-{name}"})) for name in films])
     rows = [
         {"title_id": name, "uri": str(film), "run_id": f"harvest-{name}", "duration_s": 900.0}

@@ -6,7 +6,6 @@ piece of work is cut; `frames` then decodes one range. Times come from presentat
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -85,19 +84,6 @@ def frame_times(pts: np.ndarray, time_base: Fraction) -> np.ndarray:
 def detect_stride(fps: float, detect_fps: float) -> int:
     """Every how many frames faces are looked for: the nearest to `detect_fps` times a second, at least 1."""
     return max(1, math.floor(fps / detect_fps + 0.5))
-
-
-def content_hash(path: str | Path) -> str:
-    """sha256 of a file's bytes, hex.
-
-    Raises:
-        FilmError: the file cannot be read to its end.
-    """
-    try:
-        with open(path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise FilmError(f"the file cannot be read: {_said(error)}") from error
 
 
 def probe(path: str | Path) -> Film:

@@ -1,0 +1,31 @@
+"""How a command ends as a program: its exit code, its errors in words."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+from conf.cache import spark_log
+from conf.errors import CastmineError
+
+DONE, CANNOT_GO_ON, WRONG_USE, SOME_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
+
+
+def run(main: Callable[[], int]) -> None:
+    """Run a command as a program: castmine's own errors become a message and an exit code, others a stack trace.
+
+    Raises SystemExit for anything but success: platforms that call the entry function look at nothing else.
+    """
+    try:
+        code = main()
+    except CastmineError as error:
+        print(f"castmine: {error}", file=sys.stderr)
+        code = error.exit_code
+    except Exception:
+        print(f"castmine: unexpected; what Spark said is in {spark_log()}", file=sys.stderr)
+        raise
+    except KeyboardInterrupt:
+        print("\ncastmine: stopped. What is committed stays; the same command goes on from there.", file=sys.stderr)
+        code = INTERRUPTED
+    if code:
+        raise SystemExit(code)

@@ -1,0 +1,80 @@
+"""What Spark needs beside Python: the right Java, and Delta's jars."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from conf.cache import cache_dir
+from conf.errors import CastmineError, UsageError
+
+# Of the 33 jars that Ivy resolves for delta-spark these two are not in pyspark already. Resolved once, then kept.
+DELTA_PACKAGE = "io.delta:delta-spark_4.0_2.13:4.4.0"
+DELTA_JARS = {
+    "io.delta_delta-spark_4.0_2.13-4.4.0.jar": "49e899667168b9412f83cbe894ce264107d7b896d6c5e12edca4e216845c1104",
+    "io.delta_delta-storage-4.4.0.jar": "c46735481fa8e326b0957be02b4420cbcab4b325bb08009b7f2045a95133f1cc",
+}
+JAVA = "17"
+
+
+def check_java() -> None:
+    """Raises UsageError unless the Java that Spark would run is the one it needs."""
+    home = os.environ.get("JAVA_HOME")
+    java = str(Path(home, "bin", "java")) if home else "java"
+    try:
+        said = subprocess.run([java, "-version"], capture_output=True, text=True, check=True).stderr
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise UsageError(
+            f"{java}: no Java. Spark needs Java {JAVA}: apt-get install openjdk-17-jre-headless"
+        ) from error
+    version = said.partition('version "')[2].partition(".")[0].strip('"')
+    if version != JAVA:
+        cure = "set JAVA_HOME to a Java 17" if home else "install it: apt-get install openjdk-17-jre-headless"
+        raise UsageError(f"{java} is Java {version or 'of unknown version'}; Spark needs Java {JAVA}: {cure}")
+
+
+def delta_jars() -> list[Path]:
+    """The two Delta jars, resolved by Spark's own Ivy client once and kept in the user's cache.
+
+    Raises:
+        CastmineError: they are not there, and cannot be resolved.
+    """
+    folder = cache_dir() / "jars"
+    paths = [folder / name for name in DELTA_JARS]
+    if not all(path.exists() for path in paths):
+        _resolve_delta_jars(folder)
+    for path in paths:
+        if not _right(path):
+            raise CastmineError(f"{path}: not the jar it should be. Delete it and run: castmine doctor --fetch")
+    return paths
+
+
+def _resolve_delta_jars(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    script = (
+        "import sys; from pyspark.sql import SparkSession\n"
+        "SparkSession.builder.master('local[1]').config('spark.ui.enabled', 'false')"
+        ".config('spark.driver.host', '127.0.0.1').config('spark.driver.bindAddress', '127.0.0.1')"
+        ".config('spark.jars.packages', sys.argv[1]).config('spark.jars.ivy', sys.argv[2]).getOrCreate().stop()"
+    )
+    with tempfile.TemporaryDirectory(dir=folder) as ivy:
+        done = subprocess.run([sys.executable, "-c", script, DELTA_PACKAGE, ivy], capture_output=True, text=True)
+        for name in DELTA_JARS:
+            jar = Path(ivy, "jars", name)
+            if done.returncode or not jar.exists():
+                raise CastmineError(
+                    f"{DELTA_PACKAGE} could not be resolved from Maven Central (no network?). Place the jars by hand "
+                    f"into {folder}: {', '.join(DELTA_JARS)}\n{done.stderr[-500:]}"
+                )
+            if not _right(jar):
+                raise CastmineError(f"{name}: Maven gave a jar with another checksum; not used")
+            jar.replace(folder / name)
+
+
+def _right(jar: Path) -> bool:
+    with jar.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() == DELTA_JARS[jar.name]
