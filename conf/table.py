@@ -48,7 +48,13 @@ class Column(NamedTuple):
 
 
 class Table(NamedTuple):
-    """One Delta table. `written_by` is the job; `by_title` says that it is partitioned by title_id."""
+    """One Delta table.
+
+    Attributes:
+        written_by: the job that makes its rows; "" for every job.
+        also_by: other jobs that write to it.
+        by_title: whether it is partitioned by title_id.
+    """
 
     name: str
     written_by: str
@@ -56,10 +62,18 @@ class Table(NamedTuple):
     key: tuple[str, ...]
     columns: tuple[Column, ...]
     by_title: bool = True
+    also_by: tuple[str, ...] = ()
 
     @property
     def names(self) -> list[str]:
         return [column.name for column in self.columns]
+
+    @property
+    def writers(self) -> str:
+        """The commands that write to it."""
+        return (
+            ", ".join(f"castmine {job}" for job in (self.written_by, *self.also_by)) if self.written_by else "every job"
+        )
 
     @property
     def schema(self) -> str:
@@ -85,9 +99,20 @@ class Table(NamedTuple):
         partition = "PARTITIONED BY (title_id)\n" if self.by_title else ""
         return (
             f"CREATE TABLE IF NOT EXISTS {address} (\n  {lines}\n) USING DELTA\n{partition}"
-            f"COMMENT {_quoted(f'{self.meaning} Written by jobs/{self.written_by}.py.')}\n"
+            f"COMMENT {_quoted(f'{self.meaning} Written by {self.writers}.')}\n"
             f"TBLPROPERTIES ({PROPERTIES})"
         )
+
+
+TITLE_ID = Column(
+    "title_id", "STRING", "jobs.inputs.films:title_ids", "the film: from the manifest, else from the file's name"
+)
+TRACK_ID = Column(
+    "track_id",
+    "BIGINT",
+    "udfs.kernels.harvest.assemble:number_tracks",
+    "the track, numbered from 0 in order of appearance",
+)
 
 
 def unwritten(**types: str) -> Table:

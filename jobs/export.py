@@ -15,7 +15,6 @@ import csv
 import io
 import json
 import math
-import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -27,6 +26,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from conf import views
 from conf.errors import LakeError, UsageError
+from conf.files import write_whole
 from jobs.cli import command, options, program
 from jobs.inputs.films import safe_name
 from jobs.lake import run_log
@@ -68,7 +68,8 @@ def main(
         written = {}
         for title, rows in _by_title(titles, found):
             file = folder / f"{title}.{args.format}"
-            write_whole(file, FORMATS[args.format](rows, columns))
+            with write_whole(file) as part:
+                part.write_text(FORMATS[args.format](rows, columns), encoding="utf-8", newline="")
             written[str(file)] = len(rows)
         what, n_rows = "tracks" if args.tracks else "appearances", sum(written.values())
         job.progress.say(f"export: {len(written):,} titles, {n_rows:,} {what} in {folder}")
@@ -168,16 +169,6 @@ def _folder(out: str) -> Path:
     except OSError as error:
         raise UsageError(f"--out {out}: no folder can be made there: {error.strerror}") from error
     return folder
-
-
-def write_whole(file: Path, text: str) -> None:
-    """Write a file whole or not at all: what was there stays until all of the new text is on the disk."""
-    part = file.with_name(f".{file.name}.{os.getpid()}.part")
-    try:
-        part.write_text(text, encoding="utf-8", newline="")
-        os.replace(part, file)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

@@ -86,7 +86,7 @@ def _tables(args: argparse.Namespace) -> dict[str, Any]:
     return {
         made.name: {
             "meaning": made.meaning,
-            "written_by": f"jobs/{made.written_by}.py" if made.name != "runs" else made.written_by,
+            "written_by": made.writers,
             "partitioned_by": ["title_id"] if made.by_title else [],
             "key": list(made.key),
             "columns": {c.name: {"type": c.type, "meaning": c.meaning, "made_by": c.made_by} for c in made.columns},

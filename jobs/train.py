@@ -37,8 +37,8 @@ from jobs.cli.text_table import print_table
 from jobs.inputs.truth import read_truth
 from jobs.lake import run_log, snapshots
 from jobs.lake.lake import Lake
-from training.launchers import launch
-from training.loop import Epoch
+from training.judge import Epoch
+from training.launchers.launch import launch
 from training.presets import LABELLED, kind, plan
 from training.snapshot import Kind, Snapshot
 
@@ -86,7 +86,7 @@ def _one(
     if not job.args.force and run.did_before(task):
         job.progress.say(f"train: nothing to do; {method} of these tracks and settings is registered")
         return {"adapter_id": None, "status": "unchanged", "reason": None}
-    row, curve = _trained(job, list(mined), settings, labels, written)
+    row, curve = train_adapter(job, list(mined), settings, labels, written)
     for name, rows in (("curves", curve), ("adapters", [row])):
         if job.lake.raw(name).where(F.col("adapter_id") == row["adapter_id"]).isEmpty():
             job.lake.append(table(name), rows)
@@ -128,7 +128,7 @@ def said(row: dict[str, Any]) -> str:
     return ", ".join(f"{name} {value:.4g}" for name, value in sorted(metrics.items()) if "auc" in name)
 
 
-def _trained(
+def train_adapter(
     job: command.Job, titles: list[str], settings: TrainSettings, labels: snapshots.Labels | None, written: Snapshots
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Snapshot, train, judge: the adapter's row, and its curve's. Too little data is a result, not an error."""
@@ -217,7 +217,6 @@ def register(
         "reason": result.get("reason"),
         "uri": result.get("uri"),
         "sha256": result.get("sha256"),
-        "parent": None,
         "created_at": now,
     }
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import functools
 import importlib
+import inspect
+import re
 import subprocess
 import sys
+import textwrap
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,6 +19,7 @@ from conf.catalog import all_tables
 from conf.table import Column
 
 ROOT = Path(__file__).parent.parent
+PACKAGES = ("conf", "jobs", "training", "udfs")
 COLUMNS = [(made.name, column) for made in all_tables() for column in made.columns]
 
 
@@ -37,9 +43,49 @@ def test_imports_run_one_way():
 
 
 @pytest.mark.parametrize(("table", "column"), COLUMNS, ids=[f"{table}.{column}" for table, column in COLUMNS])
-def test_every_column_names_code_that_exists(table: str, column: Column):
+def test_every_column_names_the_code_that_makes_it(table: str, column: Column):
     module, _, name = column.made_by.partition(":")
-    assert callable(functools.reduce(getattr, name.split("."), importlib.import_module(module)))
+    home = importlib.import_module(module)
+    maker = functools.reduce(getattr, name.split("."), home)
+    assert callable(maker)
+    last = name.rpartition(".")[2].strip("_")
+    source = _source(maker)
+    assert last in column.name or column.name in last or re.search(rf"\b{column.name}\b", source), (
+        "it is not named there"
+    )
+    assert not _only_copied(column.name, source), "it is made elsewhere, and only copied there"
+
+
+def _source(maker: Callable[..., object]) -> str:
+    """What a maker says, and what the classes of castmine say that it returns: their fields are columns."""
+    home = importlib.import_module(maker.__module__)
+    said = str(getattr(maker, "__annotations__", {}).get("return", ""))
+    classes = [vars(home)[word] for word in re.findall(r"\w+", said) if isinstance(vars(home).get(word), type)]
+    ours = [kind for made in classes for kind in made.__mro__ if kind.__module__.split(".")[0] in PACKAGES]
+    return "\n\n".join(textwrap.dedent(inspect.getsource(thing)) for thing in (maker, *ours))
+
+
+def _only_copied(name: str, source: str) -> bool:
+    """Whether every value that gets this name there is read from something else under the same name."""
+    made = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Dict):
+            made += [
+                v
+                for k, v in zip(node.keys, node.values, strict=True)
+                if isinstance(k, ast.Constant) and k.value == name
+            ]
+        elif isinstance(node, ast.keyword) and node.arg == name:
+            made.append(node.value)
+    return bool(made) and all(_is_copy(name, value) for value in made)
+
+
+def _is_copy(name: str, value: ast.expr) -> bool:
+    if isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute) and value.func.attr == "get":
+        return isinstance(value.args[0], ast.Constant) and value.args[0].value == name
+    if isinstance(value, ast.Subscript):
+        return isinstance(value.slice, ast.Constant) and value.slice.value == name
+    return False
 
 
 def test_every_key_is_a_column():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from conf.errors import ModelError
+from conf.files import write_whole
 from conf.settings import TrainingMethod
 from training.networks import Network, build
 
@@ -85,11 +85,8 @@ class Adapter:
 
     def save(self, path: str | Path) -> None:
         """Write the file, whole or not at all."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.partial")
-        temporary.write_bytes(self.to_bytes())
-        os.replace(temporary, path)
+        with write_whole(path) as part:
+            part.write_bytes(self.to_bytes())
 
     @classmethod
     def load(cls, path: str | Path) -> Adapter:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
 import pickle
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from conf.files import write_whole
 from training.collective import Collective
 
 State = dict[str, Any]  # tensors, numbers, strings, and lists and dicts of them
@@ -31,10 +31,8 @@ class Checkpoint:
         """Replace the file, whole or not at all; where that cannot be written, training goes on without."""
         if self.file is None or self.collective.rank != 0:
             return
-        with contextlib.suppress(OSError):
-            temporary = self.file.with_name(f".{self.file.name}.partial")
-            torch.save({"key": self.key, "state": state}, temporary)
-            os.replace(temporary, self.file)
+        with contextlib.suppress(OSError), write_whole(self.file) as part:
+            torch.save({"key": self.key, "state": state}, part)
 
     def load(self) -> State | None:
         """The state last saved under this key, the same on every process; None where there is none."""

@@ -5,9 +5,8 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass, field
+from dataclasses import astuple
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -15,46 +14,20 @@ from torch import Tensor
 
 from conf.errors import CastmineError, GpuUnavailable
 from conf.settings import Library
-from training.adapters import Adapter, Card, apply
+from training.adapters import Adapter, Card
 from training.checkpoint import Checkpoint
 from training.collective import Alone, Collective
+from training.judge import Epoch, Trained, judge
 from training.methods import Method, WhiteningMethod, method_of
 from training.networks import start_linear
-from training.presets import Plan, kind
-from training.readers import KEPT_GB, Reader, Rows
+from training.presets import Plan
+from training.readers.reader import KEPT_GB, Reader, Rows
 from training.snapshot import Snapshot
-from training.verification import Verification, moved, verify
 
 DROP_EPOCHS = 10  # after so many the rate falls, where a plan says by how much
 EVALUATION_ROWS = 4096  # rows of the development set embedded at a time
-AS_GOOD_AS_PERFECT = 0.999  # a few pairs of thousands; no reason to turn down an adapter
-# Share of the errors among close pairs that an adapter may leave. A few errors less say nothing: on composite titles
-# whitening left 0.13 to 0.69 of them, and MvCorr, which did harm on other titles, nearly always more than 0.8.
-ERRORS_LEFT = 0.75
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """One line of the curve; `train_loss` is the mean over the epoch's steps, `dev_loss` the method's `score`."""
-
-    epoch: int
-    train_loss: float
-    dev_loss: float
-
 
 Progress = Callable[[Epoch], None]
-
-
-@dataclass(frozen=True)
-class Trained:
-    """What training made. The same on every process."""
-
-    adapter: Adapter
-    status: Literal["ready", "not_better"]
-    metrics: dict[str, float]
-    note: str
-    best_epoch: int
-    curve: list[Epoch] = field(repr=False)
 
 
 class EarlyStopping:
@@ -110,9 +83,9 @@ def train(
         _start(method, plan, reader, collective)
         method.to(device)
         kept = Checkpoint(checkpoint, f"{snapshot.fingerprint} {plan.model_dump_json()}", collective)
-        curve, best_epoch = _fit(method, plan, reader, collective, progress, kept)
-    adapter = Adapter(_card(snapshot, plan, method), method.networks[0].state_dict())
-    return _judged(adapter, reader.development(), curve, best_epoch)
+        curve, best_epoch = fit_epochs(method, plan, reader, collective, progress, kept)
+    adapter = Adapter(make_card(snapshot, plan, method), method.networks[0].state_dict())
+    return judge(adapter, reader.development(), curve, best_epoch)
 
 
 def _device(plan: Plan, rank: int) -> torch.device:
@@ -159,7 +132,7 @@ def _start(method: Method, plan: Plan, reader: Reader, collective: Collective) -
             tensor.copy_(collective.broadcast(tensor, f"start.{name}"))
 
 
-def _fit(
+def fit_epochs(
     method: Method,
     plan: Plan,
     reader: Reader,
@@ -193,7 +166,8 @@ def _fit(
                 _set_rates(optimiser, plan, number, steps)
                 losses.append(_step(method, rows.to(device), optimiser, collective))
                 steps += 1
-        epoch = Epoch(number, float(np.mean(losses)), _development_score(method, held_out, collective))
+        dev_loss = _development_score(method, held_out, collective)
+        epoch = Epoch(number, train_loss=float(np.mean(losses)), dev_loss=dev_loss)
         if not np.isfinite([epoch.train_loss, epoch.dev_loss]).all():
             raise CastmineError(f"training diverged: the loss of epoch {number} is not a finite number")
         curve.append(epoch)
@@ -278,7 +252,7 @@ def _development_score(method: Method, rows: Rows, collective: Collective) -> fl
     return collective.broadcast(torch.tensor([score], dtype=torch.float64), "development").item()
 
 
-def _card(snapshot: Snapshot, plan: Plan, method: Method) -> Card:
+def make_card(snapshot: Snapshot, plan: Plan, method: Method) -> Card:
     return Card(
         method=plan.method,
         settings=plan.model_dump(mode="json"),
@@ -291,44 +265,3 @@ def _card(snapshot: Snapshot, plan: Plan, method: Method) -> Card:
         labels_from=snapshot.labels_from if plan.needs == "label" else None,
         threshold=method.threshold(),
     )
-
-
-def _judged(adapter: Adapter, held_out: Rows, curve: list[Epoch], best_epoch: int) -> Trained:
-    """Compare the adapter with the raw embeddings on the held-out rows."""
-    sha256 = adapter.card.base_embedder_sha256
-    views, negative = held_out.views.numpy(), held_out.negative.numpy()
-    if kind(adapter.card.method) == "faces":  # two halves of a track against the mean of the other track's faces
-        half = views.shape[1] // 2
-        views = np.stack([views[:, :half].mean(axis=1), views[:, half:].mean(axis=1)], axis=1)
-    negative = negative.mean(axis=1)
-    n, m, d = views.shape
-    spaces = (
-        (_unit(views), _unit(negative)),
-        (apply(adapter, views.reshape(-1, d), sha256).reshape(n, m, -1), apply(adapter, negative, sha256)),
-    )
-    of_rows = held_out.has_negative.numpy(), held_out.title.numpy()
-    raw, adapted = (verify(*space, *of_rows) for space in spaces)
-    card = adapter.card.model_copy(update={"moved": moved(*spaces, *of_rows)})
-    adapter = Adapter(card, adapter.layers.state_dict())
-    metrics = {"rows": float(n), "hard_negatives": float(raw.negatives), "auc_raw": raw.auc, "auc": adapted.auc}
-    if raw.close_auc is not None and adapted.close_auc is not None:
-        metrics |= {"close_auc_raw": raw.close_auc, "close_auc": adapted.close_auc}
-    status, note = _verdict(raw, adapted)
-    return Trained(adapter, status, metrics, note, best_epoch, curve)
-
-
-def _verdict(raw: Verification, adapted: Verification) -> tuple[Literal["ready", "not_better"], str]:
-    """`ready` when held-out tracks hold together better and are far more seldom close to strangers; the reason."""
-    against = "hard negatives" if raw.negatives else "other tracks (no held-out track has a hard negative)"
-    change = f"held-out AUC against {against} {raw.auc:.4f} -> {adapted.auc:.4f}"
-    if adapted.auc <= raw.auc:
-        return "not_better", change
-    if raw.close_auc is None or adapted.close_auc is None:
-        return "ready", change
-    needed = min(1 - ERRORS_LEFT * (1 - raw.close_auc), AS_GOOD_AS_PERFECT)
-    change += f", of the closest pairs {raw.close_auc:.4f} -> {adapted.close_auc:.4f} ({needed:.4f} needed)"
-    return ("ready" if adapted.close_auc >= needed else "not_better"), change
-
-
-def _unit(x: np.ndarray) -> np.ndarray:
-    return x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-12)

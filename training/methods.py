@@ -23,7 +23,7 @@ from training.losses.mvcorr import MvCorr
 from training.losses.siamese import SSiam, TSiam
 from training.networks import build
 from training.presets import Plan
-from training.readers import Reader, Rows
+from training.readers.reader import Reader, Rows
 from training.snapshot import Snapshot
 
 

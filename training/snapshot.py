@@ -15,8 +15,8 @@ evenly over the track, `negative` as many of one track that it is cannot-linked 
 
 from __future__ import annotations
 
+import functools
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -28,6 +28,7 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from conf.errors import LakeError
+from conf.files import write_whole
 
 LANES = 48  # row groups of a file: a multiple of 1, 2, 3, 4, 6, 8, 12, 16, 24 processes, who then read equal shares
 GROUP_BYTES = 2 * 2**20  # of embeddings in a row group, about; what is not kept in memory is read so much at a time
@@ -37,6 +38,7 @@ Kind = Literal["tracklets", "faces"]
 Needs = Literal["all", "negative", "label"]  # which rows a method can learn from
 NOBODY = -1  # the label of a track that the truth file does not name
 
+COLUMNS = ["row", "title_id", "views", "negative", "has_negative", "label"]  # that training reads
 SCHEMA = pa.schema(
     [
         pa.field("title_id", pa.string(), nullable=False),
@@ -116,9 +118,8 @@ class Snapshot(BaseModel):
 
     def save(self) -> None:
         """Write `snapshot.json`: the last file of a snapshot, whole or not at all."""
-        temporary = self.folder / ".snapshot.json.partial"
-        temporary.write_text(self.model_dump_json(indent=1) + "\n")
-        os.replace(temporary, self.folder / "snapshot.json")
+        with write_whole(self.folder / "snapshot.json") as part:
+            part.write_text(self.model_dump_json(indent=1) + "\n")
 
     def files(self, part: Part) -> list[Path]:
         """The part's Parquet files in name order; empty when it has none."""
@@ -166,14 +167,12 @@ def write_window(path: str | Path, rows: pa.Table, windows: int) -> None:
             raise LakeError(f"{path}: column {name} holds nulls")
         if pa.types.is_list(column.type) and len(pc.unique(pc.list_value_length(column))) > 1:
             raise LakeError(f"{path}: column {name} holds lists of unequal length")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.partial")
     row = table["row"].to_numpy()
     lane = lane_of(row, windows)
     order = np.lexsort((row, lane))
     lengths = np.bincount(lane, minlength=LANES)
-    with pq.ParquetWriter(temporary, SCHEMA, compression="none", use_dictionary=["title_id"]) as file:
+    writer = functools.partial(pq.ParquetWriter, schema=SCHEMA, compression="none", use_dictionary=["title_id"])
+    with write_whole(path) as part, writer(part) as file:
         for chosen in np.split(order, np.cumsum(lengths)[:-1]):
             if len(chosen):
                 file.write_table(table.take(chosen), row_group_size=len(chosen))
-    os.replace(temporary, path)

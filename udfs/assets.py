@@ -146,7 +146,7 @@ def embedder(pack_name: str) -> File:
 
 
 def harvest_hash(settings: HarvestSettings) -> str:
-    """The settings and the very models: what a harvest's rows depend on beside the film."""
+    """The settings_hash of a harvest: the settings and the very models, what its rows depend on beside the film."""
     return stable_id(settings.hash(), *(registry().files[name].sha256 for name in pack(settings.models).files))
 
 

@@ -33,6 +33,8 @@ def score_title(
 ) -> pd.DataFrame:
     """A title's tracks (with boxes of faces below them where the truth has boxes) and its truth -> SCORED.
 
+    A row is a metric and its value.
+
     `adapt` maps a title's embeddings as they were when it was clustered; titles that are not in it were so raw.
     `protocol` is the benchmark's name; without one it is what the truth is about, `tracks` or `boxes`.
     """

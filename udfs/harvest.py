@@ -157,7 +157,7 @@ def film_rows(
         film = read_index(files)
         made: Iterator[pd.DataFrame]
         if name == "shots":
-            made = iter([_shot_rows(film, files.shots)])
+            made = iter([shot_rows(film, files.shots)])
         else:
             faces = _film_faces(files, film, settings)
             norms = assets.embedder(settings.models).norms
@@ -187,7 +187,7 @@ def _film_faces(files: FilmFiles, film: video.Film, settings: HarvestSettings) -
     return assemble.track_faces(pieces, numbers, film.times)
 
 
-def _shot_rows(film: video.Film, file: Path) -> pd.DataFrame:
+def shot_rows(film: video.Film, file: Path) -> pd.DataFrame:
     found = pq.read_table(file).to_pandas()
     return pd.DataFrame(
         {

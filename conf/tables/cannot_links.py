@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conf.table import Column, Table, run_id
+from conf.table import TITLE_ID, Column, Table, run_id
 
 TABLE = Table(
     name="cannot_links",
@@ -14,12 +14,7 @@ TABLE = Table(
         "track_b",
     ),
     columns=(
-        Column(
-            "title_id",
-            "STRING",
-            "jobs.inputs.films:title_ids",
-            "the film: from the manifest, else from the file's name",
-        ),
+        TITLE_ID,
         Column("track_a", "BIGINT", "udfs.kernels.mine.cannot_links:cannot_links", "the smaller track_id of the two"),
         Column("track_b", "BIGINT", "udfs.kernels.mine.cannot_links:cannot_links", "the larger track_id of the two"),
         Column(
@@ -28,7 +23,7 @@ TABLE = Table(
         Column(
             "shared_s",
             "DOUBLE",
-            "udfs.kernels.mine.cannot_links:cannot_links",
+            "udfs.kernels.mine.title:mined_tables",
             "shared_frames times the detection stride, seconds",
         ),
         Column(
@@ -37,7 +32,7 @@ TABLE = Table(
             "udfs.kernels.mine.cannot_links:cannot_links",
             "first frame in which both are detected",
         ),
-        Column("reason", "STRING", "udfs.kernels.mine.cannot_links:cannot_links", "co_occurrence or edit"),
+        Column("reason", "STRING", "udfs.kernels.mine.title:mined_tables", "co_occurrence"),
         Column(
             "doubted",
             "BOOLEAN",
@@ -46,4 +41,5 @@ TABLE = Table(
         ),
         run_id("mine"),
     ),
+    also_by=("cluster",),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conf.table import Column, Table, run_id
+from conf.table import TITLE_ID, Column, Table, run_id
 
 TABLE = Table(
     name="characters",
@@ -13,44 +13,40 @@ TABLE = Table(
         "character_id",
     ),
     columns=(
-        Column(
-            "title_id",
-            "STRING",
-            "jobs.inputs.films:title_ids",
-            "the film: from the manifest, else from the file's name",
-        ),
+        TITLE_ID,
         Column(
             "character_id",
             "INT",
-            "udfs.kernels.cluster.characters:find_characters",
+            "udfs.kernels.cluster.title:list_characters",
             "the character, numbered from 0 by faces seen",
         ),
         Column(
             "name", "STRING", "jobs.lake.edits:named", "what the edits say: a person's word or a photograph's, or null"
         ),
-        Column("n_tracks", "INT", "udfs.kernels.cluster.title:cast_tables", "tracks"),
-        Column("n_faces", "INT", "udfs.kernels.cluster.title:cast_tables", "faces detected"),
+        Column("n_tracks", "INT", "udfs.kernels.cluster.title:list_characters", "tracks"),
+        Column("n_faces", "INT", "udfs.kernels.cluster.title:list_characters", "faces detected"),
         Column(
             "screen_time_s",
             "DOUBLE",
-            "udfs.kernels.cluster.title:cast_tables",
+            "udfs.kernels.cluster.title:list_characters",
             "seconds on screen: union of the tracks' intervals",
         ),
-        Column("first_s", "DOUBLE", "udfs.kernels.cluster.title:cast_tables", "first seen, seconds"),
-        Column("last_s", "DOUBLE", "udfs.kernels.cluster.title:cast_tables", "last seen, seconds"),
+        Column("first_s", "DOUBLE", "udfs.kernels.cluster.title:list_characters", "first seen, seconds"),
+        Column("last_s", "DOUBLE", "udfs.kernels.cluster.title:list_characters", "last seen, seconds"),
         Column(
             "exemplar_track_id",
             "BIGINT",
-            "udfs.kernels.cluster.characters:find_characters",
+            "udfs.kernels.cluster.title:list_characters",
             "the track that shows the character best",
         ),
         Column("person_id", "STRING", "udfs.kernels.cluster.people:link", "the person: the same face across titles"),
         Column(
             "embedding",
             "ARRAY<FLOAT>",
-            "udfs.kernels.cluster.title:cast_tables",
+            "udfs.kernels.cluster.title:list_characters",
             "unit mean of its tracks' embeddings, as they were harvested; null where none has one",
         ),
         run_id("cluster"),
     ),
+    also_by=("name",),
 )

@@ -11,12 +11,12 @@ TABLE = Table(
     key=("adapter_id", "epoch"),
     columns=(
         Column("adapter_id", "STRING", "jobs.train:adapter_id", "the adapter"),
-        Column("epoch", "INT", "training.loop:train", "epoch, from 0"),
-        Column("train_loss", "DOUBLE", "training.loop:train", "mean loss of the epoch's steps"),
+        Column("epoch", "INT", "training.loop:fit_epochs", "epoch, from 0"),
+        Column("train_loss", "DOUBLE", "training.loop:fit_epochs", "mean loss of the epoch's steps"),
         Column(
             "dev_loss",
             "DOUBLE",
-            "training.loop:train",
+            "training.loop:fit_epochs",
             "score of the held-out rows after it; the lowest is kept, of whitening the last",
         ),
     ),

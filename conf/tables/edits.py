@@ -12,7 +12,7 @@ TABLE = Table(
     columns=(
         Column("edit_id", "STRING", "jobs.lake.edits:record", "hash of what is said and of the edit that it replaces"),
         Column("title_id", "STRING", "jobs.inputs.films:title_ids", "the film"),
-        Column("kind", "STRING", "jobs.lake.edits:record", "name (merge, split, assign and reject are kept for later)"),
+        Column("kind", "STRING", "jobs.lake.edits:record", "name: a character is somebody"),
         Column(
             "anchors",
             "STRING",

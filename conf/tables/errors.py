@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conf.table import Column, Table, run_id
+from conf.table import TITLE_ID, Column, Table, run_id
 
 MAKER = "udfs.kernels.evaluate.errors:by_group"
 
@@ -16,12 +16,7 @@ TABLE = Table(
         "value",
     ),
     columns=(
-        Column(
-            "title_id",
-            "STRING",
-            "jobs.inputs.films:title_ids",
-            "the film: from the manifest, else from the file's name",
-        ),
+        TITLE_ID,
         Column(
             "property",
             "STRING",
@@ -37,12 +32,8 @@ TABLE = Table(
         Column("n_unknown", "BIGINT", MAKER, "of these, in no character"),
         Column("share_wrong", "DOUBLE", MAKER, "n_wrong / n_tracks"),
         Column("share_unknown", "DOUBLE", MAKER, "n_unknown / n_tracks"),
-        Column(
-            "wrong_low", "DOUBLE", "udfs.kernels.evaluate.intervals:wilson", "lower end of share_wrong's 95 % interval"
-        ),
-        Column(
-            "wrong_high", "DOUBLE", "udfs.kernels.evaluate.intervals:wilson", "upper end of share_wrong's 95 % interval"
-        ),
+        Column("wrong_low", "DOUBLE", MAKER, "lower end of share_wrong's 95 % interval"),
+        Column("wrong_high", "DOUBLE", MAKER, "upper end of share_wrong's 95 % interval"),
         Column(
             "rest_wrong",
             "DOUBLE",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conf.table import Column, Table, run_id
+from conf.table import TITLE_ID, TRACK_ID, Column, Table, run_id
 
 TABLE = Table(
     name="faces",
@@ -14,24 +14,16 @@ TABLE = Table(
         "frame",
     ),
     columns=(
-        Column(
-            "title_id",
-            "STRING",
-            "jobs.inputs.films:title_ids",
-            "the film: from the manifest, else from the file's name",
-        ),
-        Column(
-            "track_id",
-            "BIGINT",
-            "udfs.kernels.harvest.assemble:number_tracks",
-            "the track, numbered from 0 in order of appearance",
-        ),
+        TITLE_ID,
+        TRACK_ID,
         Column("frame", "INT", "udfs.kernels.harvest.tracker:ShotTracker.finish", "frame"),
-        Column("time_s", "DOUBLE", "udfs.kernels.harvest.video:probe", "presentation time of the frame, seconds"),
+        Column(
+            "time_s", "DOUBLE", "udfs.kernels.harvest.assemble:track_faces", "presentation time of the frame, seconds"
+        ),
         Column(
             "detected",
             "BOOLEAN",
-            "udfs.kernels.harvest.tracker:ShotTracker.finish",
+            "udfs.kernels.harvest.piece:shot_faces",
             "false: bridged between two detections",
         ),
         Column("x", "FLOAT", "udfs.kernels.harvest.tracker:ShotTracker.finish", "left, pixels"),
@@ -62,4 +54,5 @@ TABLE = Table(
         Column("quality", "FLOAT", "udfs.kernels.harvest.quality:face_quality", "0 (useless) to 1, null where bridged"),
         run_id("harvest"),
     ),
+    also_by=("import",),
 )

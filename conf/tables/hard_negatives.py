@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conf.table import Column, Table, run_id
+from conf.table import TITLE_ID, TRACK_ID, Column, Table, run_id
 
 TABLE = Table(
     name="hard_negatives",
@@ -13,18 +13,8 @@ TABLE = Table(
         "track_id",
     ),
     columns=(
-        Column(
-            "title_id",
-            "STRING",
-            "jobs.inputs.films:title_ids",
-            "the film: from the manifest, else from the file's name",
-        ),
-        Column(
-            "track_id",
-            "BIGINT",
-            "udfs.kernels.harvest.assemble:number_tracks",
-            "the track, numbered from 0 in order of appearance",
-        ),
+        TITLE_ID,
+        TRACK_ID,
         Column(
             "negative_track_id",
             "BIGINT",

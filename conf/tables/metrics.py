@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conf.table import Column, Table, run_id
+from conf.table import TITLE_ID, Column, Table, run_id
 
 TABLE = Table(
     name="metrics",
@@ -17,12 +17,7 @@ TABLE = Table(
         "metric",
     ),
     columns=(
-        Column(
-            "title_id",
-            "STRING",
-            "jobs.inputs.films:title_ids",
-            "the film: from the manifest, else from the file's name",
-        ),
+        TITLE_ID,
         Column(
             "protocol",
             "STRING",
@@ -36,10 +31,10 @@ TABLE = Table(
         Column(
             "metric",
             "STRING",
-            "udfs.kernels.evaluate.scoring:score",
+            "udfs.evaluate:score_title",
             "name of the figure; known_: over tracks with a character",
         ),
-        Column("value", "DOUBLE", "udfs.kernels.evaluate.scoring:score", "0 to 1, or a count"),
+        Column("value", "DOUBLE", "udfs.evaluate:score_title", "0 to 1, or a count"),
         run_id("evaluate"),
     ),
 )

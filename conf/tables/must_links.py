@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conf.table import Column, Table, run_id
+from conf.table import TITLE_ID, Column, Table, run_id
 
 TABLE = Table(
     name="must_links",
@@ -14,16 +14,11 @@ TABLE = Table(
         "track_b",
     ),
     columns=(
-        Column(
-            "title_id",
-            "STRING",
-            "jobs.inputs.films:title_ids",
-            "the film: from the manifest, else from the file's name",
-        ),
+        TITLE_ID,
         Column("track_a", "BIGINT", "udfs.kernels.mine.must_links:must_links", "the smaller track_id of the two"),
         Column("track_b", "BIGINT", "udfs.kernels.mine.must_links:must_links", "the larger track_id of the two"),
         Column("score", "FLOAT", "udfs.kernels.mine.must_links:must_links", "cosine of the two tracks"),
-        Column("reason", "STRING", "udfs.kernels.mine.must_links:must_links", "shot_thread or edit"),
+        Column("reason", "STRING", "udfs.kernels.mine.title:mined_tables", "shot_thread"),
         Column(
             "contradicted",
             "BOOLEAN",

@@ -6,7 +6,7 @@ from conf.table import Column, Table
 
 TABLE = Table(
     name="runs",
-    written_by="all jobs",
+    written_by="",
     meaning="What was done to which title. Append-only; an `ok` row commits the rows that carry its run_id.",
     key=(
         "run_id",
@@ -20,20 +20,20 @@ TABLE = Table(
         Column(
             "status",
             "STRING",
-            "jobs.lake.run_log:Run.commit",
+            "jobs.lake.run_log:Run._log",
             "writing (its rows are being replaced), then ok or failed",
         ),
-        Column("error", "STRING", "jobs.lake.run_log:Run.commit", "why it failed, null when it did not"),
+        Column("error", "STRING", "jobs.lake.run_log:Run._log", "why it failed, null when it did not"),
         Column("started_at", "TIMESTAMP", "jobs.lake.run_log:begin", "UTC", True),
-        Column("ended_at", "TIMESTAMP", "jobs.lake.run_log:Run.commit", "UTC", True),
-        Column("content_hash", "STRING", "udfs.kernels.harvest.video:content_hash", "of the film (harvest)"),
+        Column("ended_at", "TIMESTAMP", "jobs.lake.run_log:Run._log", "UTC", True),
+        Column("content_hash", "STRING", "conf.files:content_hash", "of the film (harvest)"),
         Column("settings_hash", "STRING", "conf.settings:Section.hash", "of the job's settings"),
         Column("code_version", "INT", "jobs.lake.run_log:begin", "number that a job raises when its results change"),
         Column(
-            "input_versions", "STRING", "jobs.lake.run_log:Run.commit", "runs whose rows were read, by job, JSON", True
+            "input_versions", "STRING", "jobs.lake.run_log:Run._log", "runs whose rows were read, by job, JSON", True
         ),
-        Column("rows", "BIGINT", "jobs.lake.run_log:Run.commit", "rows written for the title"),
-        Column("seconds", "DOUBLE", "jobs.lake.run_log:Run.commit", "wall time since the run began", True),
+        Column("rows", "BIGINT", "jobs.lake.run_log:Run._log", "rows written for the title"),
+        Column("seconds", "DOUBLE", "jobs.lake.run_log:Run._log", "wall time since the run began", True),
     ),
     by_title=False,
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conf.table import Column, Table, run_id
+from conf.table import TITLE_ID, Column, Table, run_id
 
 TABLE = Table(
     name="shots",
@@ -13,19 +13,12 @@ TABLE = Table(
         "shot_id",
     ),
     columns=(
-        Column(
-            "title_id",
-            "STRING",
-            "jobs.inputs.films:title_ids",
-            "the film: from the manifest, else from the file's name",
-        ),
-        Column("shot_id", "INT", "udfs.kernels.harvest.shots:join_shots", "the shot, numbered from 0 in order of time"),
-        Column("start_frame", "INT", "udfs.kernels.harvest.shots:join_shots", "first frame"),
-        Column("end_frame", "INT", "udfs.kernels.harvest.shots:join_shots", "one after the last frame"),
-        Column("start_s", "DOUBLE", "udfs.kernels.harvest.shots:join_shots", "time of the first frame, seconds"),
-        Column(
-            "end_s", "DOUBLE", "udfs.kernels.harvest.shots:join_shots", "time of the next shot's first frame, seconds"
-        ),
+        TITLE_ID,
+        Column("shot_id", "INT", "udfs.harvest:shot_rows", "the shot, numbered from 0 in order of time"),
+        Column("start_frame", "INT", "udfs.harvest:shot_rows", "first frame"),
+        Column("end_frame", "INT", "udfs.harvest:shot_rows", "one after the last frame"),
+        Column("start_s", "DOUBLE", "udfs.harvest:shot_rows", "time of the first frame, seconds"),
+        Column("end_s", "DOUBLE", "udfs.harvest:shot_rows", "time of the next shot's first frame, seconds"),
         Column(
             "thread_id",
             "INT",
@@ -34,4 +27,5 @@ TABLE = Table(
         ),
         run_id("harvest"),
     ),
+    also_by=("import",),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conf.table import Column, Table, run_id
+from conf.table import TITLE_ID, Column, Table, run_id
 
 TABLE = Table(
     name="titles",
@@ -10,14 +10,9 @@ TABLE = Table(
     meaning="One row a film, failed ones too.",
     key=("title_id",),
     columns=(
-        Column(
-            "title_id",
-            "STRING",
-            "jobs.inputs.films:title_ids",
-            "the film: from the manifest, else from the file's name",
-        ),
+        TITLE_ID,
         Column("uri", "STRING", "jobs.inputs.films:find_films", "where the film was read"),
-        Column("content_hash", "STRING", "udfs.kernels.harvest.video:content_hash", "sha256 of the file's bytes"),
+        Column("content_hash", "STRING", "conf.files:content_hash", "sha256 of the file's bytes"),
         Column("size_bytes", "BIGINT", "jobs.inputs.films:find_films", "size of the file, bytes"),
         Column(
             "duration_s",
@@ -47,8 +42,8 @@ TABLE = Table(
             "jobs.inputs.films:find_films",
             "title for people: from the manifest, else the file's name",
         ),
-        Column("detector_sha256", "STRING", "udfs.assets:pack", "sha256 of the face detector"),
-        Column("embedder_sha256", "STRING", "udfs.assets:pack", "sha256 of the face embedder"),
+        Column("detector_sha256", "STRING", "jobs.harvest:title_row", "sha256 of the face detector"),
+        Column("embedder_sha256", "STRING", "jobs.harvest:title_row", "sha256 of the face embedder"),
         Column("embedding_dim", "INT", "udfs.assets:pack", "numbers in one embedding"),
         Column(
             "detect_stride",
@@ -63,9 +58,10 @@ TABLE = Table(
             "udfs.kernels.harvest.assemble:film_warning",
             "what is incomplete about the film, null when nothing",
         ),
-        Column("error", "STRING", "jobs.harvest:title_row", "why it failed, null when it did not"),
-        Column("settings_hash", "STRING", "jobs.harvest:harvest_hash", "hash of the harvest settings and the models"),
+        Column("error", "STRING", "udfs.harvest:probe_films", "why it failed, null when it did not"),
+        Column("settings_hash", "STRING", "udfs.assets:harvest_hash", "hash of the harvest settings and the models"),
         Column("harvested_at", "TIMESTAMP", "jobs.harvest:title_row", "when the row was written, UTC", True),
         run_id("harvest"),
     ),
+    also_by=("import",),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conf.table import Column, Table, run_id
+from conf.table import TITLE_ID, TRACK_ID, Column, Table, run_id
 
 TABLE = Table(
     name="track_labels",
@@ -13,24 +13,14 @@ TABLE = Table(
         "track_id",
     ),
     columns=(
-        Column(
-            "title_id",
-            "STRING",
-            "jobs.inputs.films:title_ids",
-            "the film: from the manifest, else from the file's name",
-        ),
-        Column(
-            "track_id",
-            "BIGINT",
-            "udfs.kernels.harvest.assemble:number_tracks",
-            "the track, numbered from 0 in order of appearance",
-        ),
-        Column("character_id", "INT", "udfs.kernels.cluster.characters:find_characters", "null: unknown"),
+        TITLE_ID,
+        TRACK_ID,
+        Column("character_id", "INT", "udfs.kernels.cluster.title:cast_tables", "null: unknown"),
         Column("confidence", "FLOAT", "udfs.kernels.cluster.characters:find_characters", "0 to 1, null where unknown"),
         Column(
             "second_character_id",
             "INT",
-            "udfs.kernels.cluster.characters:find_characters",
+            "udfs.kernels.cluster.title:cast_tables",
             "next best character, null when there is none",
         ),
         Column(

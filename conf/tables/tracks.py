@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conf.table import Column, Table, run_id
+from conf.table import TITLE_ID, TRACK_ID, Column, Table, run_id
 
 TABLE = Table(
     name="tracks",
@@ -13,41 +13,31 @@ TABLE = Table(
         "track_id",
     ),
     columns=(
+        TITLE_ID,
+        TRACK_ID,
+        Column("shot_id", "INT", "udfs.kernels.harvest.assemble:summarise_track", "the shot it lies in"),
+        Column("start_frame", "INT", "udfs.kernels.harvest.assemble:summarise_track", "first frame"),
+        Column("end_frame", "INT", "udfs.kernels.harvest.assemble:summarise_track", "one after the last frame"),
         Column(
-            "title_id",
-            "STRING",
-            "jobs.inputs.films:title_ids",
-            "the film: from the manifest, else from the file's name",
-        ),
-        Column(
-            "track_id",
-            "BIGINT",
-            "udfs.kernels.harvest.assemble:number_tracks",
-            "the track, numbered from 0 in order of appearance",
-        ),
-        Column("shot_id", "INT", "udfs.kernels.harvest.assemble:number_tracks", "the shot it lies in"),
-        Column("start_frame", "INT", "udfs.kernels.harvest.assemble:summarise_tracks", "first frame"),
-        Column("end_frame", "INT", "udfs.kernels.harvest.assemble:summarise_tracks", "one after the last frame"),
-        Column(
-            "start_s", "DOUBLE", "udfs.kernels.harvest.assemble:summarise_tracks", "time of its first frame, seconds"
+            "start_s", "DOUBLE", "udfs.kernels.harvest.assemble:summarise_track", "time of its first frame, seconds"
         ),
         Column(
             "end_s",
             "DOUBLE",
-            "udfs.kernels.harvest.assemble:summarise_tracks",
+            "udfs.kernels.harvest.assemble:summarise_track",
             "time of the frame after its last, seconds",
         ),
         Column(
             "n_faces",
             "INT",
-            "udfs.kernels.harvest.assemble:summarise_tracks",
+            "udfs.kernels.harvest.assemble:summarise_track",
             "faces detected; bridged boxes do not count",
         ),
-        Column("n_embedded", "INT", "udfs.kernels.harvest.assemble:summarise_tracks", "faces embedded"),
+        Column("n_embedded", "INT", "udfs.kernels.harvest.assemble:summarise_track", "faces embedded"),
         Column(
             "face_px",
             "FLOAT",
-            "udfs.kernels.harvest.assemble:summarise_tracks",
+            "udfs.kernels.harvest.assemble:summarise_track",
             "median of the smaller side of its detected boxes, pixels",
         ),
         Column(
@@ -65,10 +55,11 @@ TABLE = Table(
         Column(
             "embedding",
             "ARRAY<FLOAT>",
-            "udfs.kernels.harvest.assemble:summarise_tracks",
+            "udfs.kernels.harvest.assemble:mean_embedding",
             "unit mean of its embedded faces, weighed by their quality and embedding_norm, null where none",
         ),
-        Column("thumbnail", "BINARY", "udfs.kernels.harvest.assemble:summarise_tracks", "its best face, JPEG"),
+        Column("thumbnail", "BINARY", "udfs.kernels.harvest.assemble:summarise_track", "its best face, JPEG"),
         run_id("harvest"),
     ),
+    also_by=("import",),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conf.table import Column, Table, run_id
+from conf.table import TITLE_ID, TRACK_ID, Column, Table, run_id
 
 TABLE = Table(
     name="verdicts",
@@ -13,23 +13,13 @@ TABLE = Table(
         "track_id",
     ),
     columns=(
-        Column(
-            "title_id",
-            "STRING",
-            "jobs.inputs.films:title_ids",
-            "the film: from the manifest, else from the file's name",
-        ),
-        Column(
-            "track_id",
-            "BIGINT",
-            "udfs.kernels.harvest.assemble:number_tracks",
-            "the track, numbered from 0 in order of appearance",
-        ),
-        Column("person", "STRING", "jobs.evaluation.error_analysis:analysed", "whom the track shows, by the truth"),
+        TITLE_ID,
+        TRACK_ID,
+        Column("person", "STRING", "jobs.evaluation.error_analysis:name_people", "whom the track shows, by the truth"),
         Column(
             "character_id",
             "INT",
-            "udfs.kernels.cluster.characters:find_characters",
+            "udfs.kernels.cluster.title:cast_tables",
             "its character when it was evaluated, null: unknown",
         ),
         Column(

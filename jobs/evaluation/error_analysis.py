@@ -54,7 +54,7 @@ def analysed(
     labels = job.lake.rows("track_labels", titles).select(
         "title_id", "track_id", "character_id", "confidence", "status"
     )
-    for more in (labels, _people(job, truth, titles)):
+    for more in (labels, name_people(job, truth, titles)):
         tracks = tracks.join(more, ["title_id", "track_id"], "left")
     whole = names.join(tracks, "title_id", "left")  # a title without faces has a page too
     grouped = whole.groupBy("title_id").cogroup(cluster.links(job.lake, titles).groupBy("title_id"))
@@ -77,7 +77,7 @@ def _folder(job: command.Job) -> str:
     return str(job.lake.files / "reports")
 
 
-def _people(job: command.Job, truth: pd.DataFrame, titles: list[str]) -> DataFrame:
+def name_people(job: command.Job, truth: pd.DataFrame, titles: list[str]) -> DataFrame:
     """title_id, track_id, person of the tracks that show somebody of the truth."""
     known = truth[truth.title_id.isin(titles) & truth.label.notna()].astype({"label": str})
     if "track_id" not in truth:

@@ -64,12 +64,12 @@ def write(lake: Lake, titles: Sequence[str], settings: TrainSettings, labels: La
     selection = select(lake, titles, settings, labels)
     selection.rows.persist()  # read three times: hashed, counted and written
     try:
-        return _written(lake, selection, versions)
+        return write_selection(lake, selection, versions)
     finally:
         selection.rows.unpersist()
 
 
-def _written(lake: Lake, selection: Selection, versions: dict[str, int | str]) -> Snapshot:
+def write_selection(lake: Lake, selection: Selection, versions: dict[str, int | str]) -> Snapshot:
     counts = _counts(selection.rows)
     found = fingerprint(selection, counts)
     folder = lake.files / "_snapshots" / found

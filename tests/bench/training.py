@@ -24,11 +24,12 @@ import torch
 from conf.settings import TrainSettings
 from tests.helpers.snapshots import write_part
 from training.collective import Alone
-from training.launchers import launch
-from training.loop import Epoch, _step
+from training.judge import Epoch
+from training.launchers.launch import launch
+from training.loop import _step
 from training.methods import method_of
 from training.presets import Plan, plan
-from training.readers import Reader, Rows
+from training.readers.reader import Reader, Rows
 from training.snapshot import NOBODY, Snapshot, windows
 
 DIM, M, ROUNDS = 512, 3, 3

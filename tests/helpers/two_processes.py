@@ -15,14 +15,14 @@ import torch.distributed as dist
 from torch import Tensor
 
 from training.collective import Collective
-from training.launchers import loopback
 from training.launchers.horovod import HorovodCollective
+from training.launchers.job import loopback
 from training.launchers.torch_distributor import TorchCollective
 from training.loop import backward, train
 from training.methods import method_of
 from training.networks import Network, small
 from training.presets import LABELLED, Plan, kind
-from training.readers import Rows
+from training.readers.reader import Rows
 from training.snapshot import Snapshot
 
 DEEP = Network(name="deep", widths=(32, 16), dropout=0.0)

@@ -15,8 +15,9 @@ from conf.settings import Launcher, TrainSettings
 from tests.helpers.snapshots import write_snapshot
 from training.adapters import Adapter
 from training.collective import Alone
-from training.launchers import executors, launch
-from training.loop import Epoch
+from training.judge import Epoch
+from training.launchers import executors
+from training.launchers.launch import launch
 from training.presets import plan
 from training.snapshot import Snapshot
 

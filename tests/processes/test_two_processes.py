@@ -21,9 +21,10 @@ from tests.helpers import two_processes as worker
 from tests.helpers.snapshots import write_snapshot
 from training.adapters import Adapter
 from training.collective import Alone
-from training.launchers import launch
+from training.judge import Epoch
 from training.launchers.horovod import horovodrun
-from training.loop import Epoch, train
+from training.launchers.launch import launch
+from training.loop import train
 from training.presets import kind
 from training.presets import plan as planned
 from training.snapshot import Kind, Snapshot

@@ -121,20 +121,6 @@ def test_wrong_options_are_said_before_anything_starts(tmp_path, options, said):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
-    file = tmp_path / "film.csv"
-    export.write_whole(file, "old\n")
-
-    def full(*_: object) -> None:
-        raise OSError("disk full")
-
-    monkeypatch.setattr(export.os, "replace", full)
-    with pytest.raises(OSError, match="disk full"):
-        export.write_whole(file, "new\n")
-    assert [path.name for path in tmp_path.iterdir()] == ["film.csv"]
-    assert file.read_text() == "old\n"
-
-
 def test_one_label_is_one_character():
     def labels(*names: str | None) -> list[str]:
         return export.rttm_labels([{"character_id": i, "name": name} for i, name in enumerate(names)])

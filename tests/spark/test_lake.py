@@ -50,7 +50,7 @@ def test_a_table_whose_creator_was_killed_is_made_again(spark, tmp_path, monkeyp
 def test_a_table_says_what_it_and_its_columns_mean(empty, made):
     first = (empty / made.name / "_delta_log" / "00000000000000000000.json").read_text().splitlines()
     log = {key: value for line in first for key, value in json.loads(line).items()}
-    assert log["metaData"]["description"] == f"{made.meaning} Written by jobs/{made.written_by}.py."
+    assert log["metaData"]["description"] == f"{made.meaning} Written by {made.writers}."
     assert log["metaData"]["partitionColumns"] == (["title_id"] if made.by_title else [])
     assert log["metaData"]["configuration"] == {
         "delta.enableDeletionVectors": "false",

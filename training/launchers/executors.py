@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import pickle
 import re
 import signal
@@ -29,9 +28,11 @@ from typing import TYPE_CHECKING
 import torch
 
 from conf.errors import CastmineError, LakeError, UsageError
+from conf.files import write_whole
 from training.collective import Collective
-from training.launchers import Job, Made, loopback, run
-from training.loop import Epoch, Progress
+from training.judge import Epoch
+from training.launchers.job import Job, Made, loopback, run
+from training.loop import Progress
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -211,10 +212,9 @@ def _followed(file: Path, progress: Progress | None) -> Iterator[None]:
 
 
 def _write(file: Path, curve: list[Epoch]) -> None:
-    with contextlib.suppress(OSError):  # a folder that cannot be written to is no reason not to train
-        temporary = file.with_suffix(".partial")
-        temporary.write_text(json.dumps([asdict(epoch) for epoch in curve]))
-        os.replace(temporary, file)
+    # a folder that cannot be written to is no reason not to train
+    with contextlib.suppress(OSError), write_whole(file) as part:
+        part.write_text(json.dumps([asdict(epoch) for epoch in curve]))
 
 
 def _read(file: Path) -> list[Epoch]:

@@ -25,8 +25,9 @@ from torch import Tensor
 from conf.errors import CastmineError, UsageError
 from training.adapters import Adapter
 from training.collective import Processes
-from training.launchers import STALL_S, START_S, Job, Made, loopback, run
-from training.loop import Epoch, Progress
+from training.judge import Epoch
+from training.launchers.job import STALL_S, START_S, Job, Made, loopback, run
+from training.loop import Progress
 
 END_S = 10  # Horovod's own grace before it kills is 5 seconds
 FIRST_RANK = "[0]<stdout>:"  # how horovodrun marks what rank 0 prints

@@ -9,9 +9,10 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from training.launchers import START_S, Job, Made, executors
+from training.launchers import executors
 from training.launchers.executors import Task
 from training.launchers.horovod import HorovodCollective, check_installed
+from training.launchers.job import START_S, Job, Made
 from training.loop import Progress
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from conf.errors import UsageError
 from training.collective import Alone
-from training.launchers import Job, Made, run
+from training.launchers.job import Job, Made, run
 from training.loop import Progress
 
 

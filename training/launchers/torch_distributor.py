@@ -17,8 +17,9 @@ import torch.distributed as dist
 from torch import Tensor
 
 from training.collective import Processes
-from training.launchers import STALL_S, Job, Made, executors
+from training.launchers import executors
 from training.launchers.executors import Task
+from training.launchers.job import STALL_S, Job, Made
 from training.loop import Progress
 
 if TYPE_CHECKING:

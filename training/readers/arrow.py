@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from training.readers import COLUMNS
+from training.snapshot import COLUMNS
 
 
 def row_groups(path: Path, rank: int, size: int) -> Iterator[dict[str, np.ndarray]]:

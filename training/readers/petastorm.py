@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from training.readers import COLUMNS
+from training.snapshot import COLUMNS
 
 
 def row_groups(path: Path, rank: int, size: int) -> Iterator[dict[str, np.ndarray]]:

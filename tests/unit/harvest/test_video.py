@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import wave
@@ -515,13 +514,6 @@ def test_an_unknown_codec(tmp_path):
 
 
 # --- numbers --------------------------------------------------------------------------------------------------------
-
-
-def test_content_hash(tmp_path):
-    (tmp_path / "a").write_bytes(b"castmine")
-    assert video.content_hash(tmp_path / "a") == hashlib.sha256(b"castmine").hexdigest()
-    with pytest.raises(FilmError, match="cannot be read"):
-        video.content_hash(tmp_path / "none")
 
 
 @settings(max_examples=200)

@@ -14,8 +14,8 @@ import pytest
 from conf.errors import UsageError
 from conf.settings import TrainSettings
 from training.adapters import Adapter
-from training.launchers import launch
-from training.loop import Epoch
+from training.judge import Epoch
+from training.launchers.launch import launch
 from training.presets import plan
 from training.snapshot import Snapshot
 

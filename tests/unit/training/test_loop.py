@@ -15,11 +15,12 @@ from conf.errors import CastmineError, GpuUnavailable
 from conf.settings import TrainSettings
 from training import loop
 from training.collective import Alone
-from training.loop import EarlyStopping, Epoch, _verdict, backward, train
+from training.judge import Epoch, decide_status
+from training.loop import EarlyStopping, backward, train
 from training.methods import method_of
 from training.networks import Network
 from training.presets import Plan, plan
-from training.readers import Reader, read
+from training.readers.reader import Reader, read
 from training.snapshot import Snapshot
 from training.verification import Verification
 
@@ -194,7 +195,7 @@ def test_an_adapter_that_learnt_nothing_is_not_better(snapshot: Snapshot) -> Non
 def test_an_adapter_must_take_away_errors_among_close_pairs(
     raw: tuple[float, float | None], adapted: tuple[float, float | None], verdict: str
 ) -> None:
-    assert _verdict(Verification(*raw, 10), Verification(*adapted, 10))[0] == verdict
+    assert decide_status(Verification(*raw, 10), Verification(*adapted, 10))[0] == verdict
 
 
 def test_held_out_tracks_without_negatives_are_judged_against_each_other(

@@ -16,7 +16,7 @@ from training.loop import train
 from training.methods import TrackBallsMethod, method_of
 from training.networks import BALL, small
 from training.presets import LABELLED, Plan, kind, plan
-from training.readers import Reader
+from training.readers.reader import Reader
 from training.snapshot import Snapshot
 
 ON_FACES = [name for name in get_args(TrainingMethod) if kind(name) == "faces"]

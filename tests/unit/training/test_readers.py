@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from conf.errors import LakeError, UsageError
-from training.readers import Reader, Rows, read
 from training.readers.petastorm import _CallingThread
+from training.readers.reader import Reader, Rows, read
 from training.snapshot import Snapshot
 
 Corpus = Callable[..., pa.Table]

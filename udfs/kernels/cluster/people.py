@@ -57,7 +57,7 @@ def reach(title: NDArray[np.str_], embedding: NDArray[np.floating]) -> float:
 
 
 def link(known: Cast, new: Cast) -> NDArray[np.str_]:
-    """The person of each new character: one who is known, or its own `new.person`.
+    """The person_id of each new character: that of one who is known, or its own `new.person`.
 
     Title by title, in the order of their names, characters are matched one to one with the people within reach, so that
     the distances to the people's means are least in sum. Who is left is a new person. What is known keeps its person;

@@ -77,7 +77,7 @@ def cast_tables(
     links = pd.DataFrame({"track_a": cannot[:, 0], "track_b": cannot[:, 1], "doubted": found.doubted})
     return {
         "track_labels": labels,
-        "characters": _characters(tracks, ids, harvested, found),
+        "characters": list_characters(tracks, ids, harvested, found),
         "cannot_links": links,
     }
 
@@ -94,7 +94,7 @@ def _rows_of(ids: np.ndarray, links: np.ndarray) -> np.ndarray:
     return np.searchsorted(ids, links)
 
 
-def _characters(tracks: pd.DataFrame, ids: np.ndarray, harvested: np.ndarray, found: Characters) -> pd.DataFrame:
+def list_characters(tracks: pd.DataFrame, ids: np.ndarray, harvested: np.ndarray, found: Characters) -> pd.DataFrame:
     rows = []
     for character, exemplar in enumerate(found.exemplars):
         of_it = found.labels == character
@@ -102,14 +102,12 @@ def _characters(tracks: pd.DataFrame, ids: np.ndarray, harvested: np.ndarray, fo
         rows.append(
             {
                 "character_id": character,
-                "name": None,
                 "n_tracks": len(mine),
                 "n_faces": int(mine.n_faces.sum()),
                 "screen_time_s": covered(mine.start_s.to_numpy(), mine.end_s.to_numpy()),
                 "first_s": float(mine.start_s.min()),
                 "last_s": float(mine.end_s.max()),
                 "exemplar_track_id": int(ids[exemplar]),
-                "person_id": None,
                 "embedding": (mean / max(np.linalg.norm(mean), 1e-12)).astype(np.float32),
             }
         )

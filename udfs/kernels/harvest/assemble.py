@@ -140,11 +140,13 @@ def _hand_overs(tail: pd.DataFrame, head: pd.DataFrame) -> pd.DataFrame:
 
 
 def _summary(faces: pd.DataFrame, times: np.ndarray, norms: tuple[float, float] | None) -> pd.DataFrame:
-    rows = [_track_row(int(track_id), rows, times, norms) for track_id, rows in faces.groupby("track_id", sort=True)]
+    rows = [
+        summarise_track(int(track_id), rows, times, norms) for track_id, rows in faces.groupby("track_id", sort=True)
+    ]
     return pd.DataFrame(rows)
 
 
-def _track_row(
+def summarise_track(
     track_id: int, faces: pd.DataFrame, times: np.ndarray, norms: tuple[float, float] | None
 ) -> dict[str, object]:
     seen = faces[faces.detected]
@@ -165,12 +167,12 @@ def _track_row(
         "face_px": float(np.median(looks.size_px)),
         "quality": quality.track_quality(worth, norm, norms if len(embedded) else None),
         "flags": quality.track_flags(looks),
-        "embedding": _unit_mean(embedded),
+        "embedding": mean_embedding(embedded),
         "thumbnail": pictures.thumbnail.iloc[int(np.argmax(pictures.quality.to_numpy()))] if len(pictures) else None,
     }
 
 
-def _unit_mean(faces: pd.DataFrame) -> np.ndarray | None:
+def mean_embedding(faces: pd.DataFrame) -> np.ndarray | None:
     """The unit mean of their embeddings, each as long as the network made it and weighed by its face's quality.
 
     So a blurred face says less. None for none.

@@ -58,7 +58,7 @@ class Faces(Protocol):
     dim: int
 
     def detect(self, images: Sequence[np.ndarray]) -> list[Detections]:
-        """Faces of each (H, W, 3) BGR uint8 image; all images have one shape. No images: an empty list."""
+        """Faces of each (H, W, 3) BGR uint8 image, with their score; all images have one shape."""
 
     def embed(self, crops: np.ndarray) -> Embedded:
         """Of (n, 112, 112, 3) BGR uint8 aligned crops; n may be 0."""

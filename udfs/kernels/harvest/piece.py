@@ -152,7 +152,7 @@ def piece_faces(frames: Iterable[Frame], shots: list[Shot], models: Faces, rules
     tables, next_id = [], 0
     which = {int(frame): i for i, shot in enumerate(shots) for frame in frames_to_detect(shot, rules.stride)}
     for index, group in groupby(found, key=lambda f: which[f.frame]):
-        rows = _shot_faces(group, shots[index].shot_id, next_id, models, rules)
+        rows = shot_faces(group, shots[index].shot_id, next_id, models, rules)
         next_id += len(set(rows.column("local_id").to_pylist()))
         tables.append(rows)
     return pa.concat_tables(tables) if tables else SCHEMA.empty_table()
@@ -169,7 +169,7 @@ def _found(frames: Iterable[Frame], models: Faces, rules: Rules) -> Iterator[_Fo
             yield _Found(frame.number, faces.boxes[keep], faces.scores[keep], landmarks, align(frame.image, landmarks))
 
 
-def _shot_faces(found: Iterable[_Found], shot_id: int, first_id: int, models: Faces, rules: Rules) -> pa.Table:
+def shot_faces(found: Iterable[_Found], shot_id: int, first_id: int, models: Faces, rules: Rules) -> pa.Table:
     tracker = track.ShotTracker(rules.min_score, rules.max_gap)
     samples = _Samples(models, rules.embed_every)
     offsets, count = {}, 0

@@ -113,7 +113,7 @@ def threads(opens: np.ndarray, closes: np.ndarray, back: int, distance: float) -
         distance: largest `1 - correlation` of the shot's first frame and the earlier one's first or last frame. The
             correlation does not see exposure; people who moved change it less than another camera does.
     Returns:
-        (s,) int32: the first shot of its thread; its own index where it joins none.
+        (s,) int32, the thread_id: the first shot of its thread; its own index where it joins none.
     """
     first, last = _standardised(opens), _standardised(closes)
     thread = np.arange(len(opens), dtype=np.int32)
