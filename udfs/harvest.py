@@ -31,14 +31,21 @@ OF_FILM = dict(
     codec="STRING", width="INT", height="INT", rotation="INT", n_frames="INT", fps="DOUBLE", duration_s="DOUBLE",
     warning="STRING",
 )  # fmt: skip
+TO_PROBE = unwritten(title_id="STRING", uri="STRING", content_hash="STRING")
 PROBED = unwritten(title_id="STRING", film_key="STRING", content_hash="STRING", **OF_FILM, error="STRING")
+TO_SCAN = unwritten(title_id="STRING", uri="STRING", film_key="STRING", start="INT", end="INT")
+TO_PLAN = unwritten(title_id="STRING", film_key="STRING")
+TO_HARVEST = unwritten(title_id="STRING", uri="STRING", film_key="STRING", start="INT", end="INT", seam_end="INT")
 STAGED = unwritten(title_id="STRING", start="INT", frames="INT", error="STRING")
 PLANNED = unwritten(title_id="STRING", start="INT", end="INT", seam_end="INT")
 COUNTED = unwritten(title_id="STRING", wanted="INT", decoded="INT")
 
 
 def probe_films(batches: Iterator[pd.DataFrame], staging: str, version: str) -> Iterator[pd.DataFrame]:
-    """title_id, uri, content_hash (null where not known yet) -> PROBED; stages each film's packet index."""
+    """TO_PROBE (content_hash null where not known yet) -> PROBED, null but for the error of a film that cannot be read.
+
+    Stages each film's packet index.
+    """
     for row in rows_of(batches):
         try:
             known = row.content_hash if isinstance(row.content_hash, str) else None
@@ -53,7 +60,7 @@ def probe_films(batches: Iterator[pd.DataFrame], staging: str, version: str) -> 
 
 
 def scan_films(batches: Iterator[pd.DataFrame], staging: str, settings: HarvestSettings) -> Iterator[pd.DataFrame]:
-    """title_id, uri, film_key, start, end -> STAGED; stages what the cut detector saw in each range."""
+    """TO_SCAN -> STAGED, its error null where there was none; stages what the cut detector saw in each range."""
     cv2.setNumThreads(1)
     for row in rows_of(batches):
         files = FilmFiles.of(staging, row.film_key)
@@ -69,7 +76,7 @@ def scan_films(batches: Iterator[pd.DataFrame], staging: str, settings: HarvestS
 
 
 def plan_films(batches: Iterator[pd.DataFrame], staging: str, settings: HarvestSettings) -> Iterator[pd.DataFrame]:
-    """title_id, film_key -> PLANNED, one row a piece; stages each film's shots."""
+    """TO_PLAN -> PLANNED, one row a piece; stages each film's shots."""
     for row in rows_of(batches):
         files = FilmFiles.of(staging, row.film_key)
         film = read_index(files)
@@ -100,7 +107,7 @@ def scan_ranges(n_frames: int, fps: float) -> list[tuple[int, int]]:
 
 
 def harvest_pieces(batches: Iterator[pd.DataFrame], staging: str, settings: HarvestSettings) -> Iterator[pd.DataFrame]:
-    """title_id, uri, film_key, start, end, seam_end -> STAGED; stages the faces of each piece."""
+    """TO_HARVEST -> STAGED, its error null where there was none; stages the faces of each piece."""
     cv2.setNumThreads(1)
     for row in rows_of(batches):
         files = FilmFiles.of(staging, row.film_key)
@@ -151,7 +158,7 @@ def _seam(film: video.Film, settings: HarvestSettings) -> int:
 def film_rows(
     batches: Iterator[pd.DataFrame], staging: str, settings: HarvestSettings, name: str, run_id: str
 ) -> Iterator[pd.DataFrame]:
-    """title_id, film_key -> the film's rows of the table `name`: shots, tracks or faces."""
+    """TO_PLAN -> the film's rows of the table `name`: shots, tracks or faces."""
     for row in rows_of(batches):
         files = FilmFiles.of(staging, row.film_key)
         film = read_index(files)
@@ -168,7 +175,7 @@ def film_rows(
 
 
 def film_counts(batches: Iterator[pd.DataFrame], staging: str) -> Iterator[pd.DataFrame]:
-    """title_id, film_key -> title_id, wanted, decoded: frames looked at, and those that decoded."""
+    """TO_PLAN -> COUNTED: frames looked at, and those that decoded."""
     for row in rows_of(batches):
         metadata = [pq.read_schema(file).metadata for file in FilmFiles.of(staging, row.film_key).pieces().values()]
         wanted, decoded = (sum(int(said[name]) for said in metadata) for name in (b"wanted", b"decoded"))

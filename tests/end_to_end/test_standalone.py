@@ -33,7 +33,8 @@ CONF = (  # loopback, and what makes a short job short
 # The job script lies in another folder than the packages, and says which packages it and the executors have.
 LAUNCHER = """
 import json, pathlib, sys
-from jobs import cluster, harvest, mine, session
+from jobs import cluster, harvest, mine
+from jobs.lake import session
 
 def homes(_):
     import conf, jobs, training, udfs

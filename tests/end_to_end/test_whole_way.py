@@ -9,8 +9,11 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from conf.files import content_hash
+from jobs import harvest
 from tests.helpers import lakes
 from tests.helpers.commands import PIECES, castmine
+from udfs import harvest as udfs
 
 SMALL, CLIP, NOBODY = TITLES = ["castmine_demo_small", "clip", "nobody"]
 
@@ -78,6 +81,23 @@ def test_a_film_that_only_moved_is_not_done_again(finished: Path, copied: Path, 
     assert castmine("harvest", tmp_path / "nobody.mp4", "--lake", copied, *PIECES) == 0
     assert lakes.versions(copied) == after
     assert list((copied / "_staging").rglob("*.parquet")) == []
+
+
+def test_a_film_whose_name_is_not_ascii_is_hashed_once(nobody, tmp_path, monkeypatch):
+    """What is due again, by other settings say, is not read whole to learn that its bytes are the same."""
+    film, lake = tmp_path / "Amélie 一.mp4", tmp_path / "lake"
+    shutil.copy2(nobody, film)
+    asked = []
+    each = harvest._Harvest._each
+
+    def recorded(self, rows, takes, *more, **fixed):
+        asked.extend(row[2] for row in rows if takes is udfs.TO_PROBE)
+        return each(self, rows, takes, *more, **fixed)
+
+    monkeypatch.setattr(harvest._Harvest, "_each", recorded)
+    for threshold in ("0.5", "0.6"):
+        assert castmine("harvest", film, "--lake", lake, "--set", f"harvest.min_score={threshold}") == 0
+    assert asked == [None, content_hash(film)]
 
 
 def _sheets(lake: Path) -> dict[str, int]:
