@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from statistics import mean, stdev
 
+import numpy as np
 import pytest
 
 from conf import views
 from conf.catalog import all_tables, table
+from conf.settings import UNKNOWN_RATE
 from tests.helpers.small import collected
+from udfs.kernels.train.selection import training_rule
 
 
 @pytest.fixture
@@ -163,3 +167,42 @@ def test_corpus_statistics_follow_the_rule_of_the_paper(apart):
             told[f"{column}_sd"] = values and pytest.approx(stdev(values))
         told["partners_min"], told["partners_max"] = (1, 2) if name == "co-occurring" else (None, None)
         assert row == told
+
+
+def test_corpus_statistics_count_what_the_training_rule_lets_train(apart):
+    """The rule stands twice, in SQL and in Python: here each is held against the other, at the edge of both lengths."""
+    rng = np.random.default_rng(0)
+    rates = [(24.0, 1), (23.976, 1), (24000 / 1001, 2), (25.0, 2), (29.97, 3), (59.94, 5), (12.5, 1), (None, None)]
+    films, tracks, links, expected = [], [], [], np.zeros((3, 2), int)
+    partners = []
+    for number, (fps, stride) in enumerate(rates):
+        title = f"t{number}"
+        films.append({"title_id": title, "fps": fps, "detect_stride": stride, "run_id": f"h-{title}"})
+        rate = UNKNOWN_RATE if fps is None else fps / stride
+        n_faces = rng.integers(rate - 3, rate + 4, 25)
+        pairs = np.array([pair for pair in combinations(range(25), 2) if rng.random() < 0.15])
+        shared = rng.integers(rate / 4 - 2, rate / 4 + 3, len(pairs)).clip(1)
+        tracks += [{"title_id": title, "track_id": i, "n_faces": int(n)} for i, n in enumerate(n_faces)]
+        links += [
+            {"title_id": title, "track_a": int(a), "track_b": int(b), "shared_frames": int(n)}
+            for (a, b), n in zip(pairs, shared, strict=True)
+        ]
+        rule = training_rule(
+            np.arange(25), n_faces, *pairs.T, shared, detections_per_s=rate, min_track_s=1.0, min_shared_s=0.25
+        )
+        kept = np.ones(25, bool), rule.long_enough, rule.tracks
+        expected += [[mask.sum(), n_faces[mask].sum()] for mask in kept]
+        partners += np.bincount(pairs[rule.links].ravel(), minlength=25)[rule.tracks].tolist()
+    show(apart, "titles", films)
+    done = {"job": "mine", "status": "ok"}
+    show(
+        apart,
+        "runs",
+        [{**done, "title_id": f["title_id"], "input_versions": f'{{"harvest": "{f["run_id"]}"}}'} for f in films],
+    )
+    show(apart, "tracks", tracks)
+    show(apart, "cannot_links", links)
+    rows = apart.sql(views.VIEWS["corpus_statistics"]).collect()
+    assert [(row["n_tracks"], row["n_faces"]) for row in rows] == [tuple(row) for row in expected.tolist()]
+    assert rows[-1]["partners_per_track"] == pytest.approx(mean(partners))
+    assert 0 < expected[2, 0] < expected[1, 0] < expected[0, 0]
