@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -35,6 +34,8 @@ from training.adapters import Moved
 from udfs import assets
 from udfs import cluster as udfs
 from udfs.kernels.cluster import people
+from udfs.kernels.cluster.characters import Rules
+from udfs.kernels.cluster.interface import Bounds
 from udfs.kernels.cluster.methods import METHODS
 from udfs.kernels.cluster.odds import UNMEASURED, Distances, Spread
 from udfs.kernels.rows import stacked
@@ -107,7 +108,7 @@ def _clustered(
 ) -> DataFrame:
     """STAGED_TABLES of these titles, whose embeddings are of one embedder; running it stages their tables."""
     function = functools.partial(
-        udfs.cast_title,
+        udfs.cluster_tracks,
         staging=staging.folder(job),
         rules=rules(settings, embedder_sha256, adapter),
         run_id=run_id,
@@ -126,32 +127,28 @@ def _clustered(
     return grouped.applyInPandas(function, STAGED_TABLES.schema)
 
 
-def rules(settings: ClusterSettings, embedder_sha256: str | None, adapter: Registered | None) -> dict[str, Any]:
-    """How a title is clustered, as `casting.cast_tables` takes it.
+def rules(settings: ClusterSettings, embedder_sha256: str | None, adapter: Registered | None) -> Rules:
+    """How a title is clustered.
 
     Args:
         embedder_sha256: of the title's embeddings; adapter: what they go through, if anything.
     Raises:
         UsageError: no such method, or it needs another number of characters.
     """
-    exact, least, most = settings.bounds()
     if settings.method not in METHODS:
         raise UsageError(f"cluster.method: no method {settings.method!r}; there are {', '.join(METHODS)}")
-    reach = _reach(settings.method, adapter)
+    bounds = Bounds(_reach(settings.method, adapter), *settings.bounds())
     try:
-        METHODS[settings.method].check(settings.method, exact, bool(least or most), reach)
+        METHODS[settings.method].check(settings.method, bounds)
     except ValueError as error:
         raise UsageError(f"cluster.method: {error} (--characters N)") from error
-    return {
-        "method": settings.method,
-        "reach": reach,
-        "min_quality": settings.min_quality,
-        "attach_margin": settings.attach_margin,
-        "exact_k": exact,
-        "min_k": least,
-        "max_k": most,
-        "known": known_distances(embedder_sha256, adapter.load().card.moved if adapter else None),
-    }
+    return Rules(
+        method=settings.method,
+        bounds=bounds,
+        known=known_distances(embedder_sha256, adapter.load().card.moved if adapter else None),
+        min_quality=settings.min_quality,
+        attach_margin=settings.attach_margin,
+    )
 
 
 def known_distances(embedder_sha256: str | None, change: Moved | None) -> Distances:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from conf.table import unwritten
 from udfs.batches import one_row
-from udfs.kernels.cluster.title import cast_tables
+from udfs.kernels.cluster.characters import Rules
+from udfs.kernels.cluster.interface import Links
+from udfs.kernels.cluster.title import cluster_title
 from udfs.kernels.cluster.videoclusternet import within
 from udfs.kernels.rows import stacked, with_gaps
 from udfs.staging import stage_tables
@@ -18,13 +19,13 @@ from udfs.staging import stage_tables
 WITHIN = unwritten(title_id="STRING", track_id="BIGINT", within="DOUBLE")
 
 
-def cast_title(
+def cluster_tracks(
     key: tuple[str],
     tracks: pd.DataFrame,
     pairs: pd.DataFrame,
     *,
     staging: str,
-    rules: dict[str, Any],
+    rules: Rules,
     run_id: str,
     adapt: Callable[[np.ndarray], np.ndarray] | None,
     adapter_id: str | None,
@@ -35,8 +36,7 @@ def cast_title(
     """
     tracks = tracks.sort_values("track_id", kind="stable").reset_index(drop=True)
     harvested, embeddings = embeddings_of(tracks.embedding, adapt)
-    linked = links_of(pairs)
-    made = cast_tables(tracks, embeddings, harvested, linked["cannot"], linked["must"], **rules)
+    made = cluster_title(tracks, embeddings, harvested, links_of(pairs), rules)
     made["track_labels"]["adapter_id"] = adapter_id
     return stage_tables(key[0], made, staging, run_id)
 
@@ -44,7 +44,7 @@ def cast_title(
 def within_track(
     key: tuple[str, int], faces: pd.DataFrame, *, adapt: Callable[[np.ndarray], np.ndarray] | None
 ) -> pd.DataFrame:
-    """The embeddings of a track's faces -> WITHIN; `adapt` as in `cast_title`."""
+    """The embeddings of a track's faces -> WITHIN; `adapt` as in `cluster_tracks`."""
     rows = stacked(faces.embedding)
     return one_row(WITHIN, title_id=key[0], track_id=key[1], within=within(adapt(rows) if adapt is not None else rows))
 
@@ -58,9 +58,8 @@ def embeddings_of(column: pd.Series, adapt: Callable[[np.ndarray], np.ndarray] |
     return harvested, with_gaps(adapt(harvested[there]), there)
 
 
-def links_of(pairs: pd.DataFrame) -> dict[str, np.ndarray]:
-    """track_a, track_b, kind -> by kind the (P, 2) track ids, in their order."""
+def links_of(pairs: pd.DataFrame) -> Links:
+    """track_a, track_b, kind (cannot or must) -> links between track_ids, in their order."""
     pairs = pairs.sort_values(["track_a", "track_b"], kind="stable")
-    return {
-        kind: pairs.loc[pairs.kind == kind, ["track_a", "track_b"]].to_numpy(np.int64) for kind in ("cannot", "must")
-    }
+    kinds = (pairs.loc[pairs.kind == kind, ["track_a", "track_b"]].to_numpy(np.int64) for kind in ("cannot", "must"))
+    return Links(*kinds)

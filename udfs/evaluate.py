@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,6 +11,7 @@ import pandas as pd
 from conf.files import write_whole
 from conf.table import unwritten
 from udfs.cluster import embeddings_of, links_of
+from udfs.kernels.cluster.characters import Rules
 from udfs.kernels.evaluate import errors
 from udfs.kernels.evaluate.title import figures_by_boxes, figures_by_tracks, match
 from udfs.kernels.report import error_page
@@ -72,7 +72,7 @@ def analyse_title(
     run_id: str,
     folder: str,
     blur: bool,
-    rules: Mapping[str, dict[str, Any]],
+    rules: Mapping[str, Rules],
     adapt: Mapping[str, Callable[[np.ndarray], np.ndarray]],
 ) -> pd.DataFrame:
     """A title's labelled tracks and its links -> SCORED; stages the rows of verdicts and errors, writes its page.

@@ -24,7 +24,7 @@ TABLE = Table(
             "udfs.evaluate:score_title",
             "the benchmark whose rules it was scored by (conf/protocols), else what the truth labels: tracks or boxes",
         ),
-        Column("method", "STRING", "udfs.kernels.cluster.title:cast_tables", "clustering method"),
+        Column("method", "STRING", "udfs.kernels.cluster.title:cluster_title", "clustering method"),
         Column(
             "adapter_id", "STRING", "jobs.lake.adapters:adapter_for", "adapter of the embeddings, empty for raw ones"
         ),

@@ -60,7 +60,7 @@ TABLE = Table(
         ),
         Column("error", "STRING", "udfs.harvest:probe_films", "why it failed, null when it did not"),
         Column("settings_hash", "STRING", "udfs.assets:harvest_hash", "hash of the harvest settings and the models"),
-        Column("harvested_at", "TIMESTAMP", "jobs.harvest:title_row", "when the row was written, UTC", True),
+        Column("harvested_at", "TIMESTAMP", "jobs.harvest:_Harvest._title_row", "when the row was written, UTC", True),
         run_id("harvest"),
     ),
     also_by=("import",),

@@ -15,12 +15,12 @@ TABLE = Table(
     columns=(
         TITLE_ID,
         TRACK_ID,
-        Column("character_id", "INT", "udfs.kernels.cluster.title:cast_tables", "null: unknown"),
+        Column("character_id", "INT", "udfs.kernels.cluster.title:cluster_title", "null: unknown"),
         Column("confidence", "FLOAT", "udfs.kernels.cluster.characters:find_characters", "0 to 1, null where unknown"),
         Column(
             "second_character_id",
             "INT",
-            "udfs.kernels.cluster.title:cast_tables",
+            "udfs.kernels.cluster.title:cluster_title",
             "next best character, null when there is none",
         ),
         Column(
@@ -41,7 +41,7 @@ TABLE = Table(
             "udfs.kernels.cluster.characters:find_characters",
             "why it has no character: not_a_face, no_embedding, poor or noise; null where it has one",
         ),
-        Column("method", "STRING", "udfs.kernels.cluster.title:cast_tables", "clustering method"),
+        Column("method", "STRING", "udfs.kernels.cluster.title:cluster_title", "clustering method"),
         Column(
             "adapter_id", "STRING", "jobs.lake.adapters:adapter_for", "adapter of the embeddings, null for raw ones"
         ),

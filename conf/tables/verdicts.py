@@ -19,7 +19,7 @@ TABLE = Table(
         Column(
             "character_id",
             "INT",
-            "udfs.kernels.cluster.title:cast_tables",
+            "udfs.kernels.cluster.title:cluster_title",
             "its character when it was evaluated, null: unknown",
         ),
         Column(

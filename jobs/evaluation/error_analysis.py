@@ -16,6 +16,7 @@ from jobs.cli import command
 from jobs.lake import run_log, staging
 from jobs.lake.adapters import Registered, adapters_of, maps_of
 from udfs import evaluate as udfs
+from udfs.kernels.cluster.characters import Rules
 from udfs.kernels.cluster.methods import METHODS
 
 TABLES = ("verdicts", "errors")
@@ -91,7 +92,7 @@ def name_people(job: command.Job, truth: pd.DataFrame, titles: list[str]) -> Dat
     return job.spark.createDataFrame(labelled.astype({"track_id": "int64"}), udfs.LABELLED.schema)
 
 
-def _rules(job: command.Job, titles: list[str], adapters: Mapping[str, Registered]) -> dict[str, dict[str, Any]]:
+def _rules(job: command.Job, titles: list[str], adapters: Mapping[str, Registered]) -> dict[str, Rules]:
     """The rules by which titles were clustered, of those whose settings are the ones at hand."""
     settings, last = job.settings.cluster, run_log.latest(job.lake, "cluster")
     if METHODS[settings.method].by_faces:

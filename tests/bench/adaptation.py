@@ -41,6 +41,7 @@ from training.loop import train
 from training.presets import kind, plan
 from training.snapshot import NOBODY, Snapshot
 from udfs import assets
+from udfs.kernels.cluster.interface import Bounds, Links
 from udfs.kernels.cluster.odds import Distances
 from udfs.kernels.mine import tracklets
 from udfs.kernels.mine.cannot_links import cannot_links
@@ -211,7 +212,7 @@ def iterated(training: dict[str, Title]) -> Map:
     for _ in range(3):
         total, n = 0.0, 0
         for name, title in training.items():
-            group = average_linkage(now[name], title.cannot, none, cut=cut).labels
+            group = average_linkage(now[name], Links(title.cannot, none), Bounds(cut=cut)).labels
             kept = np.bincount(group)[group] >= 3
             x = pd.DataFrame(raw[name][kept])
             away = (x - x.groupby(group[kept]).transform("mean")).to_numpy()

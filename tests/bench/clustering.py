@@ -24,8 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tests.bench.adaptation import Title, known, load, trained
-from udfs.kernels.cluster.characters import find_characters
-from udfs.kernels.cluster.interface import FaceSets
+from udfs.kernels.cluster.characters import Evidence, Rules, find_characters
+from udfs.kernels.cluster.interface import Bounds, FaceSets, Links
 from udfs.kernels.cluster.methods import METHODS
 from udfs.kernels.cluster.odds import Distances
 from udfs.kernels.cluster.videoclusternet import within
@@ -88,14 +88,8 @@ def measured(
     exact_k = len(set(title.label)) if number == "given" else None
     began = time.perf_counter()
     found = find_characters(
-        rows,
-        np.ones(len(rows), np.int64),
-        title.cannot,
-        NONE,
-        known=distances,
-        method=METHODS[method],
-        faces=faces,
-        exact_k=exact_k,
+        Evidence(rows, np.ones(len(rows), np.int64), Links(title.cannot, NONE), faces=faces),
+        Rules(known=distances, method=method, bounds=Bounds(exact_k=exact_k)),
     )
     seconds = time.perf_counter() - began
     a, b = found.labels[title.cannot].T if len(title.cannot) else (np.zeros(0), np.ones(0))

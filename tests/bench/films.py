@@ -38,8 +38,8 @@ from jobs.lake.session import borrowed_or_started
 from udfs import assets
 from udfs.kernels.boxes import paired_iou
 from udfs.kernels.cluster import characters, smoothing
-from udfs.kernels.cluster.characters import Characters, find_characters
-from udfs.kernels.cluster.methods import METHODS
+from udfs.kernels.cluster.characters import Characters, Evidence, Rules, find_characters
+from udfs.kernels.cluster.interface import Bounds, Links
 from udfs.kernels.cluster.odds import Distances
 from udfs.kernels.evaluate.scoring import calibration_error, pure, right, score
 from udfs.kernels.evaluate.title import BOX
@@ -147,16 +147,14 @@ def clustered(
 ) -> Characters:
     """The film's characters by a method."""
     return find_characters(
-        film.embeddings,
-        film.tracks.n_faces.to_numpy(np.int64),
-        film.cannot,
-        film.must,
-        known=known,
-        quality=film.tracks.quality.to_numpy(np.float32),
-        rejected=np.array([NOT_A_FACE in flags for flags in film.tracks["flags"]], bool),
-        method=METHODS[method],
-        reach=reach,
-        exact_k=exact_k,
+        Evidence(
+            film.embeddings,
+            film.tracks.n_faces.to_numpy(np.int64),
+            Links(film.cannot, film.must),
+            quality=film.tracks.quality.to_numpy(np.float32),
+            rejected=np.array([NOT_A_FACE in flags for flags in film.tracks["flags"]], bool),
+        ),
+        Rules(known=known, method=method, bounds=Bounds(cut=reach, exact_k=exact_k)),
     )
 
 

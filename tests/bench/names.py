@@ -36,9 +36,10 @@ from jobs.lake.session import borrowed_or_started
 from tests.bench.adaptation import known, load, trained
 from tests.bench.clustering import NONE, calibration_error, unit
 from tests.helpers.photographs import not_shown, write_gallery
-from udfs.kernels.cluster.characters import find_characters
+from udfs.kernels.cluster.characters import Evidence, Rules, find_characters
+from udfs.kernels.cluster.interface import Links
 from udfs.kernels.cluster.odds import Distances
-from udfs.kernels.evaluate.scoring import match_boxes
+from udfs.kernels.evaluate.matching import match_boxes
 from udfs.kernels.evaluate.title import BOX
 from udfs.kernels.name.gallery import Gallery, match
 from udfs.kernels.rows import stacked
@@ -121,7 +122,13 @@ def _cast(
     """Tracks, the character of each, and the person whom each shows."""
     truth = pd.read_parquet(data / "truth" / f"{title}.parquet").sort_values("track_id")
     person = truth[truth.label != "unknown"].person.to_numpy(str)
-    return rows, find_characters(rows, np.ones(len(rows), np.int64), cannot, NONE, known=distances).labels, person
+    return (
+        rows,
+        find_characters(
+            Evidence(rows, np.ones(len(rows), np.int64), Links(cannot, NONE)), Rules(known=distances)
+        ).labels,
+        person,
+    )
 
 
 def _galleries(photographs: pd.DataFrame, person: NDArray[np.str_], n: int, kind: str) -> Iterator[pd.DataFrame]:

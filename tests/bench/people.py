@@ -20,7 +20,8 @@ import pandas as pd
 from tests.bench.adaptation import Title, load, trained
 from tests.bench.adaptation import known as known_distances
 from tests.bench.clustering import NONE, unit
-from udfs.kernels.cluster.characters import find_characters
+from udfs.kernels.cluster.characters import Evidence, Rules, find_characters
+from udfs.kernels.cluster.interface import Links
 from udfs.kernels.cluster.people import Cast, link, reach
 from udfs.kernels.evaluate.scoring import score
 
@@ -45,7 +46,9 @@ def _tracks(folder: Path, name: str, title: Title, adapt) -> pd.DataFrame:  # ty
     truth = pd.read_parquet(folder / "truth" / f"{name}.parquet", columns=["track_id", "label", "person"])
     person = truth[truth.label != "unknown"].sort_values("track_id").person.to_numpy(str)
     rows = unit(adapt(title.embedding))
-    found = find_characters(rows, np.ones(len(rows), np.int64), title.cannot, NONE, known=known_distances(adapt))
+    found = find_characters(
+        Evidence(rows, np.ones(len(rows), np.int64), Links(title.cannot, NONE)), Rules(known=known_distances(adapt))
+    )
     raw = unit(title.embedding)
     means = {c: raw[found.labels == c].mean(axis=0) for c in range(len(found.exemplars))}
     known = found.labels >= 0

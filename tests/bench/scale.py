@@ -26,8 +26,8 @@ import numpy as np
 from sklearn.cluster import AgglomerativeClustering
 from sklearn.metrics import v_measure_score
 
-from udfs.kernels.cluster.characters import find_characters
-from udfs.kernels.cluster.methods import METHODS
+from udfs.kernels.cluster.characters import Evidence, Rules, find_characters
+from udfs.kernels.cluster.interface import Bounds, Links
 from udfs.kernels.cluster.people import Cast, link
 
 DIM, IN, SEED, CHARACTERS = 512, 128, 7, 1000
@@ -81,7 +81,9 @@ def _measured(what: str, size: int) -> dict[str, Any]:
     else:
         number = None if what == "castmine" else len(set(true))
         links = together(true) if what == "castmine" else NONE
-        found = find_characters(x, np.ones(size, int), links, NONE, method=METHODS[what], exact_k=number).labels
+        found = find_characters(
+            Evidence(x, np.ones(size, int), Links(links, NONE)), Rules(method=what, bounds=Bounds(exact_k=number))
+        ).labels
     seconds = time.perf_counter() - began
     return {
         "s": seconds,

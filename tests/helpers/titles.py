@@ -5,14 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from udfs.kernels.cluster.title import cast_tables
+from udfs.kernels.cluster.characters import Rules
+from udfs.kernels.cluster.interface import NO_LINKS, Links
+from udfs.kernels.cluster.title import cluster_title
 from udfs.kernels.evaluate import errors
 
-RULES = {
-    "method": "castmine", "reach": None, "min_quality": 0.25, "attach_margin": 0.05,
-    "exact_k": None, "min_k": None, "max_k": None,
-}  # fmt: skip
-NO_LINKS = {"cannot": np.zeros((0, 2), np.int64), "must": np.zeros((0, 2), np.int64)}
+RULES = Rules(min_quality=0.25)
 
 
 def title_of(person: list[str | None], character: list[float], **given_columns: object) -> pd.DataFrame:
@@ -51,7 +49,7 @@ def alike(person: str, seed: int = 0) -> np.ndarray:
     return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 
 
-def cast(tracks: pd.DataFrame, embeddings: np.ndarray, links: dict[str, np.ndarray]) -> pd.DataFrame:
+def cast(tracks: pd.DataFrame, embeddings: np.ndarray, links: Links) -> pd.DataFrame:
     """The tracks with the labels that clustering gives them."""
-    labels = cast_tables(tracks, embeddings, embeddings, links["cannot"], links["must"], **RULES)["track_labels"]
+    labels = cluster_title(tracks, embeddings, embeddings, links, RULES)["track_labels"]
     return tracks.assign(character_id=labels.character_id, confidence=labels.confidence, status=labels.status)

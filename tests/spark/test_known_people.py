@@ -12,7 +12,7 @@ from jobs import cluster, import_tracks, mine
 from jobs.lake.lake import Lake
 from tests.helpers import people
 from tests.helpers.small import SHA256, collected
-from udfs.kernels.cluster.interface import FaceSets
+from udfs.kernels.cluster.interface import FaceSets, Links
 from udfs.kernels.cluster.videoclusternet import own_thresholds, within
 
 MADE = ("cannot_links", "must_links", "tracklets", "hard_negatives")
@@ -104,7 +104,7 @@ def test_a_method_that_goes_by_faces_is_given_them(spark, clustered, tmp_path):
     means /= np.linalg.norm(means, axis=1, keepdims=True)
     sets = FaceSets(np.array([within(rows) for rows in of_track]), np.array([len(rows) for rows in of_track]))
     links = np.array(collected(lake.rows("cannot_links", ["alpha"]), "track_a", "track_b"))
-    expected = own_thresholds(sets)(means, links, np.zeros((0, 2), np.int64)).labels
+    expected = own_thresholds(sets)(means, Links(links, np.zeros((0, 2), np.int64))).labels
     found = dict(collected(lake.rows("track_labels", ["alpha"]), "track_id", "character_id"))
     pairs = {(found[track], expected[track]) for track in found}
     assert len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs}) > 1

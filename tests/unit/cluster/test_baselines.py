@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from udfs.kernels.cluster.baselines import _first_neighbours, finch, k_means, mended
-from udfs.kernels.cluster.interface import FaceSets
+from udfs.kernels.cluster.interface import NO_LINKS, Bounds, FaceSets, Links
 from udfs.kernels.cluster.methods import METHODS
 
 NONE = np.zeros((0, 2), np.int64)
@@ -22,7 +22,7 @@ def clusterer(name):
 
     def cluster(x, *links, **rules):
         sets = FaceSets(np.full(len(x), 0.2), np.full(len(x), 5))
-        return METHODS[name].clusterer(sets)(x, *links, **rules)
+        return METHODS[name].clusterer(sets)(x, Links(*links), Bounds(**rules))
 
     return cluster
 
@@ -109,13 +109,13 @@ def test_a_thousand_people():
     x = unit(np.repeat(looks, 2, axis=0) + 0.01 * rng.normal(size=(2000, 128)))
     found = clusterer("castmine")(x, NONE, NONE, cut=0.5)
     assert found.labels.tolist() == np.repeat(np.arange(1000), 2).tolist()
-    assert finch(x, NONE, NONE, exact_k=1000).k_found == 1000
+    assert finch(x, NO_LINKS, Bounds(exact_k=1000)).k_found == 1000
 
 
 def test_the_same_seed_gives_the_same_k_means():
     x = unit(np.random.default_rng(4).normal(size=(40, 6)))
-    first = k_means(x, NONE, NONE, exact_k=5).labels
-    assert first.tolist() == k_means(x, NONE, NONE, exact_k=5).labels.tolist()
+    first = k_means(x, NO_LINKS, Bounds(exact_k=5)).labels
+    assert first.tolist() == k_means(x, NO_LINKS, Bounds(exact_k=5)).labels.tolist()
     assert set(first.tolist()) == set(range(5))
 
 
@@ -137,7 +137,7 @@ def test_finchs_first_level_is_the_graph_of_first_neighbours(seed):
 @pytest.mark.parametrize("bounds", [{"exact_k": 3}, {"min_k": 5}, {"max_k": 2}, {"exact_k": 12}])
 def test_finch_obeys_the_bounds(bounds):
     x = unit(np.random.default_rng(9).normal(size=(12, 4)))
-    k = finch(x, NONE, NONE, **bounds).k_found
+    k = finch(x, NO_LINKS, Bounds(**bounds)).k_found
     assert bounds.get("exact_k", bounds.get("min_k", 1)) <= k <= bounds.get("exact_k", bounds.get("max_k", 12))
 
 
@@ -155,10 +155,10 @@ def test_what_a_method_needs_is_said(name):
     method = METHODS[name]
     if method.number == "given":
         with pytest.raises(ValueError, match="give it"):
-            method.check(name, None, False, None)
-        method.check(name, None, False, 0.4)
+            method.check(name, Bounds())
+        method.check(name, Bounds(cut=0.4))
     if method.number == "found":
         with pytest.raises(ValueError, match="by itself"):
-            method.check(name, None, True, None)
+            method.check(name, Bounds(max_k=3))
     else:
-        method.check(name, 3, False, None)
+        method.check(name, Bounds(exact_k=3))

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from udfs.kernels.cluster import odds
 from udfs.kernels.cluster.hac import average_linkage_twice
+from udfs.kernels.cluster.interface import NO_LINKS, Bounds, Links
 from udfs.kernels.cluster.odds import UNMEASURED, Distances, Odds, Spread, weigh
 
 NONE = np.zeros((0, 2), np.int64)
@@ -105,7 +106,7 @@ def test_a_cast_that_returns_is_found_with_and_without_links(dim, known):
         assert found.share == pytest.approx(truth, abs=0.04)
         assert found.same.mean == pytest.approx(0.5, abs=0.03)
         assert found.different.mean == pytest.approx(1.0, abs=0.05)
-        labels = average_linkage_twice(x, cannot, NONE, cut=found.threshold).labels
+        labels = average_linkage_twice(x, Links(cannot, NONE), Bounds(cut=found.threshold)).labels
         assert (np.equal.outer(labels, labels) == np.equal.outer(who, who)).all()
 
 
@@ -116,7 +117,7 @@ def test_where_nobody_returns_nobody_is_taken_for_another(tracks):
         found = weigh(x, NONE, KNOWN)
         assert found.share < 1 / 11
         assert found.same.mean == pytest.approx(KNOWN.same.mean, abs=0.02)  # nothing was seen that could move it
-        assert average_linkage_twice(x, NONE, NONE, cut=found.threshold).k_found >= 0.99 * tracks
+        assert average_linkage_twice(x, NO_LINKS, Bounds(cut=found.threshold)).k_found >= 0.99 * tracks
 
 
 def test_one_person_in_nearly_all_tracks_is_no_reason_to_cut_her_in_pieces():
@@ -124,7 +125,7 @@ def test_one_person_in_nearly_all_tracks_is_no_reason_to_cut_her_in_pieces():
     kept = np.concatenate([np.flatnonzero(who == 0), np.flatnonzero(who == 1)[:12]])
     found = weigh(x[kept], NONE, KNOWN)
     assert found.share > 0.7
-    assert average_linkage_twice(x[kept], NONE, NONE, cut=found.threshold).k_found == 2
+    assert average_linkage_twice(x[kept], NO_LINKS, Bounds(cut=found.threshold)).k_found == 2
 
 
 def test_the_fit_follows_an_embedding_whose_distances_are_smaller():
@@ -142,7 +143,7 @@ def test_an_embedding_that_nobody_has_measured_may_draw_all_faces_together(track
     x, who, _ = title(7, people=people, tracks=tracks, noise=noise)
     near = unit(x + np.full(x.shape[1], 1 / np.sqrt(x.shape[1]), np.float32))
     found = weigh(near, NONE, UNMEASURED)
-    labels = average_linkage_twice(near, NONE, NONE, cut=found.threshold).labels
+    labels = average_linkage_twice(near, NO_LINKS, Bounds(cut=found.threshold)).labels
     assert (np.equal.outer(labels, labels) == np.equal.outer(who, who)).all()
 
 
@@ -163,7 +164,7 @@ def test_titles_with_almost_no_tracks_have_what_is_known():
 @pytest.mark.parametrize(("cosine", "people"), [(0.5, 1), (0.33, 1), (0.2, 2), (-0.2, 2)])
 def test_two_tracks_are_judged_by_what_is_known(cosine, people):
     x = np.array([[1, 0], [cosine, math.sqrt(1 - cosine**2)]], np.float32)
-    assert average_linkage_twice(x, NONE, NONE, cut=weigh(x, NONE, KNOWN).threshold).k_found == people
+    assert average_linkage_twice(x, NO_LINKS, Bounds(cut=weigh(x, NONE, KNOWN).threshold)).k_found == people
 
 
 def test_odds_by_paper_and_pencil():

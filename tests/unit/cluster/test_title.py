@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -11,13 +13,12 @@ from hypothesis import strategies as st
 
 from conf.catalog import table
 from udfs.kernels.cluster import title
+from udfs.kernels.cluster.characters import Rules
+from udfs.kernels.cluster.interface import Bounds, Links
 from udfs.kernels.cluster.methods import METHODS
 
-RULES = {
-    "method": "castmine", "reach": None, "min_quality": 0.25, "attach_margin": 0.05,
-    "exact_k": None, "min_k": None, "max_k": None,
-}  # fmt: skip
-NO_LINKS = np.zeros((0, 2), np.int64)
+RULES = Rules(min_quality=0.25)
+NONE = np.zeros((0, 2), np.int64)
 
 
 def unit_rows(people: list[int], seed: int = 0, noise: float = 0.1) -> np.ndarray:
@@ -39,10 +40,8 @@ def tracks_of(n: int, **given_columns: object) -> pd.DataFrame:
     return pd.DataFrame(columns | given_columns)
 
 
-def cast(
-    tracks: pd.DataFrame, embeddings: np.ndarray, cannot=NO_LINKS, must=NO_LINKS, **rules
-) -> dict[str, pd.DataFrame]:
-    made = title.cast_tables(tracks, embeddings, embeddings, np.array(cannot), np.array(must), **(RULES | rules))
+def cast(tracks: pd.DataFrame, embeddings: np.ndarray, cannot=NONE, must=NONE, **rules) -> dict[str, pd.DataFrame]:
+    made = title.cluster_title(tracks, embeddings, embeddings, Links(cannot, must), replace(RULES, **rules))
     for name, rows in made.items():
         schema = table(name).arrow
         whole = rows.assign(title_id="t", run_id="r", adapter_id=None).reindex(columns=schema.names)
@@ -108,7 +107,7 @@ def test_links_are_of_track_ids_and_are_kept():
 def test_a_given_number_is_given(method):
     people = [0, 1, 2, 0, 1, 2]
     for k in (1, 2, 3, 4):
-        made = cast(tracks_of(6), unit_rows(people), exact_k=k, method=method)
+        made = cast(tracks_of(6), unit_rows(people), bounds=Bounds(exact_k=k), method=method)
         assert len(made["characters"]) == k
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from udfs.kernels.cluster.interface import FaceSets
+from udfs.kernels.cluster.interface import NO_LINKS, FaceSets, Links
 from udfs.kernels.cluster.methods import METHODS
 from udfs.kernels.cluster.videoclusternet import matched, within
 
@@ -27,7 +27,7 @@ def people(seed, tracks=30, who=5, faces=6, dim=32):
 def clustered(faces, cannot=NONE, must=NONE):
     sets = FaceSets(np.array([within(track) for track in faces]), np.full(len(faces), faces.shape[1]))
     rows = unit(faces.mean(axis=1)).astype(np.float32)
-    return METHODS["videoclusternet"].clusterer(sets)(rows, cannot, must).labels
+    return METHODS["videoclusternet"].clusterer(sets)(rows, Links(cannot, must)).labels
 
 
 def naive(faces):
@@ -83,20 +83,20 @@ def test_people_far_apart_are_found():
 
 def test_a_chain_of_matches_is_one_cluster_and_either_threshold_is_enough():
     chain = np.array([[0.0, 0.3, 0.9], [0.3, 0.0, 0.3], [0.9, 0.3, 0.0]])
-    assert matched(chain, np.array([0.1, 0.4, 0.1]), NONE, NONE).tolist() == [0, 0, 0]
+    assert matched(chain, np.array([0.1, 0.4, 0.1]), NO_LINKS).tolist() == [0, 0, 0]
     pair = np.array([[0.0, 0.3], [0.3, 0.0]])
-    assert matched(pair, np.array([0.1, 0.4]), NONE, NONE).tolist() == [0, 0]
-    assert matched(pair, np.array([0.1, 0.3]), NONE, NONE).tolist() == [0, 1]
+    assert matched(pair, np.array([0.1, 0.4]), NO_LINKS).tolist() == [0, 0]
+    assert matched(pair, np.array([0.1, 0.3]), NO_LINKS).tolist() == [0, 1]
 
 
 def test_a_cannot_link_breaks_the_chain_where_it_is_longest():
     chain = np.array([[0.0, 0.2, 0.9], [0.2, 0.0, 0.3], [0.9, 0.3, 0.0]])
-    assert matched(chain, np.full(3, 0.4), np.array([[0, 2]]), NONE).tolist() == [0, 0, 2]
+    assert matched(chain, np.full(3, 0.4), Links(np.array([[0, 2]]), NONE)).tolist() == [0, 0, 2]
 
 
 def test_single_faces_take_the_others_threshold():
     rows = np.eye(3, 8, dtype=np.float32)[[0, 0, 1]]
     sets = FaceSets(np.array([0.1, np.nan, np.nan]), np.array([4, 1, 1]))
-    assert METHODS["videoclusternet"].clusterer(sets)(rows, NONE, NONE).labels.tolist() == [0, 0, 1]
+    assert METHODS["videoclusternet"].clusterer(sets)(rows).labels.tolist() == [0, 0, 1]
     with pytest.raises(ValueError, match="not known"):
         METHODS["videoclusternet"].clusterer(None)

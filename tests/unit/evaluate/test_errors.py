@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.helpers.titles import NO_LINKS, RULES, alike, analysed, cast, title_of, unit_rows
+from tests.helpers.titles import RULES, alike, analysed, cast, title_of, unit_rows
+from udfs.kernels.cluster.interface import NO_LINKS, Links
 from udfs.kernels.evaluate import errors, scoring
 
 
@@ -110,7 +112,7 @@ def values_of(row, person_tracks: Counter, linked: set) -> dict[str, list[str]]:
 def test_groups_are_those_of_naive_loops(title, seed):
     tracks, embeddings = title
     pairs = np.random.default_rng(seed).choice(tracks.track_id, (2, 2)) if len(tracks) else np.zeros((0, 2), np.int64)
-    found = analysed(tracks, embeddings, {**NO_LINKS, "must": pairs})
+    found = analysed(tracks, embeddings, replace(NO_LINKS, must=pairs))
     rows = rows_of(found.tracks)
     person_tracks, linked = Counter(row.person for row in rows), set(pairs.ravel().tolist())
     values = [values_of(row, person_tracks, linked) for row in rows]
@@ -228,7 +230,7 @@ def test_a_split_person_and_a_merged_one():
 
 def test_what_cannot_links_are_worth():
     person = ["ann", "ann", "ann", "zoe", "bob", "bob", "bob", "cid", "cid", "cid"]
-    links = {**NO_LINKS, "cannot": np.array([[10, 13], [11, 13], [12, 13], [10, 14], [14, 15]])}
+    links = replace(NO_LINKS, cannot=np.array([[10, 13], [11, 13], [12, 13], [10, 14], [14, 15]]))
     embeddings = alike(person)
     tracks = cast(title_of(person, [np.nan] * 10), embeddings, links)
     found = analysed(tracks, embeddings, links, RULES)
@@ -245,7 +247,7 @@ def test_what_cannot_links_are_worth():
 
 def test_links_of_both_kinds_are_left_out_one_by_one():
     person = ["ann", "ann", "ann", "zoe", "bob", "bob", "bob", "cid", "cid", "bob"]
-    links = {"cannot": np.array([[10, 13], [11, 13], [12, 13]]), "must": np.array([[14, 19], [17, 19]])}
+    links = Links(np.array([[10, 13], [11, 13], [12, 13]]), np.array([[14, 19], [17, 19]]))
     embeddings = alike([*person[:-1], "cid"])  # the last of bob looks like cid
     tracks = cast(title_of(person, [np.nan] * 10), embeddings, links)
     found = analysed(tracks, embeddings, links, RULES)
@@ -255,7 +257,7 @@ def test_links_of_both_kinds_are_left_out_one_by_one():
     assert (found.figures["must_links_false"], found.figures["must_links_known"]) == (1, 2)
     assert found.figures["must_links_needed"] == 1  # without them, 14 and 19 part
     for name, kept in {
-        "cannot_links": {**links, "cannot": NO_LINKS["cannot"]}, "must_links": {**links, "must": NO_LINKS["must"]},
+        "cannot_links": replace(links, cannot=NO_LINKS.cannot), "must_links": replace(links, must=NO_LINKS.must),
         "links": NO_LINKS,
     }.items():  # fmt: skip
         again = cast(tracks, embeddings, kept)
@@ -269,7 +271,7 @@ def test_links_of_both_kinds_are_left_out_one_by_one():
 def test_without_links_or_rules_nothing_is_tried():
     person = ["ann", "ann", "bob"]
     tracks, embeddings = title_of(person, [0, 0, 1]), alike(person)
-    links = {**NO_LINKS, "cannot": np.array([[10, 12]])}
+    links = replace(NO_LINKS, cannot=np.array([[10, 12]]))
     for found in (analysed(tracks, embeddings, NO_LINKS, RULES), analysed(tracks, embeddings, links)):
         assert found.tracks.without_links.isna().all()
         assert not [name for name in found.figures if name.endswith("fixed")]
@@ -283,14 +285,14 @@ def test_tracks_without_truth_are_clustered_and_not_judged(seed, n):
     truth = [p if rng.random() < 0.6 else None for p in person]
     ids = np.arange(10, 10 + n)
     pairs = rng.choice(ids, (3, 2)) if n else np.zeros((0, 2), np.int64)
-    links = {**NO_LINKS, "cannot": np.sort(pairs[pairs[:, 0] != pairs[:, 1]], axis=1)}
+    links = replace(NO_LINKS, cannot=np.sort(pairs[pairs[:, 0] != pairs[:, 1]], axis=1))
     embeddings = alike(person, seed)
     tracks = cast(title_of(truth, [np.nan] * n), embeddings, links)
     found = analysed(tracks, embeddings, links, RULES)
     seen = np.array([p is not None for p in truth], bool)
     assert len(found.tracks) == seen.sum()
     known = {track for track, shown in zip(ids.tolist(), seen.tolist(), strict=True) if shown}
-    assert found.figures["cannot_links_known"] == sum({a, b} <= known for a, b in links["cannot"].tolist())
+    assert found.figures["cannot_links_known"] == sum({a, b} <= known for a, b in links.cannot.tolist())
     of = dict(zip(ids.tolist(), truth, strict=True))
-    same = [of[a] == of[b] for a, b in links["cannot"].tolist() if {a, b} <= known]
+    same = [of[a] == of[b] for a, b in links.cannot.tolist() if {a, b} <= known]
     assert found.figures["cannot_links_false"] == sum(same)

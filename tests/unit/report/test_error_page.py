@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -13,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from tests.helpers.titles import NO_LINKS, RULES, alike, analysed, cast, title_of
+from tests.helpers.titles import RULES, alike, analysed, cast, title_of
+from udfs.kernels.cluster.interface import NO_LINKS
 from udfs.kernels.evaluate import errors
 from udfs.kernels.report import error_page
 
@@ -91,7 +93,7 @@ def test_it_says_what_was_found():
 
 def test_what_the_links_do_is_a_table():
     person = ["ann", "ann", "ann", "zoe", "bob", "bob"]
-    links = {**NO_LINKS, "cannot": np.array([[10, 13], [11, 13], [12, 13]])}
+    links = replace(NO_LINKS, cannot=np.array([[10, 13], [11, 13], [12, 13]]))
     tracks = cast(title_of(person, [np.nan] * 6), alike(person), links)
     tried = drawn(analysed(tracks, alike(person), links, RULES)).text
     assert "3 cannot-links between tracks whose people are known; 0 of them contradict the truth" in tried

@@ -18,7 +18,16 @@ from sklearn.cluster import DBSCAN, HDBSCAN, AffinityPropagation, KMeans
 from sklearn.exceptions import ConvergenceWarning
 
 from udfs.kernels.cluster.hac import checked
-from udfs.kernels.cluster.interface import Clusterer, Clustering, cluster_bounds, in_order_of_appearance, joined
+from udfs.kernels.cluster.interface import (
+    NO_LINKS,
+    UNBOUNDED,
+    Bounds,
+    Clusterer,
+    Clustering,
+    Links,
+    in_order_of_appearance,
+    joined,
+)
 from udfs.kernels.rows import unit_means
 
 NOISE = -1
@@ -30,23 +39,14 @@ Free = Callable[[NDArray[np.float64], int, int, NDArray[np.bool_]], NDArray[np.i
 def with_links(free: Free) -> Clusterer:
     """A clusterer out of one that knows no links."""
 
-    def cluster(
-        embeddings: NDArray[np.floating],
-        cannot: NDArray[np.integer],
-        must: NDArray[np.integer],
-        *,
-        cut: float | None = None,
-        exact_k: int | None = None,
-        min_k: int | None = None,
-        max_k: int | None = None,
-    ) -> Clustering:
-        x, apart, together = checked(embeddings, cannot, must)
-        group = np.unique(joined(len(x), apart, together), return_inverse=True)[1]
+    def cluster(embeddings: NDArray[np.floating], links: Links = NO_LINKS, bounds: Bounds = UNBOUNDED) -> Clustering:
+        x, apart = checked(embeddings, links), links.cannot
+        group = np.unique(joined(len(x), links), return_inverse=True)[1]
         rows = unit_means(x, group, _groups(group))
         linked = np.zeros((len(rows), len(rows)), bool)
         linked[group[apart[:, 0]], group[apart[:, 1]]] = True
         linked |= linked.T
-        least, greatest = cluster_bounds(len(rows), exact_k, min_k, max_k)
+        least, greatest = bounds.of(len(rows))
         found = free(rows, least, greatest, linked) if len(rows) > 1 else np.zeros(len(rows), np.int64)
         labels = mended(rows, np.asarray(found, np.int64), linked)[group]
         named = np.full(len(x), NOISE, np.int32)

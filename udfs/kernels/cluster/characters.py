@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -11,19 +12,20 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.special import expit
 
-from udfs.kernels.cluster.hac import average_linkage_twice
-from udfs.kernels.cluster.interface import FaceSets, Method
+from conf.settings import ClusterSettings
+from udfs.kernels.cluster.interface import NO_LINKS, UNBOUNDED, Bounds, FaceSets, Links
+from udfs.kernels.cluster.methods import METHODS
 from udfs.kernels.cluster.nearest import Partners
 from udfs.kernels.cluster.odds import UNMEASURED, Distances, Odds, weigh
 from udfs.kernels.cluster.smoothing import doubted, drawn_to_neighbours
 from udfs.kernels.rows import along, summed
 
-CASTMINE = Method(average_linkage_twice, drawn=True)
 CUT = 0.6  # of the distance at which two people lie, between tracks drawn to their neighbours
 _BLOCK = 1024  # tracks whose distances to all characters are held at a time
 _DISTANCES = 2**23  # of pairs of tracks, held at a time
 # what fits the share of right tracks on labelled films and titles, in two embedders and adapted: see confidence_of
 _STEEPNESS, _EVEN, _ALONE = 7.0, 0.6, 1.5
+DEFAULTS = ClusterSettings()
 
 
 class Characters(NamedTuple):
@@ -55,24 +57,52 @@ class Characters(NamedTuple):
     odds: Odds
 
 
-def find_characters(
-    embeddings: NDArray[np.floating],
-    n_faces: NDArray[np.integer],
-    cannot: NDArray[np.integer],
-    must: NDArray[np.integer],
-    *,
-    known: Distances = UNMEASURED,
-    quality: NDArray[np.floating] | None = None,
-    rejected: NDArray[np.bool_] | None = None,
-    method: Method = CASTMINE,
-    faces: FaceSets | None = None,
-    reach: float | None = None,
-    min_quality: float = 0.15,
-    attach_margin: float = 0.05,
-    exact_k: int | None = None,
-    min_k: int | None = None,
-    max_k: int | None = None,
-) -> Characters:
+@dataclass(frozen=True)
+class Evidence:
+    """What is known of the T tracks of a title.
+
+    Attributes:
+        embeddings: (T, D) unit rows; a row that is not finite has no embedding.
+        n_faces: (T,) faces in each track.
+        links: between tracks; those of tracks that are not clustered are heeded when they are attached (cannot) or
+            left out (must).
+        quality: (T,) 0 to 1, NaN where it is not known; such tracks are strong, all of them where it is None.
+        rejected: (T,) True where a track is not a face.
+        faces: of the tracks, for a method that goes by them.
+    """
+
+    embeddings: NDArray[np.floating]
+    n_faces: NDArray[np.integer]
+    links: Links = NO_LINKS
+    quality: NDArray[np.floating] | None = None
+    rejected: NDArray[np.bool_] | None = None
+    faces: FaceSets | None = None
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How the tracks of a title are clustered.
+
+    Attributes:
+        method: of `METHODS`, for the strong tracks.
+        bounds: on the number of characters, clamped to the strong tracks; the cut is found in the title where there is
+            none.
+        known: how far apart tracks of one and of two people lie in this embedding.
+        min_quality: strong tracks have at least this.
+        attach_margin: least lead over the second character, in cosine distance, with which a weak track is attached.
+    """
+
+    method: str = "castmine"
+    bounds: Bounds = UNBOUNDED
+    known: Distances = UNMEASURED
+    min_quality: float = DEFAULTS.min_quality
+    attach_margin: float = DEFAULTS.attach_margin
+
+
+DEFAULT = Rules()
+
+
+def find_characters(evidence: Evidence, rules: Rules = DEFAULT) -> Characters:
     """Cluster the strong tracks of a title, drawn to their neighbours, then attach the weak ones where that is clear.
 
     How near is near follows from the title's own distances and what is known of the embedding, see `odds.weigh`.
@@ -91,21 +121,6 @@ def find_characters(
     counts as the cut away from it. Where no second character is left, the margin is taken against where two people
     typically lie.
 
-    Args:
-        embeddings: (T, D) unit rows; a row that is not finite has no embedding.
-        n_faces: (T,) faces in each track.
-        cannot, must: (P, 2) and (Q, 2) row indices, see `hac.average_linkage`; links of tracks that are not clustered
-            are heeded when they are attached (cannot) or left out (must).
-        known: how far apart tracks of one and of two people lie in this embedding.
-        quality: (T,) 0 to 1, NaN where it is not known; such tracks are strong, all of them where it is None.
-        rejected: (T,) True where a track is not a face.
-        method: how the strong tracks are clustered.
-        faces: of the tracks, for a method that goes by them.
-        reach: the cut for `method`, in cosine distance; found in the title where not given.
-        min_quality: strong tracks have at least this.
-        attach_margin: cosine distance, see above.
-        exact_k, min_k, max_k: bounds on the number of characters; clamped to the strong tracks.
-
     Returns:
         T = 0, and titles without a strong track, have no characters. Cost: that of `method` and O(T K D), in memory
         O(T D) and a block of 1,024 tracks by K.
@@ -113,40 +128,31 @@ def find_characters(
     Raises:
         ValueError: clashing bounds, links outside of the rows, a method that goes by faces without them.
     """
+    embeddings, links, method = evidence.embeddings, evidence.links, METHODS[rules.method]
     tracks = len(embeddings)
-    apart, together = (np.asarray(links, np.int64).reshape(-1, 2) for links in (cannot, must))
-    for name, links in (("cannot", apart), ("must", together)):
-        if links.size and not 0 <= links.min() <= links.max() < tracks:
-            raise ValueError(f"{name} links rows {links.min()} to {links.max()}, but there are {tracks} tracks")
-    not_a_face = np.zeros(tracks, bool) if rejected is None else rejected.astype(bool)
+    links.check(tracks)
+    not_a_face = np.zeros(tracks, bool) if evidence.rejected is None else evidence.rejected.astype(bool)
     embedded = np.isfinite(embeddings).all(axis=1)
     usable = embedded & ~not_a_face
-    weak = np.zeros(tracks, bool) if quality is None else quality < min_quality
-    weak[_linked_to_strong(usable & ~weak, together[usable[together].all(axis=1)])] = False
+    weak = np.zeros(tracks, bool) if evidence.quality is None else evidence.quality < rules.min_quality
+    weak[_linked_to_strong(usable & ~weak, links.must[usable[links.must].all(axis=1)])] = False
     strong = np.flatnonzero(usable & ~weak)
 
-    rows, cut, odds, doubts = _weighed(embeddings, strong, np.flatnonzero(usable), apart, known, method.drawn)
-    apart = apart[~doubts]
-    sets = None if faces is None else FaceSets(faces.within[strong], faces.n[strong])
-    found = method.clusterer(sets)(
-        rows[strong],
-        _among(strong, apart, tracks),
-        _among(strong, together, tracks),
-        cut=cut if reach is None else reach,
-        exact_k=exact_k,
-        min_k=min_k,
-        max_k=max_k,
-    )
+    rows, cut, odds, doubts = _weighed(embeddings, strong, np.flatnonzero(usable), links, rules.known, method.drawn)
+    links = Links(links.cannot[~doubts], links.must)
+    faces = None if evidence.faces is None else FaceSets(evidence.faces.within[strong], evidence.faces.n[strong])
+    bounds = rules.bounds if rules.bounds.cut is not None else replace(rules.bounds, cut=cut)
+    found = method.clusterer(faces)(rows[strong], links.among(strong, tracks), bounds)
     labels = np.full(tracks, -1, np.int32)
     labels[strong] = found.labels
     clustered = labels >= 0
 
-    partners, far = Partners(apart, tracks), odds.different.mean
+    partners, far = Partners(links.cannot, tracks), odds.different.mean
     spaces = (rows, cut), (embeddings, odds.threshold)
     near, as_it_is = (_Nearness(x, labels, found.k_found, of_single) for x, of_single in spaces)
-    _attach(labels, near, as_it_is, np.flatnonzero(usable & ~clustered), partners, cut, far, attach_margin)
+    _attach(labels, near, as_it_is, np.flatnonzero(usable & ~clustered), partners, cut, far, rules.attach_margin)
 
-    labels = _by_faces(labels, n_faces, found.k_found)[labels]
+    labels = _by_faces(labels, evidence.n_faces, found.k_found)[labels]
     own, held = np.where(clustered, labels, -1), np.flatnonzero(labels >= 0)
     near, as_it_is = (_Nearness(x, own, found.k_found, of_single) for x, of_single in spaces)
     second, margin = np.full(tracks, -1, np.int32), np.full(tracks, np.nan, np.float32)
@@ -157,7 +163,7 @@ def find_characters(
     status = np.full(tracks, "unknown", dtype="<U9")
     status[not_a_face] = "rejected"
     status[labels >= 0] = "uncertain"
-    status[clustered & (margin >= attach_margin)] = "core"
+    status[clustered & (margin >= rules.attach_margin)] = "core"
     return Characters(
         labels=labels,
         status=status,
@@ -175,12 +181,12 @@ def _weighed(
     embeddings: NDArray[np.floating],
     strong: NDArray[np.int64],
     usable: NDArray[np.int64],
-    cannot: NDArray[np.int64],
+    links: Links,
     known: Distances,
     draw: bool,
 ) -> tuple[NDArray[np.floating], float, Odds, NDArray[np.bool_]]:
     """Rows as they are to be compared, where to cut between them, the odds of the strong ones, (P,) links set aside."""
-    among_strong = _among(strong, cannot, len(embeddings))
+    cannot, among_strong = links.cannot, links.among(strong, len(embeddings)).cannot
     odds, doubts = weigh(embeddings[strong], among_strong, known), np.zeros(len(cannot), bool)
     if not draw:
         return embeddings, odds.threshold, odds, doubts
@@ -189,8 +195,8 @@ def _weighed(
         odds = weigh(embeddings[strong], among_strong[~of_strong], known)
         doubts[np.isin(cannot, strong).all(axis=1)] = of_strong
     rows = np.array(embeddings, np.float32)
-    links = _among(usable, cannot[~doubts], len(embeddings))
-    rows[usable] = drawn_to_neighbours(embeddings[usable], links, odds, drawing=np.isin(usable, strong)).rows
+    left = Links(cannot[~doubts], links.must).among(usable, len(embeddings)).cannot
+    rows[usable] = drawn_to_neighbours(embeddings[usable], left, odds, drawing=np.isin(usable, strong)).rows
     return rows, CUT * odds.different.mean, odds, doubts
 
 
@@ -232,14 +238,6 @@ def _linked_to_strong(strong: NDArray[np.bool_], must: NDArray[np.int64]) -> NDA
     graph = coo_array((np.ones(len(must), bool), (must[:, 0], must[:, 1])), shape=(len(strong), len(strong)))
     group = connected_components(graph, directed=False)[1]
     return np.isin(group, group[strong])
-
-
-def _among(rows: NDArray[np.int64], links: NDArray[np.int64], tracks: int) -> NDArray[np.int64]:
-    """The links between the given rows, as positions among them."""
-    position = np.full(tracks, -1)
-    position[rows] = np.arange(len(rows))
-    inside = position[links]
-    return inside[(inside >= 0).all(axis=1)]
 
 
 class _Nearness:

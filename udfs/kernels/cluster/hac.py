@@ -7,12 +7,21 @@ card 6; the cannot-links are those of card 1.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from udfs.kernels.cluster.interface import Clustering, cluster_bounds, in_order_of_appearance, merged_down
+from udfs.kernels.cluster.interface import (
+    NO_LINKS,
+    UNBOUNDED,
+    Bounds,
+    Clustering,
+    Links,
+    in_order_of_appearance,
+    merged_down,
+)
 from udfs.kernels.cluster.nearest import EXACT
 from udfs.kernels.cluster.sparse_hac import neighbour_pairs, on_graph
 from udfs.kernels.rows import along, summed
@@ -23,28 +32,19 @@ Linkage = Literal["average", "complete", "ward"]
 
 
 def average_linkage(
-    embeddings: NDArray[np.floating],
-    cannot: NDArray[np.integer],
-    must: NDArray[np.integer],
-    *,
-    cut: float | None = None,
-    exact_k: int | None = None,
-    min_k: int | None = None,
-    max_k: int | None = None,
+    embeddings: NDArray[np.floating], links: Links = NO_LINKS, bounds: Bounds = UNBOUNDED
 ) -> Clustering:
     """Merge the two clusters of least mean cosine distance, again and again, never across a cannot-link.
 
-    Clusters merge while their distance is at most `cut` (where it is None: at any distance) and more than `min_k` are
-    left; above the cut, only while more than `max_k` are left. `exact_k` sets both. Where the cannot-links forbid so
-    few clusters, more remain and `k_found` says so. Of equal distances, the pair of the first rows merges first.
+    Clusters merge while their distance is at most the cut (where there is none: at any distance) and more than the
+    least number are left; above the cut, only while more than the greatest number are left. Where the cannot-links
+    forbid so few clusters, more remain and `k_found` says so. Of equal distances, the pair of the first rows merges
+    first.
 
     Args:
         embeddings: (T, D) unit rows, float32 or float64.
-        cannot: (P, 2) row indices of pairs that are two people; repeats and either order do no harm.
-        must: (Q, 2) row indices merged before all else, in the order given; a pair whose clusters are cannot-linked by
-            then is passed over.
-        cut: the largest mean cosine distance, 0 to 2, at which two clusters are one person.
-        exact_k, min_k, max_k: bounds on the number of clusters; clamped to T.
+        links: must-linked rows merge before all else; a pair whose clusters are cannot-linked by then is passed over.
+        bounds: the cut is a mean cosine distance, 0 to 2.
 
     Returns:
         T = 0 gives no labels and k_found 0. `heights` does not count the must-links.
@@ -55,55 +55,32 @@ def average_linkage(
         ValueError: embeddings that are not (T, D) or not finite, links outside of the rows or of a row to itself,
             clashing bounds.
     """
-    return _once("average", embeddings, cannot, must, cut, exact_k, min_k, max_k)
+    return _once("average", embeddings, links, bounds)
 
 
 def complete_linkage(
-    embeddings: NDArray[np.floating],
-    cannot: NDArray[np.integer],
-    must: NDArray[np.integer],
-    *,
-    cut: float | None = None,
-    exact_k: int | None = None,
-    min_k: int | None = None,
-    max_k: int | None = None,
+    embeddings: NDArray[np.floating], links: Links = NO_LINKS, bounds: Bounds = UNBOUNDED
 ) -> Clustering:
     """As `average_linkage`, with the largest cosine distance between members of two clusters as their distance.
 
     Memory 9 T^2 bytes whatever T.
     """
-    return _once("complete", embeddings, cannot, must, cut, exact_k, min_k, max_k)
+    return _once("complete", embeddings, links, bounds)
 
 
-def ward_linkage(
-    embeddings: NDArray[np.floating],
-    cannot: NDArray[np.integer],
-    must: NDArray[np.integer],
-    *,
-    cut: float | None = None,
-    exact_k: int | None = None,
-    min_k: int | None = None,
-    max_k: int | None = None,
-) -> Clustering:
+def ward_linkage(embeddings: NDArray[np.floating], links: Links = NO_LINKS, bounds: Bounds = UNBOUNDED) -> Clustering:
     """As `average_linkage`, merging where the sum of squares around the clusters' means grows least.
 
-    `cut` and `heights` are distances as scipy gives them for Ward's linkage of the rows: the root of twice that growth.
+    The cut and `heights` are distances as scipy gives them for Ward's linkage: the root of twice that growth.
     Memory 9 T^2 bytes whatever T.
     """
-    squared = None if cut is None else cut**2
-    found = _once("ward", embeddings, cannot, must, squared, exact_k, min_k, max_k)
+    squared = None if bounds.cut is None else bounds.cut**2
+    found = _once("ward", embeddings, links, replace(bounds, cut=squared))
     return found._replace(heights=np.sqrt(found.heights))
 
 
 def average_linkage_twice(
-    embeddings: NDArray[np.floating],
-    cannot: NDArray[np.integer],
-    must: NDArray[np.integer],
-    *,
-    cut: float | None = None,
-    exact_k: int | None = None,
-    min_k: int | None = None,
-    max_k: int | None = None,
+    embeddings: NDArray[np.floating], links: Links = NO_LINKS, bounds: Bounds = UNBOUNDED
 ) -> Clustering:
     """`average_linkage` with second thoughts: the cannot-links weigh first, and forbid only then.
 
@@ -114,11 +91,11 @@ def average_linkage_twice(
 
     Arguments, empty cases, ties and errors as in `average_linkage`; twice its cost.
     """
-    least, greatest = cluster_bounds(len(embeddings), exact_k, min_k, max_k)
-    x, apart, together = checked(embeddings, cannot, must)
-    linked = _average(x, apart)
-    first = linked(together, _WEIGHED_APART, cut, least, greatest)
-    return linked(np.concatenate([together, _spokes(x, first.labels)]), np.inf, cut, least, greatest)
+    least, greatest = bounds.of(len(embeddings))
+    x = checked(embeddings, links)
+    linked = _average(x, links.cannot)
+    first = linked(links.must, _WEIGHED_APART, bounds.cut, least, greatest)
+    return linked(np.concatenate([links.must, _spokes(x, first.labels)]), np.inf, bounds.cut, least, greatest)
 
 
 def _average(x: NDArray[np.floating], apart: NDArray[np.int64]) -> Callable[..., Clustering]:
@@ -126,24 +103,15 @@ def _average(x: NDArray[np.floating], apart: NDArray[np.int64]) -> Callable[...,
     if len(x) <= EXACT:
         return lambda together, forbids, *bounds: _agglomerate(_Clusters(x, apart, forbids), together, *bounds)
     edges = neighbour_pairs(x, apart)
-    return lambda together, forbids, *bounds: on_graph(x, edges, apart, together, forbids, *bounds)
+    return lambda together, forbids, *bounds: on_graph(x, edges, Links(apart, together), forbids, *bounds)
 
 
-def _once(
-    linkage: Linkage,
-    embeddings: NDArray[np.floating],
-    cannot: NDArray[np.integer],
-    must: NDArray[np.integer],
-    cut: float | None,
-    exact_k: int | None,
-    min_k: int | None,
-    max_k: int | None,
-) -> Clustering:
-    least, greatest = cluster_bounds(len(embeddings), exact_k, min_k, max_k)
-    x, apart, together = checked(embeddings, cannot, must)
+def _once(linkage: Linkage, embeddings: NDArray[np.floating], links: Links, bounds: Bounds) -> Clustering:
+    least, greatest = bounds.of(len(embeddings))
+    x = checked(embeddings, links)
     if linkage == "average":
-        return _average(x, apart)(together, np.inf, cut, least, greatest)
-    return _agglomerate(_Clusters(x, apart, linkage=linkage), together, cut, least, greatest)
+        return _average(x, links.cannot)(links.must, np.inf, bounds.cut, least, greatest)
+    return _agglomerate(_Clusters(x, links.cannot, linkage=linkage), links.must, bounds.cut, least, greatest)
 
 
 def _agglomerate(
@@ -255,20 +223,14 @@ class _Clusters:
             self.merge(a, b)
 
 
-def checked(
-    embeddings: NDArray[np.floating], cannot: NDArray[np.integer], must: NDArray[np.integer]
-) -> tuple[NDArray[np.floating], NDArray[np.int64], NDArray[np.int64]]:
-    """Embeddings, as float64 where they are few, and links as (P, 2) and (Q, 2) int64. Raises as `average_linkage`."""
+def checked(embeddings: NDArray[np.floating], links: Links) -> NDArray[np.floating]:
+    """The embeddings, as float64 where they are few. Raises as `average_linkage`."""
     if embeddings.ndim != 2:
         raise ValueError(f"embeddings must be (T, D), got {embeddings.shape}")
     bad = np.flatnonzero(~np.isfinite(embeddings).all(axis=1))
     if bad.size:
         raise ValueError(f"{bad.size} embedding(s) are not finite, the first in row {bad[0]}: leave such tracks out")
-    tracks = len(embeddings)
-    apart, together = (np.asarray(links, np.int64).reshape(-1, 2) for links in (cannot, must))
-    for name, links in (("cannot", apart), ("must", together)):
-        if links.size and not 0 <= links.min() <= links.max() < tracks:
-            raise ValueError(f"{name} links rows {links.min()} to {links.max()}, but there are {tracks} rows")
-    if (apart[:, 0] == apart[:, 1]).any():
+    links.check(len(embeddings))
+    if (links.cannot[:, 0] == links.cannot[:, 1]).any():
         raise ValueError("cannot links a row to itself")
-    return embeddings.astype(np.float64) if tracks <= EXACT else embeddings, apart, together
+    return embeddings.astype(np.float64) if len(embeddings) <= EXACT else embeddings

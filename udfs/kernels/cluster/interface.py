@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
@@ -23,6 +24,80 @@ class Clustering(NamedTuple):
     heights: NDArray[np.float64]
 
 
+@dataclass(frozen=True)
+class Links:
+    """Pairs of rows that are known of.
+
+    Attributes:
+        cannot: (P, 2) row indices of pairs that are two people; repeats and either order do no harm.
+        must: (Q, 2) row indices of pairs that are one person, in the order in which they are to be followed.
+    """
+
+    cannot: NDArray[np.int64]
+    must: NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        for name in ("cannot", "must"):
+            object.__setattr__(self, name, np.asarray(getattr(self, name), np.int64).reshape(-1, 2))
+
+    def check(self, rows: int) -> None:
+        """Raises ValueError where a link names a row that is not there."""
+        for name, links in (("cannot", self.cannot), ("must", self.must)):
+            if links.size and not 0 <= links.min() <= links.max() < rows:
+                raise ValueError(f"{name} links rows {links.min()} to {links.max()}, but there are {rows} rows")
+
+    def among(self, rows: NDArray[np.integer], count: int) -> Links:
+        """The links between the given rows of `count`, as positions among them."""
+        position = np.full(count, -1)
+        position[rows] = np.arange(len(rows))
+        inside = (position[links] for links in (self.cannot, self.must))
+        return Links(*(links[(links >= 0).all(axis=1)] for links in inside))
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Where merging ends.
+
+    Attributes:
+        cut: the largest distance at which two clusters are one person; None for any.
+        exact_k, min_k, max_k: bounds on the number of clusters, clamped to what there is; `exact_k` is both others.
+    """
+
+    cut: float | None = None
+    exact_k: int | None = None
+    min_k: int | None = None
+    max_k: int | None = None
+
+    @property
+    def on_number(self) -> bool:
+        """Whether the number of clusters is given or bounded."""
+        return (self.exact_k, self.min_k, self.max_k) != (None, None, None)
+
+    def of(self, rows: int) -> tuple[int, int]:
+        """The least and the greatest number of clusters that so many rows may make.
+
+        Returns:
+            (least, greatest), both `rows` at most; (0, 0) for no rows; (1, rows) where nothing is asked for.
+
+        Raises:
+            ValueError: a bound below 1, min_k above max_k, or exact_k outside of them.
+        """
+        numbers = {"exact_k": self.exact_k, "min_k": self.min_k, "max_k": self.max_k}
+        asked = {name: k for name, k in numbers.items() if k is not None}
+        given = ", ".join(f"{name}={k}" for name, k in asked.items())
+        if min(asked.values(), default=1) < 1:
+            raise ValueError(f"{given}: the number of clusters is at least 1")
+        least = max((k for name, k in asked.items() if name != "max_k"), default=1)
+        greatest = min((k for name, k in asked.items() if name != "min_k"), default=max(rows, least))
+        if least > greatest:
+            raise ValueError(f"{given}: no number of clusters is within these bounds")
+        return min(least, rows), min(greatest, rows)
+
+
+NO_LINKS = Links(np.zeros((0, 2), np.int64), np.zeros((0, 2), np.int64))
+UNBOUNDED = Bounds()
+
+
 class Clusterer(Protocol):
     """A way to cluster the tracks of one title.
 
@@ -32,17 +107,9 @@ class Clusterer(Protocol):
     """
 
     def __call__(
-        self,
-        embeddings: NDArray[np.floating],
-        cannot: NDArray[np.integer],
-        must: NDArray[np.integer],
-        *,
-        cut: float | None = None,
-        exact_k: int | None = None,
-        min_k: int | None = None,
-        max_k: int | None = None,
+        self, embeddings: NDArray[np.floating], links: Links = NO_LINKS, bounds: Bounds = UNBOUNDED
     ) -> Clustering:
-        """Arguments as in `hac.average_linkage`."""
+        """Of (T, D) finite unit rows."""
         ...
 
 
@@ -81,17 +148,11 @@ class Method(NamedTuple):
             raise ValueError("this method goes by how far the faces of each track lie apart, which is not known")
         return self.by_faces(faces)
 
-    def check(self, name: str, exact_k: int | None, bounded: bool, reach: float | None) -> None:
-        """Raises ValueError where the number of clusters is missing or cannot be obeyed.
-
-        Args:
-            name: the method's, for the message.
-            bounded: whether a least or greatest number is asked for.
-            reach: the cut that an adapter has learned, if any.
-        """
-        if self.number == "given" and exact_k is None and reach is None:
+    def check(self, name: str, bounds: Bounds) -> None:
+        """Raises ValueError where the number of clusters is missing or cannot be obeyed; `name` is the method's."""
+        if self.number == "given" and bounds.exact_k is None and bounds.cut is None:
             raise ValueError(f"{name} cannot find the number of characters: give it, or take another method")
-        if self.number == "found" and (exact_k is not None or bounded):
+        if self.number == "found" and bounds.on_number:
             raise ValueError(f"{name} finds the number of characters by itself and cannot be given one")
 
 
@@ -126,26 +187,6 @@ def merged_down(clusters: Mergeable, cut: float | None, least: int, greatest: in
     return heights
 
 
-def cluster_bounds(tracks: int, exact_k: int | None, min_k: int | None, max_k: int | None) -> tuple[int, int]:
-    """The least and the greatest number of clusters that `tracks` rows may make, clamped to what they can make.
-
-    Returns:
-        (least, greatest), both `tracks` at most; (0, 0) for no tracks; (1, tracks) where nothing is asked for.
-
-    Raises:
-        ValueError: a bound below 1, min_k above max_k, or exact_k outside of them.
-    """
-    asked = {name: k for name, k in (("exact_k", exact_k), ("min_k", min_k), ("max_k", max_k)) if k is not None}
-    given = ", ".join(f"{name}={k}" for name, k in asked.items())
-    if min(asked.values(), default=1) < 1:
-        raise ValueError(f"{given}: the number of clusters is at least 1")
-    least = max((k for name, k in asked.items() if name != "max_k"), default=1)
-    greatest = min((k for name, k in asked.items() if name != "min_k"), default=max(tracks, least))
-    if least > greatest:
-        raise ValueError(f"{given}: no number of clusters is within these bounds")
-    return min(least, tracks), min(greatest, tracks)
-
-
 def in_order_of_appearance(labels: NDArray[np.integer]) -> NDArray[np.int32]:
     """Rename (T,) labels to 0, 1, ... in the order in which they first appear; int32. T = 0 gives an empty array."""
     _, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
@@ -154,15 +195,12 @@ def in_order_of_appearance(labels: NDArray[np.integer]) -> NDArray[np.int32]:
     return rank[inverse]
 
 
-def joined(tracks: int, cannot: NDArray[np.integer], must: NDArray[np.integer]) -> NDArray[np.int64]:
+def joined(tracks: int, links: Links) -> NDArray[np.int64]:
     """(T,) the groups that must-links make, each named by its first row.
 
     Links are followed in the order given; one between groups that are cannot-linked by then is passed over.
-
-    Args:
-        tracks: T. cannot: (P, 2) rows. must: (Q, 2) rows.
     """
-    root, against = list(range(tracks)), _partners(cannot)
+    root, against = list(range(tracks)), _partners(links.cannot)
 
     def group_of(row: int) -> int:
         while root[row] != row:
@@ -170,7 +208,7 @@ def joined(tracks: int, cannot: NDArray[np.integer], must: NDArray[np.integer]) 
             row = root[row]
         return row
 
-    for row, other in np.asarray(must, np.int64).tolist():
+    for row, other in links.must.tolist():
         a, b = sorted((group_of(row), group_of(other)))
         if a == b or b in against.get(a, ()):
             continue

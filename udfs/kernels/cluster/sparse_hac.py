@@ -11,7 +11,7 @@ import heapq
 import numpy as np
 from numpy.typing import NDArray
 
-from udfs.kernels.cluster.interface import Clustering, in_order_of_appearance, joined, merged_down
+from udfs.kernels.cluster.interface import Clustering, Links, in_order_of_appearance, joined, merged_down
 from udfs.kernels.cluster.nearest import EXACT, nearest
 from udfs.kernels.rows import summed
 
@@ -30,8 +30,7 @@ def neighbour_pairs(x: NDArray[np.floating], cannot: NDArray[np.integer], exact:
 def on_graph(
     x: NDArray[np.floating],
     edges: NDArray[np.integer],
-    cannot: NDArray[np.integer],
-    must: NDArray[np.integer],
+    links: Links,
     apart: float,
     cut: float | None,
     least: int,
@@ -44,11 +43,12 @@ def on_graph(
     Args:
         x: (T, D) unit rows.
         edges: (E, 2) rows. With all pairs the result is that of `hac.average_linkage`, of equal distances aside.
-        cannot: (P, 2) rows that count as `apart` from each other; infinite forbids.
-        must: (Q, 2) rows that start as one cluster, see `joined`.
+        links: cannot-linked rows count as `apart` from each other, infinite forbids; must-linked ones start as one
+            cluster, see `joined`.
         cut: the largest distance at which clusters merge. least, greatest: numbers of clusters.
     """
-    clusters = _Neighbouring(x, joined(len(x), cannot, must), cannot, apart, np.inf if greatest < len(x) else cut)
+    within = np.inf if greatest < len(x) else cut
+    clusters = _Neighbouring(x, joined(len(x), links), links.cannot, apart, within)
     clusters.compare(edges)
     heights = merged_down(clusters, cut, least, greatest)
     if clusters.count <= FEW:

@@ -4,30 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from udfs.kernels.cluster.characters import Characters, find_characters
-from udfs.kernels.cluster.interface import FaceSets
-from udfs.kernels.cluster.methods import METHODS
-from udfs.kernels.cluster.odds import UNMEASURED, Distances
+from udfs.kernels.cluster.characters import Characters, Evidence, Rules, find_characters
+from udfs.kernels.cluster.interface import FaceSets, Links
 
 
-def cast_tables(
+def cluster_title(
     tracks: pd.DataFrame,
-    embeddings: np.ndarray,
-    harvested: np.ndarray,
-    cannot: np.ndarray,
-    must: np.ndarray,
-    *,
-    method: str,
-    reach: float | None,
-    min_quality: float,
-    attach_margin: float,
-    exact_k: int | None,
-    min_k: int | None,
-    max_k: int | None,
-    known: Distances = UNMEASURED,
+    embeddings: NDArray[np.floating],
+    harvested: NDArray[np.floating],
+    links: Links,
+    rules: Rules,
 ) -> dict[str, pd.DataFrame]:
-    """The rows of track_labels and characters of one title, without title_id, run_id, adapter_id and person_id.
+    """The rows of track_labels and characters of one title, without title_id, run_id, adapter_id, person_id and name.
 
     Beside them, under `cannot_links`, track_a, track_b and `doubted` of the links given.
 
@@ -36,29 +26,20 @@ def cast_tables(
             goes by faces also n_embedded and within (mean distance of a track's faces, NaN where there are no two).
         embeddings: (T, D) float32 unit rows in that order, NaN where a track has none: what is clustered.
         harvested: (T, D') float32 unit rows as they were harvested, NaN as above: what characters keep.
-        cannot, must: (P, 2) and (Q, 2) track_ids.
-        method: a name of `clustering.METHODS`. The others: see `find_characters`.
+        links: between track_ids.
     Raises:
         ValueError: a link names a track that `tracks` lacks.
     """
     ids = tracks.track_id.to_numpy(np.int64)
-    found = find_characters(
+    evidence = Evidence(
         embeddings,
         tracks.n_faces.to_numpy(np.int64),
-        _rows_of(ids, cannot),
-        _rows_of(ids, must),
+        Links(_rows_of(ids, links.cannot), _rows_of(ids, links.must)),
         quality=tracks.quality.to_numpy(np.float32),
         rejected=np.array(["not_a_face" in (flags if flags is not None else ()) for flags in tracks["flags"]], bool),
-        method=METHODS[method],
         faces=_faces(tracks),
-        reach=reach,
-        min_quality=min_quality,
-        attach_margin=attach_margin,
-        exact_k=exact_k,
-        min_k=min_k,
-        max_k=max_k,
-        known=known,
     )
+    found = find_characters(evidence, rules)
     named = found.labels >= 0
     labels = pd.DataFrame(
         {
@@ -69,16 +50,16 @@ def cast_tables(
             "margin": found.margin,
             "status": found.status,
             "reason": pd.Series(found.reason, dtype=object).mask(named, None),
-            "method": method,
+            "method": rules.method,
         }
     )
     labels.loc[~named, "character_id"] = pd.NA
     labels.loc[found.second_labels < 0, "second_character_id"] = pd.NA
-    links = pd.DataFrame({"track_a": cannot[:, 0], "track_b": cannot[:, 1], "doubted": found.doubted})
+    judged = pd.DataFrame({"track_a": links.cannot[:, 0], "track_b": links.cannot[:, 1], "doubted": found.doubted})
     return {
         "track_labels": labels,
         "characters": list_characters(tracks, ids, harvested, found),
-        "cannot_links": links,
+        "cannot_links": judged,
     }
 
 

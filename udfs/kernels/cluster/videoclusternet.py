@@ -9,7 +9,17 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from udfs.kernels.cluster.hac import checked
-from udfs.kernels.cluster.interface import Clusterer, Clustering, FaceSets, in_order_of_appearance, joined
+from udfs.kernels.cluster.interface import (
+    NO_LINKS,
+    UNBOUNDED,
+    Bounds,
+    Clusterer,
+    Clustering,
+    FaceSets,
+    Links,
+    in_order_of_appearance,
+    joined,
+)
 
 
 def within(faces: NDArray[np.floating]) -> float:
@@ -24,15 +34,7 @@ def own_thresholds(faces: FaceSets) -> Clusterer:
 
 
 def cluster_by_faces(
-    faces: FaceSets,
-    embeddings: NDArray[np.floating],
-    cannot: NDArray[np.integer],
-    must: NDArray[np.integer],
-    *,
-    cut: float | None = None,
-    exact_k: int | None = None,
-    min_k: int | None = None,
-    max_k: int | None = None,
+    faces: FaceSets, embeddings: NDArray[np.floating], links: Links = NO_LINKS, bounds: Bounds = UNBOUNDED
 ) -> Clustering:
     """The method of VideoClusterNet (methods card 10.9) on cosine distances in the place of its loss.
 
@@ -42,28 +44,27 @@ def cluster_by_faces(
 
     Args:
         faces: of the tracks.
-        embeddings: (T, D) their unit means. cannot, must: as in `hac.average_linkage`.
-        cut, exact_k, min_k, max_k: not heeded; the number is always found.
+        embeddings: (T, D) their unit means.
+        bounds: not heeded; the number is always found.
 
     Raises:
         ValueError: as `hac.average_linkage`.
     """
-    x, apart, together = checked(embeddings, cannot, must)
+    x = checked(embeddings, links)
     spread = np.asarray(faces.within, np.float64)
     known = np.isfinite(spread)
     threshold = np.where(known, spread, np.median(spread[known]) if known.any() else 0.0)
     count = np.maximum(faces.n, 1)
     length = np.sqrt(np.maximum(((1.0 - threshold) * (count - 1) + 1.0) / count, 0.0))  # of the mean before it is unit
     distance = np.round(1.0 - (x * length[:, None]) @ (x * length[:, None]).T, 9)
-    labels = in_order_of_appearance(matched(distance, threshold, apart, together))
+    labels = in_order_of_appearance(matched(distance, threshold, links))
     return Clustering(labels, int(labels.max(initial=-1)) + 1, np.zeros(0))
 
 
 def matched(
     distance: NDArray[np.floating],
     threshold: NDArray[np.floating],
-    cannot: NDArray[np.integer],
-    must: NDArray[np.integer],
+    links: Links,
 ) -> NDArray[np.int64]:
     """(T,) clusters, each named by its first row, of VideoClusterNet's matching on any distance.
 
@@ -75,11 +76,11 @@ def matched(
     Args:
         distance: (T, T) symmetric, of tracks; its diagonal is not read.
         threshold: (T,) of tracks.
-        cannot, must: (P, 2), (Q, 2) rows; must-linked ones start as one cluster.
+        links: must-linked rows start as one cluster.
     """
     off = np.array(distance, np.float64)
     np.fill_diagonal(off, 0.0)
-    label = joined(len(off), cannot, must)
+    label = joined(len(off), links)
     while True:
         names, cluster = np.unique(label, return_inverse=True)
         size = np.bincount(cluster)
@@ -89,7 +90,7 @@ def matched(
         mean = np.round(total / np.outer(size, size), 9)
         a, b = np.nonzero(np.triu(mean < np.maximum.outer(own, own), 1))
         order = np.lexsort((b, a, mean[a, b]))
-        group = joined(len(names), cluster[cannot], np.column_stack([a, b])[order])
+        group = joined(len(names), Links(cluster[links.cannot], np.column_stack([a, b])[order]))
         if len(np.unique(group)) == len(names):
             return label
         label = names[group[cluster]]

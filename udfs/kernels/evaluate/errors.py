@@ -8,13 +8,16 @@ character, else wrong. A character is taken for the person whom most of its trac
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from udfs.kernels.cluster.title import cast_tables
+from udfs.kernels.cluster.characters import Rules
+from udfs.kernels.cluster.interface import NO_LINKS, Links
+from udfs.kernels.cluster.title import cluster_title
 from udfs.kernels.evaluate import scoring
 from udfs.kernels.evaluate.intervals import wilson
 
@@ -28,9 +31,8 @@ BINS: dict[str, dict[str, float]] = {  # property of a track -> its bins by name
     "seconds": {"below 0.5": 0, "0.5 to 1": 0.5, "1 to 2": 1, "2 to 4": 2, "from 4": 4},
     "person_tracks": {"1": 1, "2": 2, "3 to 5": 3, "6 to 20": 6, "more than 20": 21},
 }
+KINDS = ("cannot", "must")
 LINKS = {"cannot_links": "cannot", "must_links": "must", "links": "all"}  # what is left out -> the links of that kind
-
-Links = Mapping[str, NDArray[np.int64]]  # kind (cannot, must) -> (P, 2) track ids
 
 
 class Analysis(NamedTuple):
@@ -56,9 +58,7 @@ class Analysis(NamedTuple):
     figures: dict[str, float]
 
 
-def analysed(
-    tracks: pd.DataFrame, embeddings: NDArray[np.floating], links: Links, rules: Mapping[str, Any] | None
-) -> Analysis:
+def analysed(tracks: pd.DataFrame, embeddings: NDArray[np.floating], links: Links, rules: Rules | None) -> Analysis:
     """All that is known of one title's errors.
 
     Args:
@@ -66,14 +66,14 @@ def analysed(
             status, start_s, end_s, n_faces, shot_id, face_px, quality, flags (each null where it is not known).
         embeddings: (T, D) unit rows as they were clustered, NaN where a track has none.
         links: those that clustering had.
-        rules: with which the title was clustered, see `casting.cast_tables`; None where they are not known, so that
+        rules: by which the title was clustered; None where they are not known, so that
             nobody can say what the links did.
     """
     without = {} if rules is None else without_links(tracks, embeddings, links, rules)
     seen = tracks.person.notna().to_numpy()
     mine = tracks[seen].reset_index(drop=True)
     mine = mine.astype({"character_id": "Int32"}).assign(person=mine.person.to_numpy(str))
-    mine["linked"] = np.isin(mine.track_id, np.concatenate([pairs.ravel() for pairs in links.values()]))
+    mine["linked"] = np.isin(mine.track_id, np.concatenate([pairs.ravel() for pairs in (links.cannot, links.must)]))
     mine = mine.join(judged(mine, embeddings[seen]))
     mine["without_links"] = verdicts(mine.person, without["links"][seen]) if "links" in without else None
     bins, figures = reliability(mine), link_figures(mine, links, {name: rows[seen] for name, rows in without.items()})
@@ -324,7 +324,7 @@ def characters(tracks: pd.DataFrame) -> pd.DataFrame:
 
 
 def without_links(
-    tracks: pd.DataFrame, embeddings: NDArray[np.floating], links: Links, rules: Mapping[str, Any]
+    tracks: pd.DataFrame, embeddings: NDArray[np.floating], links: Links, rules: Rules
 ) -> dict[str, NDArray[np.int64]]:
     """The title clustered again with links left out: (T,) characters, -1 where unknown, by what is left out.
 
@@ -333,17 +333,17 @@ def without_links(
         Of `LINKS` what there is to leave out: nothing without links, and `links` and one kind alike without the other.
     """
     none = np.zeros((0, 2), np.int64)
-    kinds = [kind for kind in ("cannot", "must") if len(links[kind])]
+    kinds = [kind for kind in KINDS if len(getattr(links, kind))]
 
     def cast(kept: Links) -> NDArray[np.int64]:
-        made = cast_tables(tracks, embeddings, embeddings, kept["cannot"], kept["must"], **rules)["track_labels"]
+        made = cluster_title(tracks, embeddings, embeddings, kept, rules)["track_labels"]
         return characters_of(made)
 
-    left = {name: {**links, kind: none} for name, kind in LINKS.items() if kind in kinds}
+    left = {name: replace(links, **{kind: none}) for name, kind in LINKS.items() if kind in kinds}
     found = {name: cast(kept) for name, kept in left.items()}
     if len(kinds) == 1:
         return {**found, "links": next(iter(found.values()))}
-    return {**found, "links": cast({"cannot": none, "must": none})} if kinds else {}
+    return {**found, "links": cast(NO_LINKS)} if kinds else {}
 
 
 def link_figures(tracks: pd.DataFrame, links: Links, without: Mapping[str, NDArray[np.int64]]) -> dict[str, float]:
@@ -362,19 +362,20 @@ def link_figures(tracks: pd.DataFrame, links: Links, without: Mapping[str, NDArr
     right = scoring.right(person.to_numpy(), characters_of(tracks))
     found: dict[str, float] = {}
     for name, kind in LINKS.items():
-        if kind in links:
-            known = links[kind][np.isin(links[kind], person.index).all(axis=1)]
+        if kind in KINDS:
+            of_kind = getattr(links, kind)
+            known = of_kind[np.isin(of_kind, person.index).all(axis=1)]
             same = person.loc[known[:, 0]].to_numpy() == person.loc[known[:, 1]].to_numpy()
             found[f"{name}_known"] = len(known)
             found[f"{name}_false"] = int((same if kind == "cannot" else ~same).sum())
-            found[f"{name}_tracks"] = len(np.unique(links[kind]))
+            found[f"{name}_tracks"] = len(np.unique(of_kind))
         if name not in without:
             continue
         again = scoring.right(person.to_numpy(), without[name])
         scores = scoring.score(person.to_numpy(), without[name])
         found |= {f"{name}_fixed": int((right & ~again).sum()), f"{name}_broke": int((again & ~right).sum())}
         found |= {f"without_{name}_{figure}": scores[figure] for figure in ("v_measure", "wcp")}
-        if kind in links:
+        if kind in KINDS:
             of = pd.Series(without[name], person.index)
             a, b = of.loc[known[:, 0]].to_numpy(), of.loc[known[:, 1]].to_numpy()
             joined = (a == b) & (a != scoring.UNKNOWN)
