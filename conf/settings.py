@@ -80,7 +80,7 @@ class HarvestSettings(Section):
     min_shot_s: float = Field(0.4, gt=0, description="shortest shot, seconds")
     thread_shots: int = Field(6, ge=0, description="how many shots back a camera set-up may return")
     thread_distance: float = Field(
-        0.10, gt=0, lt=1, description="largest mean difference of two frames of one camera set-up, 0 to 1"
+        0.10, gt=0, lt=1, description="largest 1 - correlation of two frames of one camera set-up, 0 to 1"
     )
     piece_s: float = Field(30.0, gt=1, description="seconds of film in one piece of work")
     max_piece_s: float = Field(90.0, gt=1, description="longer shots are cut at key frames")
@@ -90,7 +90,7 @@ class HarvestSettings(Section):
 
 
 class MineSettings(Section):
-    """Tracks to constraints and training tracklets (methods card 1 and 2)."""
+    """Tracks to constraints and training tracklets (MvCorr, sections III-B and III-C)."""
 
     tracklets: int = Field(3, ge=2, le=16, description="M of Algorithm 1: tracklets per track, the anchor included")
     duplicate_iou: float = Field(0.5, gt=0, le=1, description="two tracks whose boxes overlap more are one face twice")
@@ -102,7 +102,7 @@ UNKNOWN_RATE = 24.0  # detections per second of imported tracks that came withou
 
 
 class TrainSettings(Section):
-    """Mined tracklets to an adapter (methods cards 3 to 9; the three that whiten are ours)."""
+    """Mined tracklets to an adapter (the papers', and three that whiten and are castmine's)."""
 
     method: TrainingMethod = Field(
         "whitened_triplet", description="how the adapter is found (see castmine train --help)"

@@ -34,7 +34,7 @@ def appearances(gap_s: float, unknown: bool = False) -> str:
 
 
 def corpus_statistics(min_track_s: float, min_shared_s: float) -> str:
-    """Table II of the MvCorr paper: the tracks that are left after each step of its rule (methods card 1), and more.
+    """Table II of the MvCorr paper: the tracks that are left after each step of its rule (section III-B), and more.
 
     Three rows: all tracks, those long enough, those of them that are seen with another such. Each with the number of
     titles, faces (detected) and tracks, the tracks of a title, the share of the row above that is left of a title (the

@@ -31,7 +31,7 @@ Progress = Callable[[Epoch], None]
 
 
 class EarlyStopping:
-    """Stop when the loss has not fallen `min_delta` below its best for `patience` epochs in a row (card 5)."""
+    """Stop when the loss has not fallen `min_delta` below its best for `patience` epochs in a row."""
 
     def __init__(self, patience: int, min_delta: float) -> None:
         self.patience, self.min_delta = patience, min_delta

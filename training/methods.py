@@ -74,7 +74,7 @@ class Method(nn.Module, ABC):
 
 
 class MvCorrMethod(Method):
-    """M branches that share no weights, one per view; the anchor's becomes the adapter (card 4)."""
+    """M branches that share no weights, one per view; the anchor's becomes the adapter."""
 
     def __init__(self, plan: Plan, snapshot: Snapshot, collective: Collective) -> None:
         super().__init__(plan, snapshot, collective)
@@ -89,7 +89,7 @@ class MvCorrMethod(Method):
 
 
 class ImpTripletMethod(Method):
-    """One network for anchor, first hard positive and hard negative; batch norm runs over all three (card 3)."""
+    """One network for anchor, first hard positive and hard negative; batch norm runs over all three."""
 
     by_row = True
 
@@ -210,7 +210,7 @@ class WhitenedTripletMethod(ImpTripletMethod):
 
 
 class TSiamMethod(Method):
-    """Two random faces of a track, and one of a track that it is cannot-linked to (card 9)."""
+    """Two random faces of a track, and one of a track that it is cannot-linked to."""
 
     def __init__(self, plan: Plan, snapshot: Snapshot, collective: Collective) -> None:
         super().__init__(plan, snapshot, collective)
@@ -225,7 +225,7 @@ class TSiamMethod(Method):
 
 
 class SSiamMethod(Method):
-    """Random faces, two of each track, as frames of a film come; pairs come from sorted distances (card 9).
+    """Random faces, two of each track, as frames of a film come; pairs come from sorted distances.
 
     Nothing says which two are of one track. With one face of each, most would have no other of their person in the
     batch, and the farthest nearest ones would be two people.
@@ -243,7 +243,7 @@ class SSiamMethod(Method):
 
 
 class TrackBallsMethod(Method):
-    """BCL from automatic pairs: all sampled faces of a track, and of one that it is cannot-linked to (card 7)."""
+    """BCL from automatic pairs: all sampled faces of a track, and of one that it is cannot-linked to."""
 
     loss: TrackBalls
 
@@ -262,7 +262,7 @@ class TrackBallsMethod(Method):
 
 
 class LabelledMethod(Method):
-    """A random face of each track and its identity; held-out tracks by the mean of their faces (cards 7 and 8).
+    """A random face of each track and its identity; held-out tracks by the mean of their faces (BCL, section 4).
 
     Kept are the weights with the best V-measure of complete linkage on the held-out tracks: at the threshold for BCL,
     at the true number of identities for its rivals, which have none.

@@ -1,4 +1,4 @@
-"""The adapter networks: C1 to C3 (card 5), BCL's (card 7), two that start as the identity; and a synced batch norm."""
+"""The adapter networks: C1 to C3 of MvCorr, BCL's, two that start as the identity; and a synced batch norm."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def residual(in_dim: int) -> Network:
 class SyncedBatchNorm(nn.Module):
     """Batch norm whose mean and variance are those of the global batch (Horovod's own works on GPUs only).
 
-    Running statistics keep 0.99 of themselves per step; eps 1e-3 (card 5). (n, D) in and out; n may differ per process.
+    Running statistics keep 0.99 of themselves per step; eps 1e-3. (n, D) in and out; n may differ per process.
     """
 
     mean: Tensor

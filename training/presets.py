@@ -148,14 +148,14 @@ def _imptriplet(preset: str, in_dim: int, train: int, dev: int) -> dict[str, Any
 
 
 def _bcl(preset: str, in_dim: int, train: int, dev: int) -> dict[str, Any]:
-    """Published (card 7): batch 2000, rate 0.003, times 0.9 every 10 epochs; h waits 5 epochs, then a tenth of it."""
+    """Published (BCL): batch 2000, rate 0.003, times 0.9 every 10 epochs; h waits 5 epochs, then a tenth of it."""
     schedule = {"drop": 0.9, "loss_rate": 0.1, "loss_waits": 5, "patience": 30}
     network, rate = (BALL, 0.003) if preset == "paper" else (small(in_dim), 0.1)
     return {"network": network, "loss": {}, "batch": min(2000, train), "learning_rate": rate, **schedule}
 
 
 def _rival(preset: str, in_dim: int, train: int, dev: int) -> dict[str, Any]:
-    """BCL's five rivals have its data, network and schedule (card 8), their own parameters the full rate."""
+    """BCL's five rivals have its data, network and schedule, their own parameters the full rate."""
     return {**_bcl(preset, in_dim, train, dev), "loss_rate": 1.0, "loss_waits": 0}
 
 

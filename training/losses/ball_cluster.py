@@ -1,4 +1,4 @@
-"""Ball Cluster Learning: every identity in a ball of one learned radius, which says when to stop merging (card 7)."""
+"""Ball Cluster Learning: every identity in a ball of one learned radius, which says when to stop merging."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ class BallCluster(nn.Module):
     A function of the whole batch: with many processes it is evaluated on the rows of all of them.
 
     Args:
-        weight: alpha of the card.
-        slack: eps of the card.
+        weight: alpha of the paper.
+        slack: epsilon of the paper.
         start: see `Ball`.
     """
 
@@ -69,7 +69,7 @@ class TrackBalls(nn.Module):
     """BCL without labels: every track is a class of its own, its only strangers the tracks it is cannot-linked to.
 
     Two tracks that never meet may be one person, so nothing pushes them apart. b stays as it starts, and so does the
-    threshold that rests on it (methods card 7, fine-tuning with automatic pairs).
+    threshold that rests on it (BCL, section 4, from automatic pairs).
 
     Args: as `BallCluster`.
     """

@@ -1,4 +1,4 @@
-"""ImpTriplet: pull anchor and positive within a margin, push the negative away from both (methods card 3)."""
+"""ImpTriplet: pull anchor and positive within a margin, push the negative away from both (MvCorr, section IV-A)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class ImpTriplet(nn.Module):
     Phi = margin + d(a,p) - (d(a,q) + d(p,q)) / 2 and Psi = d(a,p) - pull.
 
     Args:
-        margin: alpha of the card.
+        margin: alpha of the paper.
         pull: alpha_hat, the squared distance that anchor and positive may keep.
         weight: lambda.
         normalise: scale the outputs to unit length first, so that the margins speak of distances from 0 to 4.

@@ -1,4 +1,4 @@
-"""The five losses that BCL is compared with (methods card 8). All need identities; all couple the rows of a batch.
+"""The five losses that BCL is compared with (its section 3.4). All need identities; all couple the rows of a batch.
 
 Every `forward` takes (N, V, D) outputs, whose views are samples of their row's identity, and (N,) int64 labels, of
 which only equality counts (cross-entropy alone: numbers of identities). It returns a scalar, 0 or more; what a batch of

@@ -1,4 +1,4 @@
-"""MvCorr: make M branches agree on what the views of one track share, from positives alone (methods card 4)."""
+"""MvCorr: make M branches agree on what the views of one track share, from positives alone (MvCorr, section IV-B)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from conf.errors import CastmineError, TooLittleData
 
 
 class MvCorr(nn.Module):
-    """`1 - rho`, where rho is the mean multi-view correlation of the outputs (eq. 5 and 6 as read on card 4).
+    """`1 - rho`, where rho is the mean multi-view correlation of the outputs (equations 5 and 6).
 
     A function of the whole batch: with many processes it is evaluated on the rows of all of them.
 

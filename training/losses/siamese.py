@@ -1,4 +1,4 @@
-"""TSiam and SSiam: the contrastive loss on pairs that nobody labelled (methods card 9)."""
+"""TSiam and SSiam: the contrastive loss on pairs that nobody labelled (Sharma et al., FG 2019)."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class SSiam(nn.Module):
 
     Args:
         margin: as for `TSiam`.
-        share: pairs of each kind as a share of the batch; the card's 64 of 1000.
+        share: pairs of each kind as a share of the batch; the paper's 64 of 1000.
     """
 
     def __init__(self, margin: float = 1.0, share: float = 0.064) -> None:

@@ -123,7 +123,7 @@ def test_the_known_figures_are_those_without_the_unknown_tracks(clustering):
     found, without = score(true, predicted), score(true[known], predicted[known])
     for name in ("v_measure", "wcp", "bcubed_f", "accuracy", "adjusted_rand", "n_true", "n_tracks", "cluster_ratio"):
         assert found[f"known_{name}"] == pytest.approx(without[name])
-    assert found["wcp"] <= found["known_wcp"] + 1e-12  # card 10: with the rejected tracks never above without
+    assert found["wcp"] <= found["known_wcp"] + 1e-12  # with the rejected tracks never above without
     assert "known_unknown_share" not in found
     assert known_figures(count(true[known], predicted[known])).items() <= found.items()
 
@@ -175,7 +175,7 @@ def test_singletons_are_pure_and_too_many():
     found = score(["a", "a", "a", "b"], np.arange(4, dtype=np.int32))
     assert found["wcp"] == 1
     assert found["cluster_ratio"] == 4 / 2
-    assert found["v_measure"] > 0  # card 8: the formula does not give 0 here, whatever the paper prints
+    assert found["v_measure"] > 0  # the formula does not give 0 here, whatever the paper prints
 
 
 def test_paper_and_pencil():

@@ -1,4 +1,4 @@
-"""Algorithm 1 (methods card 2) against its pseudo-code, one distance at a time."""
+"""Algorithm 1 against its pseudo-code, one distance at a time."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def slow_distance(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def slow_segment(H: np.ndarray, frames: np.ndarray, M: int) -> list[tuple[list[int], np.ndarray]] | None:
-    """The pseudo-code of card 2: (frames, float64 embedding) of each tracklet in rank order."""
+    """The pseudo-code of Algorithm 1: (frames, float64 embedding) of each tracklet in rank order."""
     order = sorted(range(len(H)), key=lambda i: frames[i])
     U = [slow_unit(H[i]) for i in order]
     at = [int(frames[i]) for i in order]

@@ -1,4 +1,4 @@
-"""BCL against loops over samples and centroids, and the card's worked numbers (methods card 7)."""
+"""BCL against loops over samples and centroids, and numbers worked out by hand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ImpTriplet against one triplet at a time, and the card's worked numbers (methods card 3)."""
+"""ImpTriplet against one triplet at a time, and numbers worked out by hand."""
 
 from __future__ import annotations
 

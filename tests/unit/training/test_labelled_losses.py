@@ -1,4 +1,4 @@
-"""Cross-entropy, LDML, contrastive, triplet and prototypical against loops over pairs (methods card 8)."""
+"""Cross-entropy, LDML, contrastive, triplet and prototypical against loops over pairs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""MvCorr against the printed double sum, its facts and its invariances (methods card 4)."""
+"""MvCorr against the printed double sum, its facts and its invariances."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def slow(outputs: Tensor, shrinkage: float) -> float:
 
 
 def closed_gradient(outputs: Tensor, shrinkage: float) -> np.ndarray:
-    """The formula of card 4: 2/(N-1) (Xc_m Gw + S Gt)."""
+    """The gradient: 2/(N-1) (Xc_m Gw + S Gt)."""
     x = outputs.numpy()
     n, m, d = x.shape
     centred = x - x.mean(axis=0)

@@ -1,4 +1,4 @@
-"""C1, C2 and C3 as on card 5, batch norm, and the small network's start."""
+"""C1, C2 and C3 as the MvCorr paper has them, batch norm, and the small network's start."""
 
 from __future__ import annotations
 

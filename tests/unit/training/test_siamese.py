@@ -1,4 +1,4 @@
-"""TSiam and SSiam against loops, and where their pairs come from (methods card 9)."""
+"""TSiam and SSiam against loops, and where their pairs come from."""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ def _groups(group: NDArray[np.int64]) -> int:
 
 
 def _k_means(x: NDArray[np.float64], least: int, greatest: int, linked: NDArray[np.bool_]) -> NDArray[np.integer]:
-    """Card 9: 20 starts, a fixed seed."""
+    """20 starts, a fixed seed."""
     labels: NDArray[np.integer] = KMeans(least, n_init=STARTS, random_state=SEED).fit_predict(x)
     return labels
 
@@ -108,7 +108,7 @@ def _k_means(x: NDArray[np.float64], least: int, greatest: int, linked: NDArray[
 def _affinity_propagation(
     x: NDArray[np.float64], least: int, greatest: int, linked: NDArray[np.bool_]
 ) -> NDArray[np.integer]:
-    """Card 6: minus squared Euclidean distance, its median as preference, damping 0.5, or 0.9 if that does not settle.
+    """Minus squared Euclidean distance, its median as preference, damping 0.5, or 0.9 if that does not settle.
 
     Cannot-linked rows have the least similarity of all.
     """
@@ -129,7 +129,7 @@ def _affinity_propagation(
 
 
 def _dbscan(x: NDArray[np.float64], least: int, greatest: int, linked: NDArray[np.bool_]) -> NDArray[np.integer]:
-    """Card 9: two rows make a core; its reach is the knee of the sorted distances to the nearest row."""
+    """Two rows make a core; its reach is the knee of the sorted distances to the nearest row."""
     distance = _distances(x, linked)
     nearest = np.sort((distance + 4 * np.eye(len(x))).min(axis=1))
     line = np.linspace(nearest[0], nearest[-1], len(nearest))
@@ -156,7 +156,9 @@ def _distances(x: NDArray[np.float64], linked: NDArray[np.bool_]) -> NDArray[np.
 
 
 def _finch(x: NDArray[np.float64], least: int, greatest: int, linked: NDArray[np.bool_]) -> NDArray[np.integer]:
-    """FINCH (card 9): components of the first-neighbour graph, then of that of their means, until nothing merges.
+    """FINCH (Sarfraz et al., CVPR 2019).
+
+    Components of the first-neighbour graph, then of that of their means, until nothing merges.
 
     Of these levels the second to last, as the last is nearly always one cluster; if that has too few clusters, the last
     that has enough. One that has too many is merged down, the nearest means first.

@@ -1,7 +1,7 @@
 """Agglomerative clustering that keeps cannot-linked tracks apart: average, complete and Ward linkage.
 
-Average linkage on cosine is the baseline of methods cards 9 and 10, complete linkage is BCL's (card 7), Ward's that of
-card 6; the cannot-links are those of card 1.
+Average linkage on cosine is the baseline of the papers on video faces, complete linkage is BCL's (section 3.3), Ward's
+is MvCorr's (section V-C); the cannot-links are those of MvCorr (section III-B).
 """
 
 from __future__ import annotations

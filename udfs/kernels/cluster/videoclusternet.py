@@ -36,7 +36,7 @@ def own_thresholds(faces: FaceSets) -> Clusterer:
 def cluster_by_faces(
     faces: FaceSets, embeddings: NDArray[np.floating], links: Links = NO_LINKS, bounds: Bounds = UNBOUNDED
 ) -> Clustering:
-    """The method of VideoClusterNet (methods card 10.9) on cosine distances in the place of its loss.
+    """The method of VideoClusterNet (section 3.7) on cosine distances in the place of its loss.
 
     The distance of two tracks is the mean over all pairs of their faces, which follows from their means and from how
     far their faces lie apart. A track of one face, whose threshold the paper leaves open, takes the median of the

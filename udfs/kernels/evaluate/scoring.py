@@ -142,9 +142,9 @@ def figures(counts: Counts) -> dict[str, float]:
     """The figures of a title or, from added counts, of a corpus.
 
     Returns:
-        homogeneity, completeness, v_measure (the NMI of card 8), wcp (weighted cluster purity), bcubed_precision,
-        bcubed_recall, bcubed_f, adjusted_rand, accuracy (Hungarian), cluster_ratio (predicted / true number: the OCI
-        of card 6 and PCR of card 10), operator_clicks (one to name each cluster, one for each track that is not of its
+        homogeneity, completeness, v_measure (BCL's NMI), wcp (weighted cluster purity), bcubed_precision,
+        bcubed_recall, bcubed_f, adjusted_rand, accuracy (Hungarian), cluster_ratio (predicted / true number: MvCorr's
+        OCI, VideoClusterNet's PCR), operator_clicks (one to name each cluster, one for each track that is not of its
         cluster's majority or unknown), n_true, n_predicted, n_tracks, unknown_share. Shares are 0 to 1, adjusted_rand
         is -0.5 to 1. A share of nothing is 1, as there is no error in it; unknown_share is then 0.
     """

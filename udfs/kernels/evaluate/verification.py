@@ -11,7 +11,7 @@ FPR = (0.001, 0.01, 0.1)
 
 
 def verification(embeddings: NDArray[np.floating], true: Sequence | NDArray) -> dict[str, float]:
-    """How well one distance tells the pairs of a title's tracks apart (card 6): all pairs, cosine of unit rows.
+    """How well one distance tells the pairs of a title's tracks apart (MvCorr, V-A): all pairs, cosine of unit rows.
 
     Args:
         embeddings: (T, D) finite unit rows. true: (T,) labels.

@@ -109,7 +109,7 @@ def track_quality(quality: np.ndarray, norm: np.ndarray, norms: tuple[float, flo
 
 
 def track_flags(looks: Looks) -> list[str]:
-    """What makes a track hard, by the median of its faces; in the order of this list, empty for an easy one... n >= 1.
+    """What can be said of a track, by the median of its faces, in the order of this list. n >= 1.
 
     frontal / profile by yaw, blurred by sharpness, dark by light, small by size, not_a_face where most landmarks
     cannot be a face's.

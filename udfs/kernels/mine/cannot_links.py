@@ -1,6 +1,6 @@
 """Who cannot be the same person: tracks of one title that are seen in one frame.
 
-Source: the co-occurrence rule of MvCorr (Somandepalli et al., 2021, section 3.1).
+Source: the co-occurrence rule of MvCorr (Somandepalli et al., 2021, section III-B).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class CannotLinks(PairsSeen):
 
 
 def cannot_links(track_id: np.ndarray, frame: np.ndarray, box: np.ndarray, *, duplicate_iou: float) -> CannotLinks:
-    """Every pair of tracks of one title seen together in at least one frame (methods card 1).
+    """Every pair of tracks of one title seen together in at least one frame.
 
     A pair whose boxes overlap with IoU > `duplicate_iou` in any shared frame is one face detected twice: it is no
     cannot-link and is returned under `duplicates` instead. The 1 s and 0.25 s rules are not applied here.

@@ -1,7 +1,7 @@
 """Algorithm 1: hard-positive and hard-negative tracklets, the free supervision in one title's tracks.
 
-Source: methods card 2, with its readings of the pseudo-code (exactly M tracklets a track, Euclidean distance of unit
-vectors, the anchor face at the earlier end of the farthest pair).
+Source: Algorithm 1 of MvCorr (Somandepalli et al., 2021, III-C), read so: exactly M tracklets a track, Euclidean
+distance of unit vectors, the anchor face at the earlier end of the farthest pair.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class HardNegativeRows(NamedTuple):
 
 
 def segment(embeddings: np.ndarray, frames: np.ndarray, M: int, *, search: Search = "scan") -> Tracklets | None:
-    """M groups of k = N // M faces of one track, mutually unlike (Algorithm 1, methods card 2).
+    """M groups of k = N // M faces of one track, mutually unlike (Algorithm 1).
 
     The anchor face is the earlier face of the farthest pair. Rank 0 holds the k faces nearest to it; rank r takes, of
     the faces still left, the one farthest from the anchor face and its k nearest. N - M * k faces stay unused.
@@ -112,7 +112,7 @@ def mine_title(
     *,
     search: Search = "scan",
 ) -> tuple[TrackletRows, HardNegativeRows]:
-    """Tracklets of every track of a title, and the hard negative of every anchor (Algorithm 1, methods card 2).
+    """Tracklets of every track of a title, and the hard negative of every anchor (Algorithm 1).
 
     Each track is segmented once. The hard negative of an anchor is, of all tracklets of all tracks that its track is
     cannot-linked to, the one closest to the anchor tracklet; ties by (distance to 9 decimals, track_id, rank).

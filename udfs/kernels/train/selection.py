@@ -9,7 +9,7 @@ import numpy as np
 
 
 class TrainingRule(NamedTuple):
-    """What passes the rule of card 1; each mask is in the order of its argument."""
+    """What passes the rule of MvCorr (section III-B); each mask is in the order of its argument."""
 
     long_enough: np.ndarray  # (T,) bool, step 2: the track is long enough
     links: np.ndarray  # (L,) bool, step 3: both tracks are long enough and seen together for long enough
@@ -27,7 +27,7 @@ def training_rule(
     min_track_s: float,
     min_shared_s: float,
 ) -> TrainingRule:
-    """The paper's choice of tracks and cannot-links for a training snapshot (methods card 1, steps 2 and 3).
+    """The paper's choice of tracks and cannot-links for a training snapshot (MvCorr, section III-B).
 
     The paper counts faces: 24 for a track and 6 shared at 24 fps, every frame detected. With a detection in every
     stride-th frame only, each detection stands for stride / fps seconds, so both lengths stay counts of detections,
