@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 
 from jobs import cluster, harvest, mine, name
 from jobs.demo_film import film
+from jobs.demo_film.screenplay import whole_screenplay
 from jobs.lake.lake import Lake
 from jobs.lake.session import borrowed_or_started
 from tests.bench.adaptation import known, load, trained
@@ -65,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 def demo(most: int = 5) -> None:
     """The demo film, harvested and clustered, against its truth."""
     made, title = film.build(), "castmine_demo"
-    left = not_shown(film.screenplay)
+    left = not_shown(whole_screenplay)
     with tempfile.TemporaryDirectory() as folder, borrowed_or_started(None, "bench") as spark:
         people = {f"person_{person:02}": numbers[:most] for person, numbers in left.items() if numbers}
         gallery, common = write_gallery(Path(folder, "gallery"), people), ["--lake", f"{folder}/lake", "--quiet"]

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from jobs.demo_film import film
+from jobs.demo_film.screenplay import short_screenplay
 from tests.helpers import lakes
 from tests.helpers.commands import castmine
 from tests.helpers.photographs import not_shown, write_gallery
@@ -18,7 +19,7 @@ TITLE, PHOTOGRAPHS = "castmine_demo_small", 2
 @pytest.fixture(scope="module")
 def gallery(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """All 26 people of the photographs, four of whom are in the film."""
-    left = not_shown(film.short_screenplay)
+    left = not_shown(short_screenplay)
     people = {f"person_{person:02}": numbers[:PHOTOGRAPHS] for person, numbers in left.items()}
     return write_gallery(tmp_path_factory.mktemp("gallery"), people)
 

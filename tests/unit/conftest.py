@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from jobs.demo_film import film
+from jobs.demo_film import camera, film
+from jobs.demo_film.screenplay import PICTURES, Cast, Shot, short_screenplay
 from udfs import assets
 from udfs.kernels.harvest.networks import Faces, open_faces
 
@@ -16,19 +17,19 @@ def models() -> Faces:
 
 
 @pytest.fixture(scope="session")
-def cast() -> film.Cast:
+def cast() -> Cast:
     detector = open_faces(*assets.fetch_pack("buffalo_sc"), "insightface", min_score=0.3)
-    return film.Cast(assets.fetch(film.PICTURES), detector, film.SEED)
+    return Cast(assets.fetch(PICTURES), detector, film.SEED)
 
 
 @pytest.fixture(scope="session")
-def screenplay(cast) -> list[film.Shot]:
+def screenplay(cast) -> list[Shot]:
     """A dialogue, two people side by side, an empty place, small faces on screens, a dark scene."""
-    return film.short_screenplay(cast)
+    return short_screenplay(cast)
 
 
 @pytest.fixture(scope="session")
 def small_film(screenplay, tmp_path_factory):
     path = tmp_path_factory.mktemp("small") / "small.mp4"
-    film.encode(film.render(screenplay), path)
+    film.encode(camera.render(screenplay), path)
     return path

@@ -14,7 +14,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobs.demo_film import film
+from jobs.demo_film import camera, film
+from jobs.demo_film.screenplay import (
+    DISSOLVE_FRAMES,
+    FPS,
+    HEIGHT,
+    PICTURES,
+    WIDTH,
+    Camera,
+    Cast,
+    Part,
+    Picture,
+    Shot,
+    whole_screenplay,
+)
 from udfs import assets
 from udfs.kernels.harvest.networks import Faces, open_faces
 
@@ -30,9 +43,9 @@ def detector() -> Faces:
 
 
 @pytest.fixture(scope="module")
-def shots(detector: Faces) -> list[film.Shot]:
+def shots(detector: Faces) -> list[Shot]:
     """The whole film, cast but not rendered."""
-    return film.screenplay(film.Cast(assets.fetch(film.PICTURES), detector, film.SEED))
+    return whole_screenplay(Cast(assets.fetch(PICTURES), detector, film.SEED))
 
 
 def read_truth(path: Path) -> dict[int, list[tuple[np.ndarray, str]]]:
@@ -56,7 +69,7 @@ def iou(one: np.ndarray, other: np.ndarray) -> float:
 
 def test_detector_finds_the_true_boxes_and_nothing_else(small, detector):
     frames, true = decoded(small.path), read_truth(small.truth)
-    assert 11 * film.FPS < len(frames) < 16 * film.FPS
+    assert 11 * FPS < len(frames) < 16 * FPS
     n_true = n_found = n_extra = 0
     for number in range(0, len(frames), 5):
         found = list(detector.detect([frames[number]])[0].boxes)
@@ -79,7 +92,7 @@ def test_truth_is_a_table_of_boxes_inside_the_frame(small):
     boxes = np.array([box for row in true.values() for box, _ in row])
     assert np.all(boxes[:, :2] >= 0)
     assert np.all(boxes[:, 2:] > 10)
-    assert np.all(boxes[:, :2] + boxes[:, 2:] <= np.array([film.WIDTH, film.HEIGHT]) + 0.15)  # one decimal each
+    assert np.all(boxes[:, :2] + boxes[:, 2:] <= np.array([WIDTH, HEIGHT]) + 0.15)  # one decimal each
     assert all(len(row) == len({label for _, label in row}) for row in true.values())
 
 
@@ -96,14 +109,14 @@ def test_film_is_found_again_and_the_same_everywhere(small, tmp_path):
 
 
 def test_another_seed_is_another_film(detector):
-    pictures = assets.fetch(film.PICTURES)
-    one, same, other = ([film.Cast(pictures, detector, seed).picture(p).image for p in (1, 2, 3)] for seed in (1, 1, 2))
+    pictures = assets.fetch(PICTURES)
+    one, same, other = ([Cast(pictures, detector, seed).picture(p).image for p in (1, 2, 3)] for seed in (1, 1, 2))
     assert all(map(np.array_equal, one, same))
     assert not all(map(np.array_equal, one, other))
 
 
 def test_people_never_share_a_picture_and_drawings_are_left_out(detector):
-    cast = film.Cast(assets.fetch(film.PICTURES), detector, film.SEED)
+    cast = Cast(assets.fetch(PICTURES), detector, film.SEED)
     shown = [cast.picture(23).image for _ in range(23)]
     assert np.array_equal(shown[0], shown[22]), "22 photographs, then the first again: 388 to 392 are drawings"
     seen = {cast.picture(person).image.tobytes() for person in range(1, 27)}
@@ -111,9 +124,9 @@ def test_people_never_share_a_picture_and_drawings_are_left_out(detector):
 
 
 def test_screenplay_has_what_a_film_has(shots):
-    true = list(film.truth(shots))
-    n_frames = sum(1 for _ in film.frames_of(shots))
-    assert 60 < n_frames / film.FPS < 80
+    true = list(camera.truth(shots))
+    n_frames = sum(1 for _ in camera.frames_of(shots))
+    assert 60 < n_frames / FPS < 80
     assert {label for *_, label in true} == {f"person_{number:02}" for number in range(1, 27)}
 
     people = [tuple(part.picture.person for part in shot.parts) for shot in shots]
@@ -140,50 +153,50 @@ def test_screenplay_has_what_a_film_has(shots):
 
 def test_frames_of_counts_dissolves_once():
     shots = [
-        film.Shot(1.0, ()),
-        film.Shot(2.0, (), dissolve=True),
-        film.Shot(1.0, ()),
-        film.Shot(1.5, (), dissolve=True),
+        Shot(1.0, ()),
+        Shot(2.0, (), dissolve=True),
+        Shot(1.0, ()),
+        Shot(1.5, (), dissolve=True),
     ]
-    shown = list(film.frames_of(shots))
-    assert len(shown) == sum(shot.n_frames for shot in shots) - 2 * film.DISSOLVE_FRAMES
+    shown = list(camera.frames_of(shots))
+    assert len(shown) == sum(shot.n_frames for shot in shots) - 2 * DISSOLVE_FRAMES
     assert all(sum(weight for *_, weight in row) == pytest.approx(1) for row in shown)
     for at, shot in enumerate(shots):  # every frame of every shot, once and in order
         mine = [k for row in shown for which, k, _ in row if which is shot]
         assert mine == list(range(shot.n_frames)), at
-    assert list(film.frames_of([])) == []
+    assert list(camera.frames_of([])) == []
 
 
-def a_part(turn: float, face: float, x: float, y: float, box: tuple[float, float, float, float]) -> film.Part:
-    camera = film.Camera(x, y, face, turn)
-    return film.Part(film.Picture(np.zeros((337, 510, 3), np.uint8), np.array(box), 1), camera, camera)
+def a_part(turn: float, face: float, x: float, y: float, box: tuple[float, float, float, float]) -> Part:
+    camera = Camera(x, y, face, turn)
+    return Part(Picture(np.zeros((337, 510, 3), np.uint8), np.array(box), 1), camera, camera)
 
 
 @settings(max_examples=80)
 @given(st.floats(-40, 40), st.floats(0.05, 0.9), st.floats(0, 1), st.floats(0.1, 0.9), st.floats(60, 300))
 def test_box_of_a_turned_face_is_the_box_of_its_ellipse(turn, face, x, y, left):
     part = a_part(turn, face, x, y, (left, 80.0, 110.0, 150.0))
-    transform = film.moved(part, film.Shot(1, (part,)), 5)
+    transform = camera.moved(part, Shot(1, (part,)), 5)
     around = np.linspace(0, 2 * np.pi, 3601)
     ellipse = np.stack([left + 55 + 55 * np.cos(around), 155 + 75 * np.sin(around), np.ones_like(around)])
     points = transform @ ellipse
     low, high = points.min(axis=1), points.max(axis=1)
-    low_in, high_in = low.clip(0), np.minimum(high, [film.WIDTH, film.HEIGHT])
+    low_in, high_in = low.clip(0), np.minimum(high, [WIDTH, HEIGHT])
     share = (high_in - low_in).clip(0).prod() / (high - low).prod()
-    found = film.visible_box(part, transform)
-    if abs(share - film.LEAST_VISIBLE) > 0.01:
-        assert (found is None) == (share < film.LEAST_VISIBLE)
+    found = camera.visible_box(part, transform)
+    if abs(share - camera.LEAST_VISIBLE) > 0.01:
+        assert (found is None) == (share < camera.LEAST_VISIBLE)
     if found is not None:
         assert np.allclose(found, [*low_in, *(high_in - low_in)], atol=0.05)
 
 
 def test_camera_goes_from_start_to_end():
-    part = a_part(0, 0.8, 0.5, 0.5, (200.0, 80.0, 110.0, 150.0))._replace(end=film.Camera(0.5, 0.5, 0.9, 10))
-    shot = film.Shot(2, (part,))
-    heights = [film.visible_box(part, film.moved(part, shot, k)) for k in (0, shot.n_frames - 1)]
-    assert heights[0][3] == pytest.approx(0.8 * film.HEIGHT, abs=1)
-    last = film.moved(part, shot, shot.n_frames - 1)
-    assert np.hypot(*last[:, 0]) == pytest.approx(0.9 * film.HEIGHT / 150)
+    part = a_part(0, 0.8, 0.5, 0.5, (200.0, 80.0, 110.0, 150.0))._replace(end=Camera(0.5, 0.5, 0.9, 10))
+    shot = Shot(2, (part,))
+    heights = [camera.visible_box(part, camera.moved(part, shot, k)) for k in (0, shot.n_frames - 1)]
+    assert heights[0][3] == pytest.approx(0.8 * HEIGHT, abs=1)
+    last = camera.moved(part, shot, shot.n_frames - 1)
+    assert np.hypot(*last[:, 0]) == pytest.approx(0.9 * HEIGHT / 150)
     assert np.degrees(np.arctan2(last[1, 0], last[0, 0])) == pytest.approx(10)
 
 
@@ -191,15 +204,15 @@ def test_camera_goes_from_start_to_end():
 @given(st.floats(0.2, 0.8), st.floats(0.3, 0.8), st.floats(20, 380))
 def test_no_second_head_is_mirrored_into_the_frame(x, face, left):
     part = a_part(0, face, x, 0.46, (left, 80.0, 110.0, 150.0))
-    transform = film.moved(part, film.Shot(1, (part,)), 0)
+    transform = camera.moved(part, Shot(1, (part,)), 0)
     scale = transform[0, 0]
     face_x = transform[0] @ (left + 55, 0, 1)
-    for beside, edge, frame_edge in ((left, 0, 0), (400 - left, 510, film.WIDTH)):
+    for beside, edge, frame_edge in ((left, 0, 0), (400 - left, 510, WIDTH)):
         mirrored = abs(frame_edge - transform[0] @ (edge, 0, 1)) / scale
-        outside = (transform[0] @ (edge, 0, 1) > 0) if edge == 0 else (transform[0] @ (edge, 0, 1) < film.WIDTH)
+        outside = (transform[0] @ (edge, 0, 1) > 0) if edge == 0 else (transform[0] @ (edge, 0, 1) < WIDTH)
         if outside and 100 < left < 300:
             assert mirrored <= max(beside - 44, 0) / 2 + 3 / scale + 1
-    assert 0 < face_x < film.WIDTH
+    assert 0 < face_x < WIDTH
 
 
 # --- the encoder ----------------------------------------------------------------------------------------------------
@@ -235,7 +248,7 @@ def test_encoded_frames_come_back(ramp, tmp_path, options, shape, ending):
         assert stream.pix_fmt == options.get("pix_fmt", "yuv420p")
         assert pictures[0].rotation == options.get("rotation", 0)
         assert (stream.sample_aspect_ratio or 1) == options.get("sample_aspect_ratio", 1)
-        expected = options.get("pts") or [1000 * k / options.get("fps", film.FPS) for k in range(12)]
+        expected = options.get("pts") or [1000 * k / options.get("fps", FPS) for k in range(12)]
         assert np.allclose([1000 * picture.time for picture in pictures], expected, atol=1)
         brightness = [picture.to_ndarray(format="bgr24").mean() for picture in pictures]
     assert np.allclose(brightness, [image.mean() for image in frames], atol=4)

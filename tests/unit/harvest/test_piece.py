@@ -14,7 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jobs.demo_film import camera
 from jobs.demo_film import film as demo
+from jobs.demo_film.screenplay import alone, together
 from udfs.kernels.boxes import BOX
 from udfs.kernels.harvest import assemble, piece, quality, video
 from udfs.kernels.harvest.video import Frame
@@ -114,7 +116,7 @@ def test_cuts_of_a_film_by_hand():
 def long_film(cast, tmp_path_factory) -> Path:
     """Five seconds of two people, then two of another one: 168 frames, key frames at 0, 48, 96 and 144."""
     path = tmp_path_factory.mktemp("long") / "film.mp4"
-    demo.encode(demo.render([demo.together(cast, [1, 5], 5.0), demo.alone(cast, 20, "pan", 2.0)]), path)
+    demo.encode(camera.render([together(cast, [1, 5], 5.0), alone(cast, 20, "pan", 2.0)]), path)
     return path
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobs.demo_film import film as demo
+from jobs.demo_film.screenplay import Shot
 from udfs.kernels.harvest import shots, video
 from udfs.kernels.harvest.video import Frame
 
@@ -32,7 +32,7 @@ def found(pictures: list[Frame], bounds: list[int], min_shot: int = MIN_SHOT, ba
     return shots.join_shots(scanned(pictures, ranges), n_frames, min_shot, back, 0.1)
 
 
-def true_starts(screenplay: list[demo.Shot]) -> np.ndarray:
+def true_starts(screenplay: list[Shot]) -> np.ndarray:
     assert not any(shot.dissolve for shot in screenplay)
     return np.cumsum([0, *(shot.n_frames for shot in screenplay)])
 
