@@ -7,7 +7,6 @@ same folder and are renamed only after the check. With the file present no netwo
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import functools
 import hashlib
 import json
@@ -24,6 +23,7 @@ from typing import Literal
 
 import requests
 import yaml
+from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, Field
 
 from conf.cache import cache_dir
@@ -256,14 +256,16 @@ def _alone() -> Iterator[None]:
     """Holds the cache's lock, so that two workers do not fetch the same file at once."""
     try:
         files_dir().mkdir(parents=True, exist_ok=True)
-        lock = (files_dir() / ".lock").open("w")
+        lock = FileLock(files_dir() / ".lock")
+        lock.acquire()
     except OSError as error:
         raise ModelError(
             f"{files_dir()}: cannot be written to ({error.strerror}); set CASTMINE_CACHE to a folder that can"
         ) from error
-    with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    try:
         yield
+    finally:
+        lock.release()
 
 
 def _download(name: str, file: File, say: Say) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import combinations, permutations
 
+import networkx
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -233,3 +234,16 @@ class TestContradicted:
         random.shuffle(must)
         on_a_path = {link for a, b in cannot for path in simple_paths(must, a, b) for link in path}
         assert set(marked(must, sorted(cannot))) == on_a_path
+
+    @pytest.mark.parametrize("seed", range(20))
+    def test_many_links_against_the_blocks_of_networkx(self, seed):
+        """A must-link is on a simple path between two tracks if both are in one block once these two are joined."""
+        random = np.random.default_rng(seed)
+        must = sorted({(int(a), int(b)) for a, b in np.sort(random.integers(0, 150, (160, 2))) if a != b})
+        pairs = {(int(a), int(b)) for a, b in np.sort(random.integers(0, 150, (6, 2))) if a != b}
+        expected = set()
+        for pair in pairs:  # a must-link that is itself a cannot-link is marked, beside all other ways round
+            blocks = networkx.biconnected_component_edges(networkx.Graph([*must, pair]))
+            within = [{tuple(sorted(edge)) for edge in edges} for edges in blocks]
+            expected |= next(edges for edges in within if pair in edges) - ({pair} - set(must))
+        assert set(marked(must, sorted(pairs))) == expected

@@ -116,23 +116,6 @@ class TestSegment:
         factors = np.random.default_rng(seed).uniform(1e-3, 1e3, (25, 1)).astype(np.float32)
         assert sets(segment(rows * factors, frames, 3)) == sets(segment(rows, frames, 3))
 
-    @settings(max_examples=60)
-    @given(st.integers(0, 10**6), st.integers(2, 60), st.sampled_from([2, 16]), st.integers(2, 5))
-    def test_a_kd_tree_finds_the_same(self, seed, N, D, M):
-        rows, frames = track(seed, N, D)
-        scan, tree = segment(rows, frames, M, search="scan"), segment(rows, frames, M, search="kd_tree")
-        if scan is None:
-            assert tree is None
-        else:
-            assert all(np.array_equal(x, y) for x, y in zip(scan, tree, strict=True))
-
-    @pytest.mark.parametrize("copies", [1, 30])
-    def test_a_kd_tree_finds_the_same_in_a_long_track(self, copies):
-        rows = np.tile(track(3, 1200 // copies, 32)[0], (copies, 1))
-        frames = np.arange(1200, dtype=np.int32)
-        scan, tree = segment(rows, frames, 3, search="scan"), segment(rows, frames, 3, search="kd_tree")
-        assert all(np.array_equal(x, y) for x, y in zip(scan, tree, strict=True))
-
     def test_the_first_positive_holds_the_far_end(self):
         for seed in range(30):
             rows, frames = track(seed, 20, 8, duplicates=False)

@@ -6,17 +6,14 @@ distance of unit vectors, the anchor face at the earlier end of the farthest pai
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from scipy.spatial import cKDTree
 from scipy.spatial.distance import cdist
 
-# How the k nearest faces are found. The paper searches a KD-tree; one query a round over all that is left never pays
-# for building it. Measured with D = 512, k = N / 3, one core: tree / scan takes 6 times as long at N = 16, 8 at 64,
-# 9 at 256, 13 at 1000 and 20 at 2000, and a tree that is there already still 1.1 to 1.5 times (no better at D = 2).
-# There is no crossover, so the scan is the default at every size; both give the same faces.
-Search = Literal["scan", "kd_tree"]
+# The k nearest faces are found by looking at all that are left. The paper searches a KD-tree; one query a round never
+# pays for building it: with D = 512, k = N / 3, on one core, it took 6 times as long at N = 16, 9 at 256, 20 at 2,000.
+
 
 _DECIMALS = 9  # two distances that agree to so many decimals are tied
 _BLOCK = 512  # rows of a distance matrix held at once
@@ -51,7 +48,7 @@ class HardNegativeRows(NamedTuple):
     distance: np.ndarray  # (Q,) float32, 0 to 2, from the anchor tracklet
 
 
-def segment(embeddings: np.ndarray, frames: np.ndarray, M: int, *, search: Search = "scan") -> Tracklets | None:
+def segment(embeddings: np.ndarray, frames: np.ndarray, M: int) -> Tracklets | None:
     """M groups of k = N // M faces of one track, mutually unlike (Algorithm 1).
 
     The anchor face is the earlier face of the farthest pair. Rank 0 holds the k faces nearest to it; rank r takes, of
@@ -62,7 +59,6 @@ def segment(embeddings: np.ndarray, frames: np.ndarray, M: int, *, search: Searc
         embeddings: (N, D) float32, rows of any length above 0; only their directions count.
         frames: (N,) int32, one face a frame; rows in any order.
         M: tracklets, 2 or more.
-        search: how the nearest faces are found; the same result either way.
     Returns:
         The tracklets, or None where N < M. A tracklet whose faces cancel out is given the row of its first-chosen face.
     Raises:
@@ -81,7 +77,7 @@ def segment(embeddings: np.ndarray, frames: np.ndarray, M: int, *, search: Searc
     means, groups = np.empty((M, unit.shape[1])), np.empty((M, k), np.intp)
     for rank in range(M):
         seed = left[np.argmax(_distances(unit[anchor], unit[left]))] if rank else anchor
-        near = _nearest(unit[seed], unit[left], k, search)
+        near = _nearest(unit[seed], unit[left], k)
         groups[rank] = left[near]
         means[rank] = _unit_mean(unit[groups[rank]], unit[seed])
         left = np.delete(left, near)
@@ -89,13 +85,13 @@ def segment(embeddings: np.ndarray, frames: np.ndarray, M: int, *, search: Searc
     return Tracklets(embedding, frames[groups], _distances(embedding[0], embedding).astype(np.float32))
 
 
-def partner_tracklets(embeddings: np.ndarray, frames: np.ndarray, M: int, *, search: Search = "scan") -> Tracklets:
+def partner_tracklets(embeddings: np.ndarray, frames: np.ndarray, M: int) -> Tracklets:
     """What a track offers its partners as negatives: its tracklets, or each face alone where it has fewer than M.
 
     Arguments, errors and cost as for `segment`. Faces alone are ranked in frame order and have no anchor; N = 0 gives
     no tracklets.
     """
-    segmented = segment(embeddings, frames, M, search=search)
+    segmented = segment(embeddings, frames, M)
     if segmented is not None:
         return segmented
     unit, frames = _in_frame_order(embeddings, frames)
@@ -109,8 +105,6 @@ def mine_title(
     track_a: np.ndarray,
     track_b: np.ndarray,
     M: int,
-    *,
-    search: Search = "scan",
 ) -> tuple[TrackletRows, HardNegativeRows]:
     """Tracklets of every track of a title, and the hard negative of every anchor (Algorithm 1).
 
@@ -122,7 +116,6 @@ def mine_title(
         embedding: (F, D) float32, rows of any length above 0.
         track_a, track_b: (L,) int64, cannot-links; a track without an embedded face has no tracklets to offer.
         M: tracklets of a track, 2 or more.
-        search: see `segment`.
     Returns:
         (tracklets, hard negatives). A track with fewer than M faces has `face` rows and no hard negative, though it may
         be one; a track without partners has no hard negative. F = 0 gives no rows. Distances are those between the
@@ -139,7 +132,7 @@ def mine_title(
     order = np.argsort(track_id, kind="stable")
     tracks, starts = np.unique(track_id[order], return_index=True)
     faces = np.split(order, starts[1:]) if len(tracks) else []
-    mined = [partner_tracklets(embedding[rows], frame[rows], M, search=search) for rows in faces]
+    mined = [partner_tracklets(embedding[rows], frame[rows], M) for rows in faces]
     tracklets = _flat(tracks, mined, embedding.shape[1])
     return tracklets, _hard_negatives(tracklets, _partners(tracks, track_a, track_b))
 
@@ -183,14 +176,9 @@ def _farthest_pair(unit: np.ndarray) -> tuple[int, int]:
     return a, b
 
 
-def _nearest(point: np.ndarray, rows: np.ndarray, k: int, search: Search) -> np.ndarray:
+def _nearest(point: np.ndarray, rows: np.ndarray, k: int) -> np.ndarray:
     """(k,) ascending numbers of the k rows nearest to `point`, 1 <= k <= N; of tied rows the first are taken."""
-    near = np.arange(len(rows))
-    if search == "kd_tree":
-        tree = cKDTree(rows)
-        within = np.max(tree.query(point, k)[0]) + 2 * 10.0**-_DECIMALS  # a tree returns any of the tied rows: take all
-        near = np.sort(tree.query_ball_point(point, within))
-    return np.sort(near[np.argsort(_distances(point, rows[near]), kind="stable")[:k]])
+    return np.sort(np.argsort(_distances(point, rows), kind="stable")[:k])
 
 
 def _unit_mean(rows: np.ndarray, fallback: np.ndarray) -> np.ndarray:
