@@ -31,7 +31,7 @@ def check_java() -> None:
         raise UsageError(
             f"{java}: no Java. Spark needs Java {JAVA}: apt-get install openjdk-17-jre-headless"
         ) from error
-    version = said.partition('version "')[2].partition(".")[0].strip('"')
+    version = said.partition('version "')[2].partition('"')[0].partition(".")[0]
     if version != JAVA:
         cure = "set JAVA_HOME to a Java 17" if home else "install it: apt-get install openjdk-17-jre-headless"
         raise UsageError(f"{java} is Java {version or 'of unknown version'}; Spark needs Java {JAVA}: {cure}")

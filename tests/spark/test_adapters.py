@@ -1,0 +1,81 @@
+"""Which adapter a title's embeddings go through, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+import pytest
+import torch
+
+from conf.catalog import table
+from conf.errors import ModelError, UsageError
+from conf.settings import ClusterSettings
+from jobs import cluster
+from jobs.lake.adapters import Registered, adapter_for
+from tests.helpers.small import SHA256
+from training.adapters import Adapter, Card
+from training.networks import build, small
+
+OTHER = "f" * 64
+
+
+@pytest.fixture
+def registry(lake):
+    """A lake with a ready adapter, a newer one that is not better, one of another embedder, and a skipped one."""
+    rows = [
+        ("aa01", SHA256, "ready", 1), ("aa02", SHA256, "ready", 2), ("bb01", SHA256, "not_better", 3),
+        ("cc01", OTHER, "ready", 4), ("dd01", SHA256, "skipped", 5),
+    ]  # fmt: skip
+    made = [
+        {"adapter_id": name, "base_embedder_sha256": sha256, "status": status, "uri": f"_adapters/{name}.safetensors",
+         "reason": "too few tracks", "created_at": datetime(2026, 1, day, tzinfo=UTC)}
+        for name, sha256, status, day in rows
+    ]  # fmt: skip
+    lake.append(table("adapters"), [{**dict.fromkeys(table("adapters").names), **row} for row in made])
+    return lake
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found"), [("newest", "aa02"), ("none", None), ("bb01", "bb01"), ("bb", "bb01"), ("aa01", "aa01")]
+)
+def test_the_one_that_is_meant(registry, wanted, found):
+    adapter = adapter_for(registry, wanted, SHA256)
+    assert (adapter and adapter.adapter_id) == found
+
+
+def test_where_none_is_ready_embeddings_stay_raw(registry):
+    assert adapter_for(registry, "newest", "0" * 64) is None
+
+
+@pytest.mark.parametrize(
+    ("wanted", "error", "said"),
+    [
+        ("zz", UsageError, "--adapter zz: 0 adapters of that id; there are: aa01, aa02, bb01, cc01, dd01"),
+        ("aa", UsageError, "--adapter aa: 2 adapters of that id"),
+        ("cc01", ModelError, "adapter cc01 was made for embedder ffffffffffff"),
+        ("dd01", ModelError, "adapter dd01 was not trained: too few tracks"),
+    ],
+)
+def test_what_is_refused(registry, wanted, error, said):
+    with pytest.raises(error, match=said):
+        adapter_for(registry, wanted, SHA256)
+
+
+@pytest.mark.parametrize(("threshold", "cut"), [(0.5, 0.25), (None, None)])
+def test_a_learned_threshold_is_where_complete_linkage_stops(tmp_path, threshold, cut):
+    """BCL's is a squared distance of unit rows, which is twice their cosine distance."""
+    card = Card(
+        method="bcl", settings={}, network=small(4), in_dim=4, out_dim=4, base_embedder_sha256=SHA256,
+        snapshot_fingerprint="0", source_versions={}, threshold=threshold,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    Adapter(card, build(small(4), 4).state_dict()).save(tmp_path / "bcl.safetensors")
+    adapter = Registered("bcl", SHA256, tmp_path / "bcl.safetensors")
+    if threshold is None:
+        with pytest.raises(UsageError, match="hac_complete cannot find the number of characters"):
+            cluster.rules(ClusterSettings(method="hac_complete"), SHA256, adapter)
+    else:
+        assert cluster.rules(ClusterSettings(method="hac_complete"), SHA256, adapter).bounds.cut == cut
+    assert cluster.rules(ClusterSettings(), SHA256, adapter).bounds.cut is None, "another method finds its own"
+    assert json.loads(card.model_dump_json())["threshold"] == threshold
