@@ -39,7 +39,7 @@ from jobs.lake import run_log, snapshots
 from jobs.lake.lake import Lake
 from training.judge import Epoch
 from training.launchers.launch import launch
-from training.presets import LABELLED, kind, plan
+from training.methods.registry import LABELLED, kind, make_plan
 from training.snapshot import Kind, Snapshot
 
 CORPUS = ""  # the title_id of a run over the whole corpus
@@ -138,7 +138,7 @@ def train_adapter(
         if found is None:
             with job.progress.step("writing the training snapshot"):
                 found = written[kind(settings.method)] = snapshots.write(job.lake, titles, settings, labels)
-        chosen = plan(settings, found)
+        chosen = make_plan(settings, found)
     except TooLittleData as error:
         skipped = {"status": "skipped", "reason": str(error)}
         return register(job.lake, titles, settings, found, skipped, job.clock()), []

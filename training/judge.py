@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from training.adapters import Adapter, apply
-from training.presets import kind
+from training.methods.registry import kind
 from training.readers.reader import Rows
 from training.verification import Verification, moved, verify
 

@@ -18,9 +18,10 @@ from training.adapters import Adapter, Card
 from training.checkpoint import Checkpoint
 from training.collective import Alone, Collective
 from training.judge import Epoch, Trained, judge
-from training.methods import Method, WhiteningMethod, method_of
+from training.methods.base import Method
+from training.methods.registry import method_of
 from training.networks import start_linear
-from training.presets import Plan
+from training.plan import Plan
 from training.readers.reader import KEPT_GB, Reader, Rows
 from training.snapshot import Snapshot
 
@@ -159,7 +160,7 @@ def fit_epochs(
             break
         torch.manual_seed(_seed(plan.seed, number, collective.rank))  # dropout draws of each epoch's and process's own
         losses = []
-        if isinstance(method, WhiteningMethod):
+        if method.in_rounds:
             losses.append(method.improve(number, *reader.tracks()))
         else:
             for rows in reader.epoch(number):
@@ -172,7 +173,7 @@ def fit_epochs(
             raise CastmineError(f"training diverged: the loss of epoch {number} is not a finite number")
         curve.append(epoch)
         stop.take(epoch.dev_loss)
-        if epoch.dev_loss < lowest or isinstance(method, WhiteningMethod):  # a round rests on the one before
+        if epoch.dev_loss < lowest or method.in_rounds:  # a round rests on the one before
             lowest, best_epoch, best = epoch.dev_loss, number, copy.deepcopy(method.state_dict())
         checkpoint.save(
             {

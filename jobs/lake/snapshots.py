@@ -20,7 +20,7 @@ from conf.errors import TooLittleData, UsageError
 from conf.ids import stable_id
 from conf.settings import TrainSettings
 from jobs.lake.lake import Lake
-from training.presets import kind
+from training.methods.registry import kind
 from training.snapshot import NOBODY, Kind, Snapshot, windows, write_window
 from udfs import train as udfs
 

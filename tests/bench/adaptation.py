@@ -38,7 +38,7 @@ from jobs.lake.snapshots import TITLES_TO_SPLIT
 from tests.helpers.snapshots import write_part
 from training.adapters import Adapter, apply
 from training.loop import train
-from training.presets import kind, plan
+from training.methods.registry import kind, make_plan
 from training.snapshot import NOBODY, Snapshot
 from udfs import assets
 from udfs.kernels.cluster.interface import Bounds, Links
@@ -197,7 +197,7 @@ def trained(method: str, training: dict[str, Title], seed: int, **changes: Any) 
         made = snapshot(Path(folder), kind(chosen.method), training, held_out, seed)
         began = time.perf_counter()
         try:
-            found = train(made, plan(chosen, made).model_copy(update=changes), library="arrow")
+            found = train(made, make_plan(chosen, made).model_copy(update=changes), library="arrow")
         except TooLittleData as error:
             return (lambda x: x), f"skipped: {error}", 0.0
     return Adapted(found.adapter), found.status, time.perf_counter() - began

@@ -27,8 +27,8 @@ from training.collective import Alone
 from training.judge import Epoch
 from training.launchers.launch import launch
 from training.loop import _step
-from training.methods import method_of
-from training.presets import Plan, plan
+from training.methods.registry import make_plan, method_of
+from training.plan import Plan
 from training.readers.reader import Reader, Rows
 from training.snapshot import NOBODY, Snapshot, windows
 
@@ -43,7 +43,7 @@ def main() -> None:
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         snapshot = random_snapshot(Path(folder), args.rows)
-        chosen = plan(TrainSettings(method=args.method, preset="paper"), snapshot)
+        chosen = make_plan(TrainSettings(method=args.method, preset="paper"), snapshot)
         print("| rows from | tracks/s | ratio |\n|---|---|---|")
         for name, speed, ratio in readers(snapshot, chosen):
             print(f"| {name} | {speed:,.0f} | {ratio:.2f} |", flush=True)

@@ -19,9 +19,9 @@ from training.launchers.horovod import HorovodCollective
 from training.launchers.job import loopback
 from training.launchers.torch_distributor import TorchCollective
 from training.loop import backward, train
-from training.methods import method_of
+from training.methods.registry import LABELLED, kind, method_of
 from training.networks import Network, small
-from training.presets import LABELLED, Plan, kind
+from training.plan import Plan
 from training.readers.reader import Rows
 from training.snapshot import Snapshot
 

@@ -18,7 +18,7 @@ from training.collective import Alone
 from training.judge import Epoch
 from training.launchers import executors
 from training.launchers.launch import launch
-from training.presets import plan
+from training.methods.registry import make_plan
 from training.snapshot import Snapshot
 
 pytestmark = pytest.mark.timeout(300)
@@ -34,7 +34,7 @@ def snapshot(tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
 def test_two_executor_processes_are_one(
     launcher: Launcher, spark: SparkSession, snapshot: Snapshot, tmp_path: Path
 ) -> None:
-    chosen = plan(TrainSettings(method="mvcorr", max_epochs=3), snapshot)
+    chosen = make_plan(TrainSettings(method="mvcorr", max_epochs=3), snapshot)
     before = sorted(snapshot.folder.iterdir())
     heard: list[Epoch] = []
     result = launch(launcher, snapshot.folder, chosen, tmp_path / "two.safetensors", 2, heard.append)
@@ -50,7 +50,7 @@ def test_two_executor_processes_are_one(
 
 @pytest.mark.parametrize("launcher", LAUNCHERS)
 def test_more_processes_than_slots(launcher: Launcher, spark: SparkSession, snapshot: Snapshot, tmp_path: Path) -> None:
-    chosen = plan(TrainSettings(), snapshot)
+    chosen = make_plan(TrainSettings(), snapshot)
     with pytest.raises(UsageError, match=r"train\.processes=3: .* 2 task slots here\..*'local\[3\]"):
         launch(launcher, snapshot.folder, chosen, tmp_path / "a", 3)
 

@@ -25,8 +25,8 @@ from training.judge import Epoch
 from training.launchers.horovod import horovodrun
 from training.launchers.launch import launch
 from training.loop import train
-from training.presets import kind
-from training.presets import plan as planned
+from training.methods.registry import kind
+from training.methods.registry import make_plan as planned
 from training.snapshot import Kind, Snapshot
 
 pytestmark = pytest.mark.timeout(300)

@@ -15,7 +15,7 @@ from conf.settings import Library
 from training.adapters import Adapter
 from training.collective import Collective
 from training.loop import Progress, train
-from training.presets import Plan
+from training.plan import Plan
 from training.snapshot import Snapshot
 
 START_S = 180  # a busy machine may take a minute to import torch N times

@@ -10,7 +10,7 @@ from conf.settings import Launcher, Library
 from training.launchers import horovod, horovod_spark, local, torch_distributor
 from training.launchers.job import Job
 from training.loop import Progress
-from training.presets import Plan
+from training.plan import Plan
 from training.readers.reader import KEPT_GB
 
 

@@ -16,12 +16,12 @@ from conf.settings import TrainSettings
 from training.adapters import Adapter
 from training.judge import Epoch
 from training.launchers.launch import launch
-from training.presets import plan
+from training.methods.registry import make_plan
 from training.snapshot import Snapshot
 
 
 def test_local_training_writes_the_adapter_it_tells_of(snapshot: Snapshot, tmp_path: Path) -> None:
-    chosen = plan(TrainSettings(max_epochs=2), snapshot)
+    chosen = make_plan(TrainSettings(max_epochs=2), snapshot)
     heard: list[Epoch] = []
     result = launch("local", snapshot.folder, chosen, tmp_path / "a.safetensors", progress=heard.append)
     content = (tmp_path / "a.safetensors").read_bytes()
@@ -36,7 +36,7 @@ def test_local_training_writes_the_adapter_it_tells_of(snapshot: Snapshot, tmp_p
 
 def test_local_training_is_one_process(snapshot: Snapshot, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"train\.launcher=horovod"):
-        launch("local", snapshot.folder, plan(TrainSettings(), snapshot), tmp_path / "a", processes=2)
+        launch("local", snapshot.folder, make_plan(TrainSettings(), snapshot), tmp_path / "a", processes=2)
 
 
 def test_without_horovod_the_way_out_is_named(
@@ -44,7 +44,7 @@ def test_without_horovod_the_way_out_is_named(
 ) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UsageError, match=r"not installed. `make test` builds it, .*castmine\[horovod\]"):
-        launch("horovod", snapshot.folder, plan(TrainSettings(), snapshot), tmp_path / "a", processes=2)
+        launch("horovod", snapshot.folder, make_plan(TrainSettings(), snapshot), tmp_path / "a", processes=2)
 
 
 def test_everything_is_imported_without_horovod_or_spark() -> None:

@@ -17,9 +17,9 @@ from training import loop
 from training.collective import Alone
 from training.judge import Epoch, decide_status
 from training.loop import EarlyStopping, backward, train
-from training.methods import method_of
+from training.methods.registry import make_plan, method_of
 from training.networks import Network
-from training.presets import Plan, plan
+from training.plan import Plan
 from training.readers.reader import Reader, read
 from training.snapshot import Snapshot
 from training.verification import Verification
@@ -28,7 +28,7 @@ DEEP = Network(name="deep", widths=(32, 16))
 
 
 def planned(snapshot: Snapshot, **settings: Any) -> Plan:
-    return plan(TrainSettings.model_validate(settings), snapshot)
+    return make_plan(TrainSettings.model_validate(settings), snapshot)
 
 
 def deep(snapshot: Snapshot, method: str, **changes: Any) -> Plan:

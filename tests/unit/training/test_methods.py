@@ -13,9 +13,10 @@ from conf.errors import UsageError
 from conf.settings import TrainingMethod, TrainSettings
 from training.collective import Alone
 from training.loop import train
-from training.methods import TrackBallsMethod, method_of
+from training.methods.ball_cluster import TrackBallsMethod
+from training.methods.registry import LABELLED, kind, make_plan, method_of
 from training.networks import BALL, small
-from training.presets import LABELLED, Plan, kind, plan
+from training.plan import Plan
 from training.readers.reader import Reader
 from training.snapshot import Snapshot
 
@@ -23,7 +24,7 @@ ON_FACES = [name for name in get_args(TrainingMethod) if kind(name) == "faces"]
 
 
 def planned(snapshot: Snapshot, method: str, **changes: Any) -> Plan:
-    made = plan(TrainSettings.model_validate({"method": method, "min_rows": 2}), snapshot)
+    made = make_plan(TrainSettings.model_validate({"method": method, "min_rows": 2}), snapshot)
     return made.model_copy(update=changes)
 
 
@@ -96,7 +97,7 @@ def _radius_after(snapshot: Snapshot, chosen: Plan) -> float:
 
 
 def test_bcl_as_published(faces: Snapshot) -> None:
-    made = plan(TrainSettings(method="bcl", preset="paper", min_rows=2), faces)
+    made = make_plan(TrainSettings(method="bcl", preset="paper", min_rows=2), faces)
     assert (made.network, made.learning_rate, made.drop, made.loss_rate, made.loss_waits) == (BALL, 0.003, 0.9, 0.1, 5)
     assert made.batch == 160  # 2000 where there are so many
     assert made.needs == "label"

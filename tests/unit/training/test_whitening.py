@@ -16,7 +16,7 @@ from conf.settings import TrainSettings
 from training import whitening
 from training.adapters import apply
 from training.loop import train
-from training.presets import plan
+from training.methods.registry import make_plan
 from training.snapshot import Snapshot
 
 
@@ -144,11 +144,11 @@ def scenes(tmp_path_factory: pytest.TempPathFactory, written: Callable[..., Snap
 
 
 def test_whitening_forgets_what_scenes_change(scenes: Snapshot) -> None:
-    made = train(scenes, plan(TrainSettings(method="whitening"), scenes))
+    made = train(scenes, make_plan(TrainSettings(method="whitening"), scenes))
     assert len(made.curve) == 3
     assert made.best_epoch == 2
     assert made.metrics["close_auc"] > made.metrics["close_auc_raw"]
-    again = train(scenes, plan(TrainSettings(method="whitening"), scenes))
+    again = train(scenes, make_plan(TrainSettings(method="whitening"), scenes))
     assert made.adapter.to_bytes() == again.adapter.to_bytes()
     x = unit(np.random.default_rng(0).normal(size=(5, 24))).astype(np.float32)
     assert apply(made.adapter, x, "a" * 64).shape == (5, 24)
@@ -157,19 +157,19 @@ def test_whitening_forgets_what_scenes_change(scenes: Snapshot) -> None:
 def test_what_people_differ_in_is_weighed_up(scenes: Snapshot) -> None:
     still = {"learning_rate": 1e-12, "max_epochs": 1}
     whitened, weighed = (
-        train(scenes, plan(TrainSettings(method=method), scenes).model_copy(update=still))
+        train(scenes, make_plan(TrainSettings(method=method), scenes).model_copy(update=still))
         for method in ("whitened_triplet", "lda_triplet")
     )
     assert weighed.metrics["close_auc"] > whitened.metrics["close_auc"]
 
 
 def test_the_triplets_begin_where_whitening_ends(snapshot: Snapshot) -> None:
-    still = plan(TrainSettings(method="whitened_triplet", max_epochs=1), snapshot)
+    still = make_plan(TrainSettings(method="whitened_triplet", max_epochs=1), snapshot)
     begun = train(snapshot, still.model_copy(update={"learning_rate": 1e-12}))
-    whitened = train(snapshot, plan(TrainSettings(method="whitening"), snapshot))
+    whitened = train(snapshot, make_plan(TrainSettings(method="whitening"), snapshot))
     one, other = (made.adapter.layers.state_dict()["0.weight"] for made in (begun, whitened))
     torch.testing.assert_close(one, other, atol=1e-6, rtol=0)
-    learnt = train(snapshot, plan(TrainSettings(method="whitened_triplet"), snapshot))
+    learnt = train(snapshot, make_plan(TrainSettings(method="whitened_triplet"), snapshot))
     assert learnt.curve[learnt.best_epoch].dev_loss < begun.curve[0].dev_loss
     assert learnt.status == "ready"
 
@@ -178,7 +178,7 @@ def test_where_nobody_meets_whitening_is_all_there_is(
     tmp_path: Path, corpus: Callable[..., pa.Table], written: Callable[..., Snapshot]
 ) -> None:
     alone = written(tmp_path, corpus(1, 120, negatives=False), corpus(2, 40, negatives=False))
-    made = train(alone, plan(TrainSettings(method="whitened_triplet"), alone))
-    whitened = train(alone, plan(TrainSettings(method="whitening"), alone))
+    made = train(alone, make_plan(TrainSettings(method="whitened_triplet"), alone))
+    whitened = train(alone, make_plan(TrainSettings(method="whitening"), alone))
     one, other = (found.adapter.layers.state_dict()["0.weight"] for found in (made, whitened))
     torch.testing.assert_close(one, other)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pyarrow as pa
 import pytest
 
 from conf.errors import TooLittleData
-from conf.settings import TrainSettings
+from conf.settings import TrainingMethod, TrainSettings
+from training.methods.registry import METHODS, make_plan
 from training.networks import C1, C2
-from training.presets import Plan, plan
+from training.plan import Plan
 from training.snapshot import Snapshot
 
 MakePlan = Callable[..., Plan]
@@ -25,7 +26,7 @@ def planned(
     def make(train: int, dev: int, negatives: bool = True, **settings: Any) -> Plan:
         folder: Path = tmp_path_factory.mktemp("planned")
         snapshot = written(folder, corpus(0, train, negatives=negatives), corpus(1, dev, negatives=negatives))
-        return plan(TrainSettings.model_validate(settings), snapshot)
+        return make_plan(TrainSettings.model_validate(settings), snapshot)
 
     return make
 
@@ -96,3 +97,7 @@ def test_too_little_data_says_how_many_rows_there_are(
 def test_a_corpus_where_nobody_meets_has_no_triplets(planned: MakePlan) -> None:
     with pytest.raises(TooLittleData, match="0 training tracks with a hard negative"):
         planned(200, 40, negatives=False, method="imptriplet")
+
+
+def test_every_method_of_the_settings_is_there_and_no_other() -> None:
+    assert set(METHODS) == set(get_args(TrainingMethod))

@@ -1,0 +1,45 @@
+"""ImpTriplet: hard positive near, hard negative away."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from training.collective import Collective
+from training.losses.imptriplet import ImpTriplet
+from training.methods.base import PAPER_BATCH, Entry, Method
+from training.networks import C2, small
+from training.plan import Plan
+from training.readers.reader import Rows
+from training.snapshot import Snapshot
+
+
+class ImpTripletMethod(Method):
+    """One network for anchor, first hard positive and hard negative; batch norm runs over all three."""
+
+    by_row = True
+
+    def __init__(self, plan: Plan, snapshot: Snapshot, collective: Collective) -> None:
+        super().__init__(plan, snapshot, collective)
+        self.loss = ImpTriplet(**plan.loss)
+
+    def embed(self, rows: Rows) -> Tensor:
+        return self._one(torch.cat([rows.views[:, :2], rows.negative[:, :1]], dim=1))
+
+
+def preset(preset: str, in_dim: int, train: int, dev: int) -> dict[str, Any]:
+    """Published: C2, rate 0.001. Small: a square map that starts as the identity; the rate is for unit rows."""
+    network, rate = (C2, 0.001) if preset == "paper" else (small(in_dim), 0.1)
+    loss = {"margin": 1.0, "pull": 0.1, "weight": 0.02}
+    return {
+        "network": network,
+        "loss": loss,
+        "batch": min(PAPER_BATCH, train),
+        "learning_rate": rate,
+        "decay": 1e-6,
+    }
+
+
+METHODS = {"imptriplet": Entry(ImpTripletMethod, preset, "tracklets", "negative")}

@@ -1,0 +1,53 @@
+"""MvCorr: branches that agree on what the views of one track share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from conf.errors import TooLittleData
+from training.collective import Collective
+from training.losses.mvcorr import MvCorr
+from training.methods.base import PAPER_BATCH, Entry, Method
+from training.networks import C1, build, small
+from training.plan import Plan
+from training.readers.reader import Rows
+from training.snapshot import Snapshot
+
+
+class MvCorrMethod(Method):
+    """M branches that share no weights, one per view; the anchor's becomes the adapter."""
+
+    def __init__(self, plan: Plan, snapshot: Snapshot, collective: Collective) -> None:
+        super().__init__(plan, snapshot, collective)
+        branches = (
+            build(plan.network, snapshot.dim, collective, name=f"branch{view}") for view in range(snapshot.n_views)
+        )
+        self.networks = nn.ModuleList(branches)
+        self.loss = MvCorr(**plan.loss)
+
+    def embed(self, rows: Rows) -> Tensor:
+        return torch.stack([branch(rows.views[:, view]) for view, branch in enumerate(self.networks)], dim=1)
+
+
+def _mvcorr(preset: str, in_dim: int, train: int, dev: int) -> dict[str, Any]:
+    """Published: C1, rate 0.01. Small: as many outputs, up to 64, as the covariances of both parts can bear."""
+    network, rate = (C1, 0.01) if preset == "paper" else (small(_outputs(train, dev, in_dim)), 1.0)
+    batch = min(PAPER_BATCH, train)
+    if min(batch, dev) <= network.out_dim:
+        raise TooLittleData(
+            f"MvCorr with {network.out_dim} outputs needs more than {network.out_dim} tracks with hard positives in "
+            f"each part; there are {train} to train and {dev} held out"
+        )
+    return {"network": network, "loss": {"shrinkage": 0.2}, "batch": batch, "learning_rate": rate, "decay": 1e-6}
+
+
+def _outputs(train: int, dev: int, in_dim: int) -> int:
+    """The largest power of two up to 64 with four training rows and one held-out row more than outputs; 8 at least."""
+    bound = min(64, in_dim, train // 4, dev - 1)
+    return max(min(8, in_dim), 1 << max(bound, 1).bit_length() - 1)
+
+
+METHODS = {"mvcorr": Entry(MvCorrMethod, _mvcorr, "tracklets", "all")}
