@@ -187,7 +187,7 @@ def load(conf_file: str | Path | None = None, assignments: Sequence[str] = ()) -
     if conf_file is not None:
         values = _read(Path(conf_file))
         if (preset := values.pop("preset", None)) is not None:
-            values = _merged(_preset(str(preset)), values)
+            values = _merge(_preset(str(preset)), values)
     for assignment in assignments:
         key, equals, text = assignment.partition("=")
         if not equals or key.count(".") < 1:
@@ -199,7 +199,7 @@ def load(conf_file: str | Path | None = None, assignments: Sequence[str] = ()) -
         except yaml.YAMLError:
             problems.append(f"--set {assignment}: the value cannot be read as YAML")
             continue
-        values = _merged(values, {job: {name: value}})
+        values = _merge(values, {job: {name: value}})
     settings: Settings | None = None
     try:
         settings = Settings.model_validate(values)
@@ -251,9 +251,9 @@ def _preset(name: str) -> dict[str, Any]:
     return yaml.safe_load(file.read_text()) or {}
 
 
-def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     """`over` laid on `base`, section by section; neither is changed."""
     return {
-        key: _merged(base[key], value) if isinstance(value, dict) and isinstance(base.get(key), dict) else value
+        key: _merge(base[key], value) if isinstance(value, dict) and isinstance(base.get(key), dict) else value
         for key, value in {**base, **over}.items()
     }

@@ -41,7 +41,7 @@ class Column(NamedTuple):
     @property
     def comment(self) -> str:
         """Meaning and maker, as a SQL string."""
-        return _quoted(f"{self.meaning} [{self.made_by}]")
+        return _quote(f"{self.meaning} [{self.made_by}]")
 
     def __str__(self) -> str:
         return self.name
@@ -99,7 +99,7 @@ class Table(NamedTuple):
         partition = "PARTITIONED BY (title_id)\n" if self.by_title else ""
         return (
             f"CREATE TABLE IF NOT EXISTS {address} (\n  {lines}\n) USING DELTA\n{partition}"
-            f"COMMENT {_quoted(f'{self.meaning} Written by {self.writers}.')}\n"
+            f"COMMENT {_quote(f'{self.meaning} Written by {self.writers}.')}\n"
             f"TBLPROPERTIES ({PROPERTIES})"
         )
 
@@ -131,5 +131,5 @@ def run_id(job: str) -> Column:
     )
 
 
-def _quoted(text: str) -> str:
+def _quote(text: str) -> str:
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"

@@ -38,7 +38,7 @@ from udfs.kernels.cluster.characters import Rules
 from udfs.kernels.cluster.interface import Bounds
 from udfs.kernels.cluster.methods import METHODS
 from udfs.kernels.cluster.odds import UNMEASURED, Distances, Spread
-from udfs.kernels.rows import stacked
+from udfs.kernels.rows import stack_rows
 from udfs.staging import STAGED_TABLES
 
 TABLES = ("track_labels", "characters")
@@ -65,10 +65,10 @@ def main(
     for name in ("method", "characters", "adapter"):
         if getattr(args, name) is not None:
             args.set.append(f"cluster.{name}='{getattr(args, name)}'")
-    with command.opened(args, "cluster", spark, clock, run_id) as job:
+    with command.open_job(args, "cluster", spark, clock, run_id) as job:
         settings = job.settings.cluster
         run = job.begin("cluster", settings.hash())
-        mined = run_log.mined(job.lake, args.titles)
+        mined = run_log.list_mined(job.lake, args.titles)
         embedders = {row["title_id"]: row["embedder_sha256"] for row in job.lake.rows("titles", list(mined)).collect()}
         chosen = {sha: adapter_for(job.lake, settings.adapter, sha) for sha in sorted(set(embedders.values()))}
         tasks = run.to_do(
@@ -83,7 +83,7 @@ def main(
             part = [task for task in tasks if embedders[task.title_id] == sha]
             if part:
                 titles = [task.title_id for task in part]
-                made = _clustered(job, titles, sha, settings, adapter, run.run_id)
+                made = _cluster_titles(job, titles, sha, settings, adapter, run.run_id)
                 staged = staging.compute(job, run.run_id, made, titles, TABLES[0], "clustering")
                 _mark_doubted(job, part, run)
                 people_of = _link_people(job, run.run_id, titles, sha, adapter)
@@ -91,14 +91,14 @@ def main(
                 counts = {name: counts[name] + written[name] for name in counts}
         job.progress.say(
             f"cluster: {len(tasks)} titles clustered, {len(mined) - len(tasks)} unchanged: {counts['track_labels']:,} "
-            f"tracks, {counts['characters']:,} characters ({_said(chosen)})"
+            f"tracks, {counts['characters']:,} characters ({_name_adapters(chosen)})"
         )
         _say_doubted(job, [task.title_id for task in tasks])
         summary = {"job": "cluster", "titles": [task.title_id for task in tasks], "rows": counts}
         return job.finish(run, summary, f"castmine report --lake {args.lake}")
 
 
-def _clustered(
+def _cluster_titles(
     job: command.Job,
     titles: list[str],
     embedder_sha256: str,
@@ -145,17 +145,17 @@ def rules(settings: ClusterSettings, embedder_sha256: str | None, adapter: Regis
     return Rules(
         method=settings.method,
         bounds=bounds,
-        known=known_distances(embedder_sha256, adapter.load().card.moved if adapter else None),
+        known=expect_distances(embedder_sha256, adapter.load().card.moved if adapter else None),
         min_quality=settings.min_quality,
         attach_margin=settings.attach_margin,
     )
 
 
-def known_distances(embedder_sha256: str | None, change: Moved | None) -> Distances:
+def expect_distances(embedder_sha256: str | None, change: Moved | None) -> Distances:
     """Of the embedder, and as an adapter changed them on its held-out tracks."""
     measured = assets.distances(embedder_sha256)
     known = Distances(Spread(*measured.same), Spread(*measured.different)) if measured else UNMEASURED
-    return known.moved(change.same, change.different) if change else known
+    return known.shift_by(change.same, change.different) if change else known
 
 
 def links(lake: Lake, titles: list[str]) -> DataFrame:
@@ -166,7 +166,7 @@ def links(lake: Lake, titles: list[str]) -> DataFrame:
     return cannot.select(*columns).unionByName(must.select(*columns))
 
 
-def _known_people(job: command.Job, embedder_sha256: str) -> pd.DataFrame:
+def _list_known_people(job: command.Job, embedder_sha256: str) -> pd.DataFrame:
     """The characters of one embedder's titles that have a person, also of titles that are about to be clustered anew.
 
     Of all titles, whichever are asked for.
@@ -181,9 +181,9 @@ def _link_people(
     job: command.Job, run_id: str, titles: list[str], embedder_sha256: str, adapter: Registered | None
 ) -> DataFrame:
     """title_id, character_id, person_id and name of the staged characters: a known person or a new one."""
-    known = _known_people(job, embedder_sha256)
+    known = _list_known_people(job, embedder_sha256)
     columns = ("title_id", "character_id", "exemplar_track_id", "embedding")
-    new = staging.staged(job, run_id, "characters", titles).select(*columns).toPandas()
+    new = staging.read_staged(job, run_id, "characters", titles).select(*columns).toPandas()
     new = new.sort_values(["title_id", "character_id"], ignore_index=True)
     keys = list(zip(new.title_id, new.character_id.astype(int), strict=True))
     own = [stable_id(*row) for row in zip(new.title_id, new.exemplar_track_id.astype(int), strict=True)]
@@ -191,8 +191,10 @@ def _link_people(
     if keys:
         with job.progress.step("linking people across titles", len(keys), "characters"):
             person = people.link(
-                people.Cast(known.title_id.to_numpy(str), _adapted(known, adapter), known.person_id.to_numpy(str)),
-                people.Cast(new.title_id.to_numpy(str), _adapted(new, adapter), np.array(own)),
+                people.Characters(
+                    known.title_id.to_numpy(str), _map_embeddings(known, adapter), known.person_id.to_numpy(str)
+                ),
+                people.Characters(new.title_id.to_numpy(str), _map_embeddings(new, adapter), np.array(own)),
             )
         named = _names(job, titles, run_id)
     rows = [(*key, of_key, named.get(key)) for key, of_key in zip(keys, person.tolist(), strict=True)]
@@ -202,7 +204,7 @@ def _link_people(
 def _mark_doubted(job: command.Job, tasks: Sequence[run_log.Task], run: run_log.Run) -> None:
     """Say in cannot_links what these titles' staged judgement of them is."""
     titles, pair = [task.title_id for task in tasks], ["title_id", "track_a", "track_b"]
-    judged = staging.staged(job, run.run_id, "cannot_links", titles).select(*pair, "doubted")
+    judged = staging.read_staged(job, run.run_id, "cannot_links", titles).select(*pair, "doubted")
     before = F.coalesce("doubted", F.lit(False)).alias("before")
     links = job.lake.rows("cannot_links", titles).select(*pair, "run_id", before)
     changed = links.join(judged, pair).where("doubted <> before").select(*pair, "run_id", "doubted").persist()
@@ -224,13 +226,13 @@ def _say_doubted(job: command.Job, titles: list[str]) -> None:
 
 def _names(job: command.Job, titles: list[str], run_id: str) -> dict[tuple[str, int], str]:
     """The names of staged characters: what the edits of these titles say about them now."""
-    found = edits.names(job.lake, titles, staging.staged(job, run_id, "track_labels", titles))
+    found = edits.names(job.lake, titles, staging.read_staged(job, run_id, "track_labels", titles))
     edits.say(job.progress, found)
-    return edits.named(found)
+    return edits.name_characters(found)
 
 
-def _adapted(characters: pd.DataFrame, adapter: Registered | None) -> np.ndarray:
-    rows = stacked(characters.embedding)
+def _map_embeddings(characters: pd.DataFrame, adapter: Registered | None) -> np.ndarray:
+    rows = stack_rows(characters.embedding)
     return adapter.map()(rows) if adapter and len(rows) else rows
 
 
@@ -246,7 +248,7 @@ def _id(adapter: Registered | None) -> str:
     return adapter.adapter_id if adapter else "none"
 
 
-def _said(chosen: dict[str, Registered | None]) -> str:
+def _name_adapters(chosen: dict[str, Registered | None]) -> str:
     names = sorted({f"adapter {a.adapter_id}" if a else "raw embeddings" for a in chosen.values()})
     return ", ".join(names) or "no titles"
 

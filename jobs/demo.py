@@ -57,7 +57,7 @@ def main(
         truth = ["--truth", str(known.truth), "--titles", known.path.stem]
         code = max(code, evaluate.main([*truth, *common], spark=session, clock=clock))
         if not args.quiet:
-            with command.opened(args, "demo", session) as job:
+            with command.open_job(args, "demo", session) as job:
                 _show(job, Path(args.lake))
     return code
 
@@ -97,7 +97,7 @@ def _show(job: command.Job, lake: Path) -> None:
                 )
         console.print(grid)
     for title, figures in _newest_scores(job).items():
-        console.print(f"{names[title]} against its truth:\n  {evaluate.said(figures)}", soft_wrap=True)
+        console.print(f"{names[title]} against its truth:\n  {evaluate.say_scores(figures)}", soft_wrap=True)
     adapters = job.lake.raw("adapters").collect()
     for row in adapters:
         found = json.loads(row["metrics"])
@@ -116,7 +116,7 @@ def _command() -> str:
 
 
 def _newest_scores(job: command.Job) -> dict[str, dict[str, float]]:
-    newest = run_log.evaluated(job.lake)
+    newest = run_log.list_evaluated(job.lake)
     rows = job.lake.rows("metrics").collect()
     scores: dict[str, dict[str, float]] = {}
     for row in rows:

@@ -63,14 +63,16 @@ def _python() -> str:
 
 def _packages() -> str:
     """All that castmine depends on, in the versions that it is tried with."""
-    found = {package: _version(package) or _version(INSTEAD.get(package, package)) for package, _ in _needed()}
-    if missing := [f"{package} {wanted}" for package, wanted in _needed() if found[package] is None]:
+    found = {package: _version(package) or _version(INSTEAD.get(package, package)) for package, _ in _list_needed()}
+    if missing := [f"{package} {wanted}" for package, wanted in _list_needed() if found[package] is None]:
         raise UsageError(f"not installed: {', '.join(missing)}. make setup, or pip install castmine, gets them")
-    others = [f"{name} {found[name]} (castmine is tried with {pin})" for name, pin in _needed() if found[name] != pin]
+    others = [
+        f"{name} {found[name]} (castmine is tried with {pin})" for name, pin in _list_needed() if found[name] != pin
+    ]
     return ", ".join([f"all {len(found)} are there", *others])
 
 
-def _needed() -> list[tuple[str, str]]:
+def _list_needed() -> list[tuple[str, str]]:
     """name and version of each package that castmine cannot do without."""
     if PYPROJECT.exists():
         wanted = tomllib.loads(PYPROJECT.read_text())["project"]["dependencies"]

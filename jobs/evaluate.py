@@ -70,10 +70,10 @@ def main(
     parser.add_argument("--protocol", choices=names(), help="a published benchmark, see above")
     args = parser.parse_args(argv)
     truth = read_truths([Path(file) for file in args.truth], args.titles)
-    truth = published.counted(truth, args.protocol) if args.protocol else truth
-    with command.opened(args, "evaluate", spark, clock, run_id) as job:
+    truth = published.select_counted(truth, args.protocol) if args.protocol else truth
+    with command.open_job(args, "evaluate", spark, clock, run_id) as job:
         run = job.begin("evaluate", job.settings.evaluate.hash())
-        clustered = run_log.clustered(job.lake, sorted(set(truth.title_id)))
+        clustered = run_log.list_clustered(job.lake, sorted(set(truth.title_id)))
         labels = job.lake.rows("track_labels", sorted(clustered)).select("title_id", "method", "adapter_id").distinct()
         made_by = {
             row["title_id"]: {"method": row["method"], "adapter_id": row["adapter_id"] or ""}
@@ -81,7 +81,7 @@ def main(
         }
         used = {title: made["adapter_id"] for title, made in made_by.items()}
         rows = _scores(job, truth, sorted(clustered), used)
-        rows += error_analysis.analysed(job, run, truth, clustered, used)
+        rows += error_analysis.analyse_errors(job, run, truth, clustered, used)
         nobody = {"method": "", "adapter_id": ""}  # a title without tracks
         values = [{**row, **made_by.get(str(row["title_id"]), nobody), "run_id": run.run_id} for row in rows]
         job.lake.append(table("metrics"), values)
@@ -91,19 +91,19 @@ def main(
         )
         figures = {title: {r["metric"]: r["value"] for r in rows if r["title_id"] == title} for title in clustered}
         for title, found in figures.items():
-            job.progress.say(f"{title}: {said(found)}")
+            job.progress.say(f"{title}: {say_scores(found)}")
             job.progress.say(f"  where it goes wrong: {error_analysis.page(job, title)}")
         if len(figures) > 1:
             job.progress.say(f"mean of {len(figures)} titles: {_mean_said(list(figures.values()))}")
         summary: dict[str, Any] = {"job": "evaluate", "figures": figures}
         if args.protocol:
-            summary["protocol"] = published.compared(args.protocol, figures)
+            summary["protocol"] = published.compare(args.protocol, figures)
             if not (args.json or args.quiet):
                 published.show(summary["protocol"])
         return job.finish(run, summary)
 
 
-def said(figures: dict[str, float]) -> str:
+def say_scores(figures: dict[str, float]) -> str:
     """One line a person reads: shares in percent, counts as they are."""
     shares = ", ".join(f"{shown} {100 * figures[name]:.1f} %" for name, shown in SHOWN.items())
     return f"{shares}; {figures['n_predicted']:.0f} characters found, {figures['n_true']:.0f} true"

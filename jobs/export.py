@@ -58,8 +58,8 @@ def main(
         raise UsageError("--tracks: goes with csv and json, and not with --gap")
     if not (math.isfinite(gap) and gap >= 0):
         raise UsageError(f"--gap {gap}: seconds, 0 or more")
-    with command.opened(args, "export", spark, clock, run_id) as job:
-        titles = list(run_log.clustered(job.lake, args.titles))
+    with command.open_job(args, "export", spark, clock, run_id) as job:
+        titles = list(run_log.list_clustered(job.lake, args.titles))
         for title in titles:
             if title != safe_name(title):
                 raise LakeError(f"title {title!r} cannot name a file; no command of castmine writes such a title_id")

@@ -46,7 +46,7 @@ def main(
     parser.add_argument("films", nargs="+", metavar="FILMS", help="files, folders, globs, or a manifest")
     args = parser.parse_args(argv)
     films, left = find_films(args.films)
-    with command.opened(args, "harvest", spark, clock, run_id, create=True) as job:
+    with command.open_job(args, "harvest", spark, clock, run_id, create=True) as job:
         for line in left:
             job.progress.say(f"  left alone: {line}")
         assets.fetch_pack(job.settings.harvest.models, say=job.progress.say)
@@ -153,7 +153,7 @@ class _Harvest:
         """Leave out films that were only touched or moved: the same bytes, harvested by the same settings and code."""
         if self.job.args.force or not films:
             return films
-        current, last = run_log.harvested(self.job.lake), run_log.latest(self.job.lake, "harvest")
+        current, last = run_log.list_harvested(self.job.lake), run_log.latest(self.job.lake, "harvest")
         same = {}
         for film in films:
             row = last.get(film.title_id)
@@ -183,7 +183,7 @@ class _Harvest:
         ]
         rows = [(film.title_id, film.file.uri, film.key, start, end) for film, start, end in work]
         frames = {FilmFiles.of(self.staging, film.key).scan(start): end - start for film, start, end in work}
-        self._staged("finding shots", rows, udfs.TO_SCAN, udfs.scan_films, frames)
+        self._run_staged("finding shots", rows, udfs.TO_SCAN, udfs.scan_films, frames)
 
     def _harvest(self, films: list[Film]) -> None:
         if not films:
@@ -193,16 +193,16 @@ class _Harvest:
             settings = {"settings": self.settings}
             planned = self._each(keys, udfs.TO_PLAN, udfs.plan_films, udfs.PLANNED, **settings).collect()
         known, place = {film.title_id: film for film in films}, {key: n for n, key in enumerate(dict(keys))}
-        pieces = sorted(planned, key=lambda row: (row["seam_end"], place[row["title_id"]], row["start"]))
+        pieces = sorted(planned, key=lambda row: (row["overlap_end"], place[row["title_id"]], row["start"]))
         rows = [
-            (row["title_id"], film.file.uri, film.key, row["start"], row["end"], row["seam_end"])
+            (row["title_id"], film.file.uri, film.key, row["start"], row["end"], row["overlap_end"])
             for row in pieces
             for film in [known[row["title_id"]]]
         ]
         frames = {FilmFiles.of(self.staging, key).piece(start): end - start for _, _, key, start, end, _ in rows}
-        self._staged("detecting and tracking faces", rows, udfs.TO_HARVEST, udfs.harvest_pieces, frames)
+        self._run_staged("detecting and tracking faces", rows, udfs.TO_HARVEST, udfs.harvest_pieces, frames)
 
-    def _staged(
+    def _run_staged(
         self,
         name: str,
         rows: list[tuple[Any, ...]],
@@ -228,7 +228,7 @@ class _Harvest:
         A film that can no longer be read keeps the rows it had: only the run log says that it failed now.
         """
         good = self._whole([films[file.title_id] for file in files if file.title_id in films])
-        kept = self._kept([file.title_id for file in files if file.title_id in self.failed])
+        kept = self._find_kept([file.title_id for file in files if file.title_id in self.failed])
         written = [file for file in files if file.title_id not in kept]
         titles = [file.title_id for file in written]
         tasks = {f.title_id: _task(f, films[f.title_id].content_hash if f.title_id in films else None) for f in files}
@@ -253,7 +253,7 @@ class _Harvest:
             if warning := warnings.get(film.title_id):
                 self.job.progress.say(f"  warning: {film.title_id}: {warning}")
 
-    def _kept(self, failed: list[str]) -> set[str]:
+    def _find_kept(self, failed: list[str]) -> set[str]:
         """Of the films that failed, those whose rows of an earlier harvest stay."""
         if not failed:
             return set()

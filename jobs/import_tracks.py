@@ -95,16 +95,16 @@ def main(
     paths = {name: getattr(args, name) for name in NEEDED if getattr(args, name) is not None}
     _raise(_wrong_arguments(paths, args))
     with borrowed_or_started(spark, "import", args.master, settings.spark) as session:
-        given = read(session, paths)
-        titles = checked(given, args.embedder)
-        with command.opened(args, "import", session, clock, run_id, create=True) as job:
+        given = read_given(session, paths)
+        titles = check_rows(given, args.embedder)
+        with command.open_job(args, "import", session, clock, run_id, create=True) as job:
             return _write(job, given, titles, paths)
 
 
 # --- reading and checking -----------------------------------------------------------------------------------
 
 
-def read(spark: SparkSession, paths: Mapping[str, str]) -> dict[str, DataFrame]:
+def read_given(spark: SparkSession, paths: Mapping[str, str]) -> dict[str, DataFrame]:
     """The given files by table, with those columns of the table that they have.
 
     Raises:
@@ -124,13 +124,15 @@ def read(spark: SparkSession, paths: Mapping[str, str]) -> dict[str, DataFrame]:
     return given
 
 
-def checked(given: Mapping[str, DataFrame], embedder: str | None) -> list[GivenTitle]:
+def check_rows(given: Mapping[str, DataFrame], embedder: str | None) -> list[GivenTitle]:
     """The titles that are given, by title_id; `embedder` is that of titles for which `titles` names none.
 
     Raises:
         UsageError: every kind of problem that the rows have, each with how many rows have it, and one of them.
     """
-    problems = [said for name, rows in given.items() for said in (*_wrong_rows(name, rows), *_repeated(name, rows))]
+    problems = [
+        said for name, rows in given.items() for said in (*_wrong_rows(name, rows), *_find_repeated(name, rows))
+    ]
     problems += _strangers(given)
     titles = given_titles(given, embedder)
     problems += _wrong_titles(titles, embedder)
@@ -212,7 +214,7 @@ def _rules(made: Table, types: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     yield from RULES[made.name].items()
 
 
-def _repeated(name: str, rows: DataFrame) -> Iterator[str]:
+def _find_repeated(name: str, rows: DataFrame) -> Iterator[str]:
     key = table(name).key
     found = _how_many(rows.groupBy(*key).count().where("count > 1").select(_row(name)))
     if found["n"]:

@@ -34,10 +34,10 @@ def main(
 ) -> int:
     """`castmine mine`."""
     args = options.parser(__doc__ or "", "mine").parse_args(argv)
-    with command.opened(args, "mine", spark, clock, run_id) as job:
+    with command.open_job(args, "mine", spark, clock, run_id) as job:
         settings = job.settings.mine
         run = job.begin("mine", settings.hash())
-        harvested = run_log.harvested(job.lake, args.titles)
+        harvested = run_log.list_harvested(job.lake, args.titles)
         tasks = run.to_do((run_log.Task(title, {"harvest": made}) for title, made in harvested.items()), args.force)
         counts: dict[str, int] = {}
         if tasks:

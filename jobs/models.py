@@ -37,12 +37,12 @@ def _parser() -> argparse.ArgumentParser:
         prog="castmine models", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("action", nargs="?", choices=["list", "fetch"], default="list", help="default: list")
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"what to fetch: {', '.join(_known())}")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"what to fetch: {', '.join(_list_known())}")
     parser.add_argument("--json", action="store_true", help="the list as JSON")
     return parser
 
 
-def _known() -> list[str]:
+def _list_known() -> list[str]:
     return [*assets.packs(), *assets.registry().files]
 
 
@@ -50,10 +50,10 @@ def _fetch(names: Sequence[str], quiet: bool) -> None:
     def say(line: str) -> None:
         print(line, file=sys.stderr if quiet else sys.stdout)
 
-    unknown = [name for name in names if name not in _known()]
+    unknown = [name for name in names if name not in _list_known()]
     if unknown or not names:
         wrong = f"no such model or asset: {', '.join(unknown)}" if unknown else "name what to fetch"
-        raise UsageError(f"castmine models fetch: {wrong}; there are {', '.join(_known())}")
+        raise UsageError(f"castmine models fetch: {wrong}; there are {', '.join(_list_known())}")
     for name in names:
         for file in assets.pack(name).files if name in assets.packs() else [name]:
             say(f"{assets.fetch(file, say=say)}: present, sum checked")

@@ -34,7 +34,7 @@ from jobs.lake.adapters import adapter_for
 from udfs import name as udfs
 from udfs.kernels.name.edits import BY_GALLERY, Names
 from udfs.kernels.name.gallery import Gallery
-from udfs.kernels.rows import stacked
+from udfs.kernels.rows import stack_rows
 
 BY_HAND = "user"  # the author of what a person says at the command line
 SHOWN = 40  # rows of a printed table
@@ -68,8 +68,8 @@ def main(
     if not name.isprintable():
         raise UsageError(f"--character N {name!a}: a name is letters that can be printed")
     photographs, left = gallery.find(Path(args.gallery)) if args.gallery else ([], [])
-    with command.opened(args, "name", spark, clock, run_id) as job:
-        titles = list(run_log.clustered(job.lake, args.titles))
+    with command.open_job(args, "name", spark, clock, run_id) as job:
+        titles = list(run_log.list_clustered(job.lake, args.titles))
         if not titles:
             raise UsageError(f"--lake {args.lake}: no title is clustered; run castmine cluster first")
         characters = job.lake.rows("characters", titles).drop("embedding").toPandas()
@@ -78,7 +78,7 @@ def main(
         if args.gallery:
             for line in left:
                 job.progress.say(f"  left alone: {line}")
-            found = _matched(job, photographs, titles, before)
+            found = _match_titles(job, photographs, titles, before)
             given = found[found.is_match.astype(bool)].rename(columns={"person": "name"})
         else:
             found, given = NOTHING_FOUND, _by_hand(characters, int(args.character[0]), name)
@@ -111,7 +111,7 @@ def _by_hand(characters: pd.DataFrame, number: int, name: str) -> pd.DataFrame:
 # --- photographs --------------------------------------------------------------------------------------------
 
 
-def _matched(
+def _match_titles(
     job: command.Job, photographs: list[gallery.Photograph], titles: list[str], before: Mapping[str, Names]
 ) -> pd.DataFrame:
     """MATCHED of `udfs.name`: whom the photographs show in each title."""
@@ -125,7 +125,7 @@ def _matched(
     parts = [NOTHING_FOUND]
     for sha, pack in packs.items():
         of_it = made_by[made_by.embedder_sha256 == sha]
-        galleries = _galleries(job, gallery.embedded(job, photographs, pack), sha, set(of_it.adapter_id))
+        galleries = _galleries(job, gallery.embed_photographs(job, photographs, pack), sha, set(of_it.adapter_id))
         match = functools.partial(udfs.match_title, galleries=galleries, by_hand=by_hand)
         with job.progress.step("comparing", len(of_it), "titles"):
             mine = tracks.where(F.col("title_id").isin(of_it.title_id.tolist())).groupBy("title_id")
@@ -137,7 +137,7 @@ def _galleries(
     job: command.Job, seen: pd.DataFrame, embedder_sha256: str, adapters: set[str | None]
 ) -> dict[str, Gallery]:
     """The photographs as each adapter maps them, by its id; '' for no adapter."""
-    person, raw = seen.person.to_numpy(str), stacked(seen.embedding)
+    person, raw = seen.person.to_numpy(str), stack_rows(seen.embedding)
     galleries = {}
     for adapter_id in sorted(adapter or "" for adapter in adapters):
         adapter = adapter_for(job.lake, adapter_id or "none", embedder_sha256)

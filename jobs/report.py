@@ -28,11 +28,11 @@ def main(
 ) -> int:
     """`castmine report`."""
     args = options.parser(__doc__ or "", "report").parse_args(argv)
-    with command.opened(args, "report", spark, clock, run_id) as job:
+    with command.open_job(args, "report", spark, clock, run_id) as job:
         settings = job.settings.report
         run = job.begin("report", settings.hash())
-        clustered = run_log.clustered(job.lake, args.titles)
-        named = _named(job, list(clustered))
+        clustered = run_log.list_clustered(job.lake, args.titles)
+        named = _name_titles(job, list(clustered))
         every = [run_log.Task(title, {"cluster": made, **named.get(title, {})}) for title, made in clustered.items()]
         tasks = run.to_do(every, args.force)
         undrawn = [task for task in every if not udfs.sheet_file(_folder(job), task.title_id).exists()]
@@ -62,7 +62,7 @@ def main(
         return job.finish(run, {"job": "report", "folder": _folder(job), "titles": sorted(clustered)})
 
 
-def _named(job: command.Job, titles: list[str]) -> dict[str, dict[str, str]]:
+def _name_titles(job: command.Job, titles: list[str]) -> dict[str, dict[str, str]]:
     """title_id -> a hash of its characters' names, which change without a new clustering; of titles with names."""
     rows = job.lake.rows("characters", titles).where("name IS NOT NULL").select("title_id", "character_id", "name")
     names: dict[str, list[str | int]] = {}

@@ -59,7 +59,7 @@ def _section(section: Section) -> dict[str, Any]:
         name: {
             "value": getattr(section, name),
             "default": field.default,
-            "allowed": allowed(field),
+            "allowed": say_allowed(field),
             "meaning": (field.description or "") + (" (speed only)" if name in quick else ""),
         }
         for name, field in type(section).model_fields.items()
@@ -67,7 +67,7 @@ def _section(section: Section) -> dict[str, Any]:
     return {"meaning": (type(section).__doc__ or "").strip(), "settings": described}
 
 
-def allowed(field: FieldInfo) -> str:
+def say_allowed(field: FieldInfo) -> str:
     """What a setting may be, in a few words."""
     parts = get_args(field.annotation)
     if get_origin(field.annotation) is Literal:
@@ -106,7 +106,7 @@ def _print_settings(chosen: dict[str, Any]) -> None:
             rows = [[f"spark.{key}", value, "", ""] for key, value in section["settings"].items()]
         else:
             rows = [
-                [f"{job}.{name}", _said(s["value"]), s["allowed"], s["meaning"]]
+                [f"{job}.{name}", _say_value(s["value"]), s["allowed"], s["meaning"]]
                 for name, s in section["settings"].items()
             ]
         if rows:
@@ -128,7 +128,7 @@ def _print_views(chosen: dict[str, Any]) -> None:
         print(f"-- {name}\n{text}\n")
 
 
-def _said(value: object) -> str:
+def _say_value(value: object) -> str:
     return "not set" if value is None else str(value)
 
 

@@ -61,7 +61,7 @@ def main(
     show = FORMATS[_format(args)]
     written = _statements(args)
     logging.getLogger("SQLQueryContextLogger").disabled = True  # Spark 4 repeats every wrong query as a line of JSON
-    with command.opened(args, "sql", spark, clock, run_id) as job:
+    with command.open_job(args, "sql", spark, clock, run_id) as job:
         reading = job.lake.apart()
 
         def answer(query: str) -> None:
@@ -118,7 +118,7 @@ def _answer(reading: Lake, query: str, show: Show, say: Callable[[str], None]) -
     reading.register_views(None if lists_all else query)
     reading.spark.conf.set("spark.sql.runSQLOnFiles", "false")  # no delta.`path`, no parquet.`path`
     try:
-        frame = _printable(checked(reading.spark, query))
+        frame = _printable(check_query(reading.spark, query))
         show(frame.columns, frame.toLocalIterator(), say)
     except (PySparkException, Py4JJavaError) as error:
         raise UsageError(f"the query failed: {reason(error)}") from error
@@ -128,7 +128,7 @@ def _answer(reading: Lake, query: str, show: Show, say: Callable[[str], None]) -
         raise
 
 
-def checked(spark: SparkSession, query: str) -> DataFrame:
+def check_query(spark: SparkSession, query: str) -> DataFrame:
     """The query as a DataFrame; nothing of it has run, unless it is one of SAYINGS.
 
     Spark's own grammar is asked: only a query, never a command, may stand inside the brackets of a FROM.

@@ -60,7 +60,7 @@ def main(
 ) -> int:
     """`castmine status`."""
     args = options.parser(__doc__ or "", "status", titles=False).parse_args(argv)
-    with command.opened(args, "status", spark, clock, run_id) as job:
+    with command.open_job(args, "status", spark, clock, run_id) as job:
         lake = job.lake
         last = run_log.latest_of(lake, (*run_log.HARVESTS, "mine", "cluster"))
         films = {row["title_id"]: row.asDict() for row in lake.raw("titles").select(*FILM).collect()}

@@ -62,11 +62,11 @@ def main(
     parser.add_argument("--labels", metavar="FILE", help="csv or parquet with title_id, track_id, label")
     args = parser.parse_args(argv)
     labels = _read_labels(Path(args.labels), args.titles) if args.labels else None
-    with command.opened(args, "train", spark, clock, run_id) as job:
+    with command.open_job(args, "train", spark, clock, run_id) as job:
         methods = args.method or [job.settings.train.method]
         if labels is None and (lost := [name for name in methods if name in LABELLED]):
             raise UsageError(f"--method {' '.join(lost)}: needs identities; name a truth file with --labels")
-        mined = run_log.mined(job.lake, args.titles)
+        mined = run_log.list_mined(job.lake, args.titles)
         written: Snapshots = {}
         ended = [_one(job, method, mined, labels, written) for method in methods]
         if len(methods) > 1 and not args.json:
@@ -91,7 +91,7 @@ def _one(
         if job.lake.raw(name).where(F.col("adapter_id") == row["adapter_id"]).isEmpty():
             job.lake.append(table(name), rows)
     run.commit([run_log.Done(task, 1)])
-    job.progress.say(f"train: adapter {row['adapter_id']} is {row['status']}: {row['reason'] or said(row)}")
+    job.progress.say(f"train: adapter {row['adapter_id']} is {row['status']}: {row['reason'] or say_metrics(row)}")
     return {name: row[name] for name in ("adapter_id", "status", "reason")}
 
 
@@ -122,7 +122,7 @@ def adapter_id(snapshot_fingerprint: str, settings: TrainSettings) -> str:
     return stable_id(snapshot_fingerprint, settings.hash(), CODE_VERSIONS["train"])
 
 
-def said(row: dict[str, Any]) -> str:
+def say_metrics(row: dict[str, Any]) -> str:
     """The judgement in a few words."""
     metrics = json.loads(row["metrics"])
     return ", ".join(f"{name} {value:.4g}" for name, value in sorted(metrics.items()) if "auc" in name)
@@ -155,7 +155,7 @@ def train_adapter(
             chosen,
             job.lake.files / uri,
             settings.processes,
-            _told(done, found.rows_train, job.lake.files / uri),
+            _report_epochs(done, found.rows_train, job.lake.files / uri),
             settings.reader,
             settings.kept_gb,
         )
@@ -166,7 +166,7 @@ def train_adapter(
     return row, [{"adapter_id": name, **epoch} for epoch in result["curve"]]
 
 
-def _told(done: Callable[[float, str], None], rows: int, adapter: Path) -> Callable[[Epoch], None]:
+def _report_epochs(done: Callable[[float, str], None], rows: int, adapter: Path) -> Callable[[Epoch], None]:
     """Tell of each epoch: to who waits, and as TensorBoard events in a folder beside the adapter."""
     from torch.utils.tensorboard import SummaryWriter  # a second to import
 

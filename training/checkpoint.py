@@ -42,16 +42,16 @@ class Checkpoint:
             return None
         here = torch.frombuffer(bytearray(content), dtype=torch.uint8) if content else torch.zeros(int(length)).byte()
         told = self.collective.broadcast(here, "checkpoint")
-        return _opened(told.numpy().tobytes())["state"]
+        return _open(told.numpy().tobytes())["state"]
 
     def _content(self) -> bytes:
         """The file's bytes where they are of this key; nothing else."""
         try:
             content = self.file.read_bytes() if self.file is not None else b""
-            return content if content and _opened(content)["key"] == self.key else b""
+            return content if content and _open(content)["key"] == self.key else b""
         except (OSError, RuntimeError, KeyError, TypeError, EOFError, pickle.UnpicklingError):
             return b""  # none, or not one of ours: training begins at the beginning
 
 
-def _opened(content: bytes) -> dict[str, Any]:
+def _open(content: bytes) -> dict[str, Any]:
     return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)

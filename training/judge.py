@@ -10,7 +10,7 @@ import numpy as np
 from training.adapters import Adapter, apply
 from training.methods.registry import kind
 from training.readers.reader import Rows
-from training.verification import Verification, moved, verify
+from training.verification import Verification, measure_move, verify
 
 AS_GOOD_AS_PERFECT = 0.999  # a few pairs of thousands; no reason to turn down an adapter
 # Share of the errors among close pairs that an adapter may leave. A few errors less say nothing: on composite titles
@@ -54,7 +54,7 @@ def judge(adapter: Adapter, held_out: Rows, curve: list[Epoch], best_epoch: int)
     )
     of_rows = held_out.has_negative.numpy(), held_out.title.numpy()
     raw, adapted = (verify(*space, *of_rows) for space in spaces)
-    card = adapter.card.model_copy(update={"moved": moved(*spaces, *of_rows)})
+    card = adapter.card.model_copy(update={"moved": measure_move(*spaces, *of_rows)})
     adapter = Adapter(card, adapter.layers.state_dict())
     metrics = {"rows": float(n), "hard_negatives": float(raw.negatives), "auc_raw": raw.auc, "auc": adapted.auc}
     if raw.close_auc is not None and adapted.close_auc is not None:

@@ -98,7 +98,7 @@ def _device(plan: Plan, rank: int) -> torch.device:
     return torch.device("cuda", rank % torch.cuda.device_count())
 
 
-def _mixed(device: torch.device) -> torch.autocast:
+def _mix_precision(device: torch.device) -> torch.autocast:
     """Networks in bfloat16 on a GPU; their weights, all losses and the optimiser stay in float32."""
     return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
 
@@ -216,7 +216,7 @@ def _step(method: Method, rows: Rows, optimiser: torch.optim.Optimizer, collecti
 
 def backward(method: Method, rows: Rows, collective: Collective) -> float:
     """Leave the gradient of the global batch's loss in the parameters, on every process; returns that loss."""
-    outputs = _embedded(method, rows)
+    outputs = _embed(method, rows)
     if method.by_row:  # each process its own rows, as a share of all
         n = collective.sum(torch.tensor([len(outputs)], dtype=torch.float32), "rows").item()
         loss = method.loss_of(outputs, None) * (len(outputs) / max(n, 1))
@@ -232,8 +232,8 @@ def backward(method: Method, rows: Rows, collective: Collective) -> float:
     return losses.item() if method.by_row else loss.item()
 
 
-def _embedded(method: Method, rows: Rows) -> Tensor:
-    with _mixed(rows.views.device):
+def _embed(method: Method, rows: Rows) -> Tensor:
+    with _mix_precision(rows.views.device):
         outputs = method.embed(rows)
     return outputs.float() if outputs.dtype == torch.bfloat16 else outputs
 
@@ -248,7 +248,7 @@ def _development_score(method: Method, rows: Rows, collective: Collective) -> fl
     """Score of the whole held-out part; rank 0's, so that all processes stop at the same epoch."""
     method.eval()
     starts = range(0, len(rows), EVALUATION_ROWS)
-    outputs = torch.cat([_embedded(method, rows[start : start + EVALUATION_ROWS]) for start in starts])
+    outputs = torch.cat([_embed(method, rows[start : start + EVALUATION_ROWS]) for start in starts])
     score = method.score(outputs, method.beside(rows))
     return collective.broadcast(torch.tensor([score], dtype=torch.float64), "development").item()
 

@@ -74,7 +74,7 @@ class SyncedBatchNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = x.float() if x.dtype == torch.bfloat16 else x  # sums over a batch lose too much in it
         if not self.training:
-            return self._scaled(x, self.mean, self.variance)
+            return self._scale(x, self.mean, self.variance)
         summed = self.collective.sum(torch.cat([x.sum(dim=0), x.new_tensor([float(len(x))])]), f"{self.name}.mean")
         count = summed[-1].detach()
         mean = summed[:-1] / count
@@ -83,9 +83,9 @@ class SyncedBatchNorm(nn.Module):
         with torch.no_grad():
             self.mean.lerp_(mean, 1 - self.keep)
             self.variance.lerp_(variance, 1 - self.keep)
-        return self._scaled(x, mean, variance)
+        return self._scale(x, mean, variance)
 
-    def _scaled(self, x: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
+    def _scale(self, x: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
         return (x - mean) * torch.rsqrt(variance + self.eps) * self.scale + self.shift
 
 

@@ -29,7 +29,7 @@ class Verification:
     negatives: int
 
 
-def moved(
+def measure_move(
     raw: tuple[np.ndarray, np.ndarray],
     adapted: tuple[np.ndarray, np.ndarray],
     has_negative: np.ndarray,

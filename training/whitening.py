@@ -125,7 +125,7 @@ def whitener(scatter: NDArray[np.float64], n: int, caution: float) -> NDArray[np
     return (axes / np.sqrt(values)) @ axes.T
 
 
-def drawn(rows: int, seed: int) -> NDArray[np.int64]:
+def draw_pairs(rows: int, seed: int) -> NDArray[np.int64]:
     """Which rows of a title are clustered, ascending: all, or LARGEST_TITLE of them."""
     if rows <= LARGEST_TITLE:
         return np.arange(rows)

@@ -12,8 +12,8 @@ from udfs.batches import one_row
 from udfs.kernels.cluster.characters import Rules
 from udfs.kernels.cluster.interface import Links
 from udfs.kernels.cluster.title import cluster_title
-from udfs.kernels.cluster.videoclusternet import within
-from udfs.kernels.rows import stacked, with_gaps
+from udfs.kernels.cluster.videoclusternet import measure_spread
+from udfs.kernels.rows import fill_gaps, stack_rows
 from udfs.staging import stage_tables
 
 WITHIN = unwritten(title_id="STRING", track_id="BIGINT", within="DOUBLE")
@@ -45,17 +45,19 @@ def within_track(
     key: tuple[str, int], faces: pd.DataFrame, *, adapt: Callable[[np.ndarray], np.ndarray] | None
 ) -> pd.DataFrame:
     """The embeddings of a track's faces -> WITHIN; `adapt` as in `cluster_tracks`."""
-    rows = stacked(faces.embedding)
-    return one_row(WITHIN, title_id=key[0], track_id=key[1], within=within(adapt(rows) if adapt is not None else rows))
+    rows = stack_rows(faces.embedding)
+    return one_row(
+        WITHIN, title_id=key[0], track_id=key[1], within=measure_spread(adapt(rows) if adapt is not None else rows)
+    )
 
 
 def embeddings_of(column: pd.Series, adapt: Callable[[np.ndarray], np.ndarray] | None) -> tuple[np.ndarray, np.ndarray]:
     """(T, D) and (T, D') float32, NaN where a track has none: as they were harvested, and as they are clustered."""
     there = column.notna().to_numpy()
-    harvested = with_gaps(stacked(column[there]), there)
+    harvested = fill_gaps(stack_rows(column[there]), there)
     if adapt is None or not there.any():
         return harvested, harvested
-    return harvested, with_gaps(adapt(harvested[there]), there)
+    return harvested, fill_gaps(adapt(harvested[there]), there)
 
 
 def links_of(pairs: pd.DataFrame) -> Links:

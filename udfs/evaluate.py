@@ -15,7 +15,7 @@ from udfs.kernels.cluster.characters import Rules
 from udfs.kernels.evaluate import errors
 from udfs.kernels.evaluate.title import figures_by_boxes, figures_by_tracks, match
 from udfs.kernels.report import error_page
-from udfs.kernels.rows import stacked
+from udfs.kernels.rows import stack_rows
 from udfs.staging import stage_tables
 
 SCORED = unwritten(title_id="STRING", protocol="STRING", metric="STRING", value="DOUBLE")
@@ -40,7 +40,7 @@ def score_title(
     """
     tracks = ours[ours["seconds"].notna()].reset_index(drop=True)
     there = tracks.embedding.notna().to_numpy()
-    embeddings = stacked(tracks.embedding[there]) if there.any() else np.zeros((0, 1), np.float32)
+    embeddings = stack_rows(tracks.embedding[there]) if there.any() else np.zeros((0, 1), np.float32)
     if key[0] in adapt and len(embeddings):
         embeddings = adapt[key[0]](embeddings)
     rows = pd.Series(list(embeddings), tracks.track_id[there].to_numpy(np.int64), dtype=object)
@@ -85,7 +85,7 @@ def analyse_title(
     _, embeddings = embeddings_of(tracks.embedding, adapt.get(key[0]))
     pictures = dict(zip(tracks.track_id.astype(int), tracks.thumbnail, strict=True))
     tracks = tracks.drop(columns=["embedding", "thumbnail"]).astype({"track_id": np.int64})
-    found = errors.analysed(tracks, embeddings, links_of(pairs), rules.get(key[0]))
+    found = errors.analyse(tracks, embeddings, links_of(pairs), rules.get(key[0]))
     stage_tables(key[0], {"verdicts": found.tracks, "errors": found.groups}, staging, run_id)
     with write_whole(error_page_file(folder, key[0])) as file:
         file.write_bytes(error_page.draw_page(name, found, pictures, blur))

@@ -35,9 +35,9 @@ TO_PROBE = unwritten(title_id="STRING", uri="STRING", content_hash="STRING")
 PROBED = unwritten(title_id="STRING", film_key="STRING", content_hash="STRING", **OF_FILM, error="STRING")
 TO_SCAN = unwritten(title_id="STRING", uri="STRING", film_key="STRING", start="INT", end="INT")
 TO_PLAN = unwritten(title_id="STRING", film_key="STRING")
-TO_HARVEST = unwritten(title_id="STRING", uri="STRING", film_key="STRING", start="INT", end="INT", seam_end="INT")
+TO_HARVEST = unwritten(title_id="STRING", uri="STRING", film_key="STRING", start="INT", end="INT", overlap_end="INT")
 STAGED = unwritten(title_id="STRING", start="INT", frames="INT", error="STRING")
-PLANNED = unwritten(title_id="STRING", start="INT", end="INT", seam_end="INT")
+PLANNED = unwritten(title_id="STRING", start="INT", end="INT", overlap_end="INT")
 COUNTED = unwritten(title_id="STRING", wanted="INT", decoded="INT")
 
 
@@ -95,7 +95,7 @@ def plan_films(batches: Iterator[pd.DataFrame], staging: str, settings: HarvestS
             film.key_frames,
             round(settings.piece_s * film.fps),
             round(settings.max_piece_s * film.fps),
-            _seam(film, settings),
+            _overlap_frames(film, settings),
         )
         yield pd.DataFrame([(row.title_id, *cut) for cut in cuts], columns=PLANNED.names)
 
@@ -120,7 +120,7 @@ def harvest_pieces(batches: Iterator[pd.DataFrame], staging: str, settings: Harv
 
 
 def _piece_table(row: Any, files: FilmFiles, settings: HarvestSettings) -> pa.Table:
-    film, cut = read_index(files), piece.Cut(row.start, row.end, row.seam_end)
+    film, cut = read_index(files), piece.Cut(row.start, row.end, row.overlap_end)
     found = pq.read_table(files.shots)
     parts = piece.shots_in(cut, found["start"].to_numpy(), found["end"].to_numpy())
     rules = _rules(film, settings)
@@ -129,7 +129,7 @@ def _piece_table(row: Any, files: FilmFiles, settings: HarvestSettings) -> pa.Ta
 
     def counted() -> Iterator[video.Frame]:
         nonlocal decoded
-        for frame in video.frames(row.uri, film, cut.start, cut.seam_end, wanted):
+        for frame in video.frames(row.uri, film, cut.start, cut.overlap_end, wanted):
             decoded += 1
             yield frame
 
@@ -151,7 +151,7 @@ def _rules(film: video.Film, settings: HarvestSettings) -> piece.Rules:
     )
 
 
-def _seam(film: video.Film, settings: HarvestSettings) -> int:
+def _overlap_frames(film: video.Film, settings: HarvestSettings) -> int:
     return max(1, round(settings.seam_s * film.fps))
 
 
@@ -188,7 +188,7 @@ def _film_faces(files: FilmFiles, film: video.Film, settings: HarvestSettings) -
     for start, file in files.pieces().items():
         end = int(pq.read_schema(file).metadata[b"end"])
         rows = pq.read_table(file, columns=light).to_pandas()
-        reduced.append(assemble.piece_tracks(rows, start, end, _seam(film, settings)))
+        reduced.append(assemble.piece_tracks(rows, start, end, _overlap_frames(film, settings)))
     numbers = assemble.number_tracks(reduced, settings.min_track_faces)
     pieces = (pq.read_table(file).to_pandas() for file in files.pieces().values())
     return assemble.track_faces(pieces, numbers, film.times)

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from udfs.batches import matrix, titles_of
-from udfs.kernels.mine.title import mined_tables
+from udfs.kernels.mine.title import mine_title_tables
 from udfs.staging import stage_tables
 
 
@@ -26,5 +26,5 @@ def mine_titles(
         light = faces.drop_columns(["title_id", "detected", "embedding"]).to_pandas()
         light["embedded"] = faces["embedding"].is_valid().to_numpy()
         rate = seconds_per_detection.get(title_id, float("nan"))
-        made = mined_tables(light, matrix(faces["embedding"]), seconds_per_detection=rate, **rules)
+        made = mine_title_tables(light, matrix(faces["embedding"]), seconds_per_detection=rate, **rules)
         yield pa.RecordBatch.from_pandas(stage_tables(title_id, made, staging, run_id), preserve_index=False)

@@ -14,7 +14,7 @@ from conf.table import unwritten
 from udfs.batches import one_row, rows_of
 from udfs.face_models import face_models
 from udfs.kernels.name import gallery, photographs
-from udfs.kernels.rows import stacked
+from udfs.kernels.rows import stack_rows
 
 PHOTOGRAPHS = unwritten(number="INT", person="STRING", path="STRING", embedding="ARRAY<FLOAT>", problem="STRING")
 MATCHED = unwritten(title_id="STRING", character_id="INT", person="STRING", confidence="DOUBLE", is_match="BOOLEAN")
@@ -26,9 +26,9 @@ def look_at_photographs(batches: Iterator[pd.DataFrame], settings: HarvestSettin
     for row in rows_of(batches):
         try:
             content = Path(row.path).read_bytes()
-            seen = photographs.look(content, face_models(settings), settings.min_score, settings.min_face_px)
+            seen = photographs.find_face(content, face_models(settings), settings.min_score, settings.min_face_px)
         except OSError as error:
-            seen = photographs.Seen(None, f"cannot be opened: {error.strerror}")
+            seen = photographs.FaceSeen(None, f"cannot be opened: {error.strerror}")
         yield one_row(PHOTOGRAPHS, number=row.number, person=row.person, path=row.path, **seen._asdict())
 
 
@@ -46,7 +46,7 @@ def match_title(
         by_hand: title_id -> character_id -> the name that a person gave.
     """
     seen = galleries[tracks.adapter_id.iloc[0] or ""]
-    embedding = stacked(tracks.embedding)
+    embedding = stack_rows(tracks.embedding)
     embedding = seen.adapt(embedding) if seen.adapt else embedding
     found = gallery.match(seen, embedding, tracks.character_id.to_numpy(np.int64), by_hand.get(key[0]))
     return found.assign(title_id=key[0])[MATCHED.names]

@@ -23,7 +23,7 @@ TABLE = Table(
         Column(
             "shared_s",
             "DOUBLE",
-            "udfs.kernels.mine.title:mined_tables",
+            "udfs.kernels.mine.title:mine_title_tables",
             "shared_frames times the detection stride, seconds",
         ),
         Column(
@@ -32,11 +32,11 @@ TABLE = Table(
             "udfs.kernels.mine.cannot_links:cannot_links",
             "first frame in which both are detected",
         ),
-        Column("reason", "STRING", "udfs.kernels.mine.title:mined_tables", "co_occurrence"),
+        Column("reason", "STRING", "udfs.kernels.mine.title:mine_title_tables", "co_occurrence"),
         Column(
             "doubted",
             "BOOLEAN",
-            "udfs.kernels.cluster.smoothing:doubted",
+            "udfs.kernels.cluster.smoothing:find_doubted",
             "whether clustering set it aside, since the tracks around both ends are one person",
         ),
         run_id("mine"),

@@ -21,7 +21,10 @@ TABLE = Table(
             "the character, numbered from 0 by faces seen",
         ),
         Column(
-            "name", "STRING", "jobs.lake.edits:named", "what the edits say: a person's word or a photograph's, or null"
+            "name",
+            "STRING",
+            "jobs.lake.edits:name_characters",
+            "what the edits say: a person's word or a photograph's, or null",
         ),
         Column("n_tracks", "INT", "udfs.kernels.cluster.title:list_characters", "tracks"),
         Column("n_faces", "INT", "udfs.kernels.cluster.title:list_characters", "faces detected"),

@@ -18,7 +18,7 @@ TABLE = Table(
         Column("track_a", "BIGINT", "udfs.kernels.mine.must_links:must_links", "the smaller track_id of the two"),
         Column("track_b", "BIGINT", "udfs.kernels.mine.must_links:must_links", "the larger track_id of the two"),
         Column("score", "FLOAT", "udfs.kernels.mine.must_links:must_links", "cosine of the two tracks"),
-        Column("reason", "STRING", "udfs.kernels.mine.title:mined_tables", "shot_thread"),
+        Column("reason", "STRING", "udfs.kernels.mine.title:mine_title_tables", "shot_thread"),
         Column(
             "contradicted",
             "BOOLEAN",

@@ -25,7 +25,7 @@ TABLE = Table(
         Column(
             "taken_for",
             "STRING",
-            "udfs.kernels.evaluate.errors:judged",
+            "udfs.kernels.evaluate.errors:judge_tracks",
             "whom most tracks of its character show; another than person: it was taken for somebody else",
         ),
         Column(
@@ -37,19 +37,19 @@ TABLE = Table(
         Column(
             "split",
             "BOOLEAN",
-            "udfs.kernels.evaluate.errors:judged",
+            "udfs.kernels.evaluate.errors:judge_tracks",
             "most tracks of its person are in another character",
         ),
         Column(
             "distance",
             "FLOAT",
-            "udfs.kernels.evaluate.errors:judged",
+            "udfs.kernels.evaluate.errors:judge_tracks",
             "mean cosine distance to the tracks of its character that show taken_for",
         ),
         Column(
             "own_distance",
             "FLOAT",
-            "udfs.kernels.evaluate.errors:judged",
+            "udfs.kernels.evaluate.errors:judge_tracks",
             "mean cosine distance to the other tracks of its person",
         ),
         Column(

@@ -51,7 +51,7 @@ class Job:
 
 
 @contextmanager
-def opened(
+def open_job(
     args: argparse.Namespace,
     command: str,
     spark: SparkSession | None = None,

@@ -69,7 +69,7 @@ class Progress:
                 speed = f"{amount / max(time.monotonic() - began, 1e-3):,.1f} {unit}/s" if amount else ""
                 bars.update(task, completed=amount, speed=note or speed)
 
-            with _polled(count, done):
+            with _poll(count, done):
                 yield done
 
     @contextmanager
@@ -86,13 +86,13 @@ class Progress:
                 what = f"{amount:,.0f} of {total:,.0f} {unit}{', ' if note else ''}{note}"
                 self.say(f"  {name}: {what}, about {left:.0f} s left")
 
-        with _polled(count, done):
+        with _poll(count, done):
             yield done
         self.say(f"  {name}: {_amount(total, unit)}{time.monotonic() - began:.1f} s")
 
 
 @contextmanager
-def _polled(count: Callable[[], float] | None, done: Callable[[float], None]) -> Iterator[None]:
+def _poll(count: Callable[[], float] | None, done: Callable[[float], None]) -> Iterator[None]:
     if count is None:
         yield
         return

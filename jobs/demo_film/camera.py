@@ -47,7 +47,7 @@ def truth(shots: Sequence[Shot]) -> Iterator[tuple[int, float, float, float, flo
         for shot, k, weight in shown:
             if weight >= 0.5:
                 for part in shot.parts:
-                    if (box := visible_box(part, moved(part, shot, k))) is not None:
+                    if (box := visible_box(part, move_part(part, shot, k))) is not None:
                         yield number, *box, f"person_{part.picture.person:02}"
 
 
@@ -58,7 +58,7 @@ def write_truth(rows: Iterable[tuple[int, float, float, float, float, str]], pat
         writer.writerows((number, *(f"{value:.1f}" for value in box), label) for number, *box, label in rows)
 
 
-def moved(part: Part, shot: Shot, k: int) -> np.ndarray:
+def move_part(part: Part, shot: Shot, k: int) -> np.ndarray:
     """(2, 3) float64: from the photograph's pixels to the frame's, in frame `k` of the shot."""
     u = k / max(shot.n_frames - 1, 1)
     u = u * u * (3 - 2 * u)  # slow at both ends
@@ -117,7 +117,7 @@ def frame(shot: Shot, k: int) -> np.ndarray:
     """Frame `k` of a shot, (HEIGHT, WIDTH, 3) BGR uint8."""
     image = None if shot.backdrop is None else _drifting(shot.backdrop, k)
     for part in shot.parts:
-        transform = moved(part, shot, k)
+        transform = move_part(part, shot, k)
         layer = cv2.warpAffine(part.picture.image, transform, (WIDTH, HEIGHT), borderMode=cv2.BORDER_REFLECT_101)
         image = layer if image is None else _over(image, layer, _opacity(part, transform))
     if image is None:

@@ -23,7 +23,7 @@ TABLES = ("verdicts", "errors")
 OF_TRACKS = ("shot_id", "start_s", "end_s", "n_faces", "face_px", "quality", "flags", "embedding", "thumbnail")
 
 
-def analysed(
+def analyse_errors(
     job: command.Job,
     run: run_log.Run,
     truth: pd.DataFrame,

@@ -19,7 +19,7 @@ LEGEND = """castmine: a track without a character is alone in NMI and V-measure,
 castmine, known only: over the tracks that have a character"""
 
 
-def counted(truth: pd.DataFrame, name: str) -> pd.DataFrame:
+def select_counted(truth: pd.DataFrame, name: str) -> pd.DataFrame:
     """The truth (`jobs.truth.read_truth`) with null in the place of labels that the protocol does not count.
 
     Raises:
@@ -38,7 +38,7 @@ def counted(truth: pd.DataFrame, name: str) -> pd.DataFrame:
     return truth.assign(label=truth.label.mask(left_out, None))
 
 
-def compared(name: str, figures: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
+def compare(name: str, figures: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
     """castmine's figures (title_id -> figure -> value) under a protocol, as JSON has them and `show` prints them.
 
     Numbers are in the paper's unit, null where there is none. `published` is empty for composite titles.

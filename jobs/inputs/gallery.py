@@ -14,7 +14,7 @@ from jobs.cli import command
 from udfs import assets
 from udfs import name as udfs
 from udfs.kernels.name.gallery import agreeing
-from udfs.kernels.rows import stacked
+from udfs.kernels.rows import stack_rows
 
 ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
 AT_ONCE, A_TASK = 256, 16  # photographs between two words about progress, and in one task at most on average
@@ -76,7 +76,7 @@ def person_name(text: str) -> str:
     return unicodedata.normalize("NFC", text).strip()
 
 
-def embedded(job: command.Job, photographs: list[Photograph], pack: str) -> pd.DataFrame:
+def embed_photographs(job: command.Job, photographs: list[Photograph], pack: str) -> pd.DataFrame:
     """person and embedding of each photograph that shows its person, in the order given; why not is said of the others.
 
     Args:
@@ -98,7 +98,7 @@ def embedded(job: command.Job, photographs: list[Photograph], pack: str) -> pd.D
     seen = pd.concat(parts).sort_values("number", ignore_index=True)
     shows = seen.embedding.notna()
     if shows.any():
-        alike = agreeing(seen.person[shows].to_numpy(str), stacked(seen.embedding[shows]))
+        alike = agreeing(seen.person[shows].to_numpy(str), stack_rows(seen.embedding[shows]))
         seen.loc[shows, "problem"] = [None if agrees else DISAGREES for agrees in alike]
     for row in seen[seen.problem.notna()].itertuples():
         job.progress.say(f"  left out: {row.path}: {row.problem}")

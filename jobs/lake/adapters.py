@@ -55,7 +55,7 @@ def adapter_for(lake: Lake, wanted: str, embedder_sha256: str) -> Registered | N
     if wanted == "newest":
         ready = adapters.where((F.col("status") == "ready") & (F.col("base_embedder_sha256") == embedder_sha256))
         row = ready.orderBy(F.col("created_at").desc(), "adapter_id").first()
-        return None if row is None else _registered(lake, row)
+        return None if row is None else _open_registered(lake, row)
     rows = adapters.where(F.col("adapter_id").startswith(wanted)).collect()
     if len(rows) != 1:
         known = ", ".join(sorted(row["adapter_id"] for row in adapters.select("adapter_id").collect())) or "none"
@@ -67,7 +67,7 @@ def adapter_for(lake: Lake, wanted: str, embedder_sha256: str) -> Registered | N
         )
     if rows[0]["status"] == "skipped":
         raise ModelError(f"adapter {wanted} was not trained: {rows[0]['reason']}")
-    return _registered(lake, rows[0])
+    return _open_registered(lake, rows[0])
 
 
 def adapters_of(lake: Lake, adapter_ids: Mapping[str, str]) -> dict[str, Registered]:
@@ -90,6 +90,6 @@ def maps_of(adapters: Mapping[str, Registered]) -> dict[str, Callable[[np.ndarra
     return {title: loaded[adapter] for title, adapter in adapters.items()}
 
 
-def _registered(lake: Lake, row: object) -> Registered:
+def _open_registered(lake: Lake, row: object) -> Registered:
     file = lake.files / row["uri"]  # type: ignore[index]
     return Registered(row["adapter_id"], row["base_embedder_sha256"], file)  # type: ignore[index]

@@ -33,7 +33,7 @@ def names(lake: Lake, titles: Sequence[str], labels: DataFrame) -> dict[str, ker
     Args:
         labels: title_id, track_id and character_id of the tracks, as they are or are about to be.
     """
-    said, anchors = _recorded(lake, titles)
+    said, anchors = _list_recorded(lake, titles)
     if not len(said):
         return {}
     faces = _faces_at(lake, anchors, labels)
@@ -44,7 +44,7 @@ def names(lake: Lake, titles: Sequence[str], labels: DataFrame) -> dict[str, ker
     }
 
 
-def _recorded(lake: Lake, titles: Sequence[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _list_recorded(lake: Lake, titles: Sequence[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The name edits of some titles, with the columns EDIT, and their anchors, with the columns ANCHOR."""
     rows = lake.raw("edits").where((F.col("kind") == "name") & F.col("title_id").isin(list(titles))).collect()
     said, anchors = [], []
@@ -145,7 +145,7 @@ def put_to_use(lake: Lake, characters: pd.DataFrame, names: dict[str, kernel.Nam
 
     The rows keep their run_id, so they stay those of the run that committed them.
     """
-    given = named(names)
+    given = name_characters(names)
     rows = [
         [row.title_id, row.character_id, row.run_id, given.get((row.title_id, row.character_id))]
         for row in characters.itertuples(index=False)
@@ -167,7 +167,7 @@ def say(progress: Progress, found: dict[str, kernel.Names]) -> None:
             progress.say(f"  {title}: the name {row.name!r} finds no character; its tracks are gone or unknown")
 
 
-def named(names: dict[str, kernel.Names]) -> dict[tuple[str, int], str]:
+def name_characters(names: dict[str, kernel.Names]) -> dict[tuple[str, int], str]:
     """(title_id, character_id) -> name, of the characters that have one."""
     return {
         (title, int(row.character_id)): row.name

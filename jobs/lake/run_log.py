@@ -172,18 +172,18 @@ def latest_of(lake: Lake, jobs: Sequence[str]) -> Newest:
     return found
 
 
-def harvested(lake: Lake, titles: Sequence[str] | None = None) -> dict[str, str]:
+def list_harvested(lake: Lake, titles: Sequence[str] | None = None) -> dict[str, str]:
     """title_id -> run_id of the titles that are harvested or imported, of `titles` only where given.
 
     Raises:
         UsageError: a title was asked for that is not there.
     """
-    return _finished(lake, HARVESTS, titles, "harvested")
+    return _list_finished(lake, HARVESTS, titles, "harvested")
 
 
-def mined(lake: Lake, titles: Sequence[str] | None = None) -> dict[str, str]:
+def list_mined(lake: Lake, titles: Sequence[str] | None = None) -> dict[str, str]:
     """title_id -> run_id of the titles whose newest harvest is mined. Raises like `harvested`."""
-    current = harvested(lake)
+    current = list_harvested(lake)
     fresh = {
         title: str(row["run_id"])
         for title, row in latest(lake, "mine").items()
@@ -192,20 +192,20 @@ def mined(lake: Lake, titles: Sequence[str] | None = None) -> dict[str, str]:
     return _chosen(fresh, titles, "mined (run castmine mine)")
 
 
-def clustered(lake: Lake, titles: Sequence[str] | None = None) -> dict[str, str]:
+def list_clustered(lake: Lake, titles: Sequence[str] | None = None) -> dict[str, str]:
     """title_id -> run_id of the titles whose newest harvest is clustered. Raises like `harvested`."""
     counted = {(row["title_id"], row["run_id"]) for row in lake.counted("cluster").collect()}
-    found = _finished(lake, ("cluster",), None, "clustered")
+    found = _list_finished(lake, ("cluster",), None, "clustered")
     fresh = {title: made for title, made in found.items() if (title, made) in counted}
     return _chosen(fresh, titles, "clustered (run castmine cluster)")
 
 
-def evaluated(lake: Lake) -> dict[str, str]:
+def list_evaluated(lake: Lake) -> dict[str, str]:
     """title_id -> run_id of the newest evaluation."""
-    return _finished(lake, ("evaluate",), None, "evaluated")
+    return _list_finished(lake, ("evaluate",), None, "evaluated")
 
 
-def _finished(lake: Lake, made_by: Sequence[str], titles: Sequence[str] | None, what: str) -> dict[str, str]:
+def _list_finished(lake: Lake, made_by: Sequence[str], titles: Sequence[str] | None, what: str) -> dict[str, str]:
     rows = newest_of(latest_of(lake, made_by))
     return _chosen({t: str(row["run_id"]) for t, row in rows.items() if row["status"] == "ok"}, titles, what)
 

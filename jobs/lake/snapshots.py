@@ -81,7 +81,7 @@ def write_selection(lake: Lake, selection: Selection, versions: dict[str, int | 
     files = {part: windows(n, views, selection.dim) for part, n in total.items()}
     writers = {part: functools.partial(write_window, windows=n) for part, n in files.items()}
     writer = functools.partial(udfs.write_files, folder=str(folder), writers=writers)
-    numbered = _numbered(selection.rows, counts, files)
+    numbered = _number_rows(selection.rows, counts, files)
     numbered.groupBy("part", "file").applyInPandas(writer, "rows BIGINT").collect()
     snapshot = Snapshot(
         folder=folder,
@@ -131,7 +131,7 @@ def select(lake: Lake, titles: Sequence[str], settings: TrainSettings, labels: L
     split, held_out = _held_out(titles, settings)
     columns = ("part", "title_id", "track_id", "views", "negative", "has_negative", "label")
     return Selection(
-        rows=_labelled(rows, labels)
+        rows=_label_rows(rows, labels)
         .withColumn("part", F.when(held_out, F.lit("dev")).otherwise(F.lit("train")))
         .select(*columns),
         kind=wanted,
@@ -172,7 +172,7 @@ def _of_faces(lake: Lake, titles: Sequence[str], tracks: DataFrame, seed: int) -
     return rows.join(theirs, ["title_id", "partner"], "left")
 
 
-def _labelled(rows: DataFrame, labels: Labels | None) -> DataFrame:
+def _label_rows(rows: DataFrame, labels: Labels | None) -> DataFrame:
     if labels is None:
         return rows.withColumn("label", F.lit(NOBODY).cast("bigint"))
     number = {name: place for place, name in enumerate(_names(labels))}
@@ -224,7 +224,7 @@ def _counts(rows: DataFrame) -> dict[tuple[str, str], tuple[int, str]]:
     return {(row["part"], row["title_id"]): (int(row["n"]), str(row["total"])) for row in counted}
 
 
-def _numbered(rows: DataFrame, counts: dict[tuple[str, str], tuple[int, str]], files: dict[str, int]) -> DataFrame:
+def _number_rows(rows: DataFrame, counts: dict[tuple[str, str], tuple[int, str]], files: dict[str, int]) -> DataFrame:
     """Add each row's position in key order inside its part, and the file it goes to; no global sort is needed."""
     before = dict.fromkeys(files, 0)
     offsets = []

@@ -31,7 +31,7 @@ def compute(job: command.Job, run_id: str, made: DataFrame, titles: Sequence[str
         return {(row["title_id"], row["table"]): int(row["rows"]) for row in made.collect()}
 
 
-def staged(job: command.Job, run_id: str, name: str, titles: Sequence[str]) -> DataFrame:
+def read_staged(job: command.Job, run_id: str, name: str, titles: Sequence[str]) -> DataFrame:
     """The rows of table `name` that a run has staged for these titles; none where nothing was."""
     files = (table_file(folder(job), run_id, name, title) for title in titles)
     there = [str(file) for file in files if file.exists()]
@@ -68,7 +68,7 @@ def commit(
 
 def replace(job: command.Job, run_id: str, name: str, titles: Sequence[str], added: DataFrame | None = None) -> None:
     """Make the rows of `titles` in the table `name` those that the run has staged, with `added` as in `commit`."""
-    rows, key = staged(job, run_id, name, titles), list(table(name).key)
+    rows, key = read_staged(job, run_id, name, titles), list(table(name).key)
     if added is not None:
         rows = rows.drop(*set(added.columns) - set(key)).join(F.broadcast(added), key, "left")
     job.lake.replace(table(name), rows, titles)

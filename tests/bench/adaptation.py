@@ -33,7 +33,7 @@ from sklearn.metrics import v_measure_score
 
 from conf.errors import TooLittleData
 from conf.settings import TrainSettings
-from jobs.cluster import known_distances
+from jobs.cluster import expect_distances
 from jobs.lake.snapshots import TITLES_TO_SPLIT
 from tests.helpers.snapshots import write_part
 from training.adapters import Adapter, apply
@@ -45,7 +45,7 @@ from udfs.kernels.cluster.interface import Bounds, Links
 from udfs.kernels.cluster.odds import Distances
 from udfs.kernels.mine import tracklets
 from udfs.kernels.mine.cannot_links import cannot_links
-from udfs.kernels.rows import stacked
+from udfs.kernels.rows import stack_rows
 from udfs.kernels.train.selection import training_rule
 
 EMBEDDER, M, FACES, DETECTIONS_PER_S = "0" * 64, 3, 8, 24.0
@@ -96,13 +96,13 @@ def _load(folder: Path, name: str, m: int, mine: Mine) -> Title:
     )
     seen = faces[faces.embedding.notna()].sort_values(["track_id", "frame"], kind="stable")
     seen_ids, seen_frames = seen.track_id.to_numpy(np.int64), seen.frame.to_numpy(np.int32)
-    rows = stacked(seen.embedding)
+    rows = stack_rows(seen.embedding)
     passing = cannot.track_a[rule.links], cannot.track_b[rule.links]
     mined, negatives = mine(seen_ids, seen_frames, rows, *passing, m)
     trained = tracks[["track_id", "shot_id"]][rule.long_enough]
     number = pd.Series(np.arange(len(tracks)), tracks.track_id)
     return Title(
-        embedding=stacked(tracks.embedding),
+        embedding=stack_rows(tracks.embedding),
         label=tracks.label.to_numpy(str),
         person=tracks.person.to_numpy(str),
         track=number.loc[seen_ids].to_numpy(),
@@ -182,7 +182,7 @@ class Adapted:
 def known(adapt: Map | None = None) -> Distances:
     """What is known of the distances in the composite titles' embeddings, raw or after an adapter."""
     moved = adapt.adapter.card.moved if isinstance(adapt, Adapted) else None
-    return known_distances(assets.registry().files[COMPOSITE].sha256, moved)
+    return expect_distances(assets.registry().files[COMPOSITE].sha256, moved)
 
 
 def trained(method: str, training: dict[str, Title], seed: int, **changes: Any) -> tuple[Map, str, float]:

@@ -28,7 +28,7 @@ from udfs.kernels.cluster.characters import Evidence, Rules, find_characters
 from udfs.kernels.cluster.interface import Bounds, FaceSets, Links
 from udfs.kernels.cluster.methods import METHODS
 from udfs.kernels.cluster.odds import Distances
-from udfs.kernels.cluster.videoclusternet import within
+from udfs.kernels.cluster.videoclusternet import measure_spread
 from udfs.kernels.evaluate.scoring import calibration_error, pure, score
 
 NONE = np.zeros((0, 2), np.int64)
@@ -73,7 +73,7 @@ def face_sets(title: Title, faces: NDArray[np.float32]) -> FaceSets:
     """Of the title's tracks, from their faces in the embedding at hand."""
     tracks = np.arange(len(title.label))
     start, end = (np.searchsorted(title.track, tracks, side) for side in ("left", "right"))
-    return FaceSets(np.array([within(faces[a:b]) for a, b in zip(start, end, strict=True)]), end - start)
+    return FaceSets(np.array([measure_spread(faces[a:b]) for a, b in zip(start, end, strict=True)]), end - start)
 
 
 def measured(

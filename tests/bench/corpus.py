@@ -58,7 +58,7 @@ def tracks_a_film(seed: int) -> np.ndarray:
 
 
 def faces_of(film: int, n_tracks: int, seed: int) -> tuple[pd.DataFrame, np.ndarray]:
-    """A film's faces in memory, as `mined_tables` takes them: the frame of all but embeddings, and these."""
+    """A film's faces in memory, as `mine_title_tables` takes them: the frame of all but embeddings, and these."""
     faces, _, embedding = _film(film, n_tracks, seed)
     boxes = {name: np.float32(faces[name]) for name in "xywh"}
     columns = {"track_id": faces["track_id"], "frame": faces["frame"], **boxes}

@@ -32,18 +32,18 @@ from numpy.typing import NDArray
 
 from conf.settings import ClusterSettings
 from jobs import harvest, mine
-from jobs.cluster import known_distances
+from jobs.cluster import expect_distances
 from jobs.lake.lake import Lake
 from jobs.lake.session import borrowed_or_started
 from udfs import assets
-from udfs.kernels.boxes import paired_iou
+from udfs.kernels.boxes import iou_by_pair
 from udfs.kernels.cluster import characters, smoothing
 from udfs.kernels.cluster.characters import Characters, Evidence, Rules, find_characters
 from udfs.kernels.cluster.interface import Bounds, Links
 from udfs.kernels.cluster.odds import Distances
 from udfs.kernels.evaluate.scoring import calibration_error, pure, right, score
 from udfs.kernels.evaluate.title import BOX
-from udfs.kernels.rows import stacked
+from udfs.kernels.rows import stack_rows
 
 CUTS = (0.55, 0.60, 0.65, 0.70, 0.75, 0.80, 0.85, 0.90)
 GRID = tuple(itertools.product((0.5, 0.7, 1.0), (2.8, 3.1, 3.4), (0.55, 0.6, 0.65)))  # temper, strictness, cut
@@ -70,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as folder:
         films = load(args.films, args.lake or f"{folder}/lake", args.models)
-    known = known_distances(assets.registry().files[assets.pack(args.models).embedder].sha256, None)
+    known = expect_distances(assets.registry().files[assets.pack(args.models).embedder].sha256, None)
     print(f"{args.models}\n\n| accuracy | {' | '.join(films)} | mean | least | V | WCP | B-cubed F |")
     print("|---" * (len(films) + 6) + "|")
     ours = {name: clustered(film, known) for name, film in films.items()}
@@ -122,7 +122,7 @@ def _film(truth: list[dict], tracks: pd.DataFrame, faces: pd.DataFrame, *links: 
     tracks = tracks.sort_values("track_id").reset_index(drop=True)
     there = tracks.embedding.notna()
     embeddings = np.full((len(tracks), len(tracks.embedding[there].iloc[0])), np.nan, np.float32)
-    embeddings[there] = stacked(tracks.embedding[there])
+    embeddings[there] = stack_rows(tracks.embedding[there])
     ids = tracks.track_id.to_numpy(np.int64)
     cannot, must = (np.searchsorted(ids, found[["track_a", "track_b"]].to_numpy(np.int64)) for found in links)
     covered = [(track["label"], covering) for track in truth if (covering := _covering(track, faces)) is not None]
@@ -136,7 +136,7 @@ def _covering(track: dict, faces: pd.DataFrame) -> int | None:  # type: ignore[t
     for frame, (x1, y1, x2, y2) in zip(track["frames"], track["boxes"], strict=True):
         here = faces[faces.frame == frame]
         true = np.tile(np.array([x1, y1, x2 - x1, y2 - y1], np.float32), (len(here), 1))
-        overlap = paired_iou(true, here[BOX].to_numpy(np.float32))
+        overlap = iou_by_pair(true, here[BOX].to_numpy(np.float32))
         if len(here) and overlap.max() >= 0.5:
             votes[int(here.track_id.iloc[int(overlap.argmax())])] += 1
     return votes.most_common(1)[0][0] if votes else None

@@ -28,7 +28,7 @@ from pyspark.sql import SparkSession
 from jobs import mine
 from jobs.lake import session
 from tests.bench import corpus
-from udfs.kernels.mine.title import mined_tables
+from udfs.kernels.mine.title import mine_title_tables
 
 TABLES = ("cannot_links", "tracklets", "hard_negatives")
 
@@ -132,7 +132,7 @@ def kernels(films: int = 6) -> None:
         faces, embedding = corpus.faces_of(film, corpus.tracks_a_film(7)[film], 7)
         track, frame = faces.track_id.to_numpy(), faces.frame.to_numpy()
         began = time.perf_counter()
-        made = mined_tables(faces, embedding, seconds_per_detection=1 / corpus.FPS, **rules)
+        made = mine_title_tables(faces, embedding, seconds_per_detection=1 / corpus.FPS, **rules)
         between = time.perf_counter()
         links, tracklets, _ = _plain(track, frame, embedding)
         ended = time.perf_counter()

@@ -43,7 +43,7 @@ from udfs.kernels.cluster.odds import Distances
 from udfs.kernels.evaluate.matching import match_boxes
 from udfs.kernels.evaluate.title import BOX
 from udfs.kernels.name.gallery import Gallery, match
-from udfs.kernels.rows import stacked
+from udfs.kernels.rows import stack_rows
 
 GALLERIES, PHOTOGRAPHS, DRAWS = ("all", "half", "few", "strangers"), (1, 3, 10), 3
 
@@ -107,7 +107,7 @@ def composite(data: Path, photographs: Path, titles: Sequence[str] | None) -> No
                 counts = np.zeros(6)
                 for title, (rows, character, person) in cast.items():
                     for photos in _galleries(every[every.title_id == title], person, n, kind):
-                        photos = Gallery(photos.person.to_numpy(str), moved(stacked(photos.embedding)))
+                        photos = Gallery(photos.person.to_numpy(str), moved(stack_rows(photos.embedding)))
                         found = match(photos, rows[character >= 0], character[character >= 0])
                         counts += _counted(found[found.is_match], photos, character, person, confidence, is_right)
                 given, right, there, named, seen, of_tracks = counts

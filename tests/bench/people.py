@@ -22,7 +22,7 @@ from tests.bench.adaptation import known as known_distances
 from tests.bench.clustering import NONE, unit
 from udfs.kernels.cluster.characters import Evidence, Rules, find_characters
 from udfs.kernels.cluster.interface import Links
-from udfs.kernels.cluster.people import Cast, link, reach
+from udfs.kernels.cluster.people import Characters, link, reach
 from udfs.kernels.evaluate.scoring import score
 
 
@@ -59,12 +59,12 @@ def _tracks(folder: Path, name: str, title: Title, adapt) -> pd.DataFrame:  # ty
 
 def _shown(tracks: pd.DataFrame) -> str:
     characters = tracks.drop_duplicates(["title", "character"]).sort_values(["title", "character"])
-    cast = Cast(
+    cast = Characters(
         characters.title.to_numpy(str),
         np.stack(characters["mean"].to_list()),
         (characters.title + "/" + characters.character.astype(str)).to_numpy(str),
     )
-    nobody = Cast(cast.title[:0], cast.embedding[:0], cast.person[:0])
+    nobody = Characters(cast.title[:0], cast.embedding[:0], cast.person[:0])
     linked = dict(zip(cast.person, link(nobody, cast), strict=True))
     apart = (tracks.title + "/" + tracks.character.astype(str)).to_numpy(str)
     most = tracks.groupby(apart).person.agg(lambda who: who.mode()[0])

@@ -28,7 +28,7 @@ from sklearn.metrics import v_measure_score
 
 from udfs.kernels.cluster.characters import Evidence, Rules, find_characters
 from udfs.kernels.cluster.interface import Bounds, Links
-from udfs.kernels.cluster.people import Cast, link
+from udfs.kernels.cluster.people import Characters, link
 
 DIM, IN, SEED, CHARACTERS = 512, 128, 7, 1000
 LARGEST = {"castmine": 10**9, "sklearn": 30_000, "finch": 30_000}  # what fits into 24 GiB
@@ -74,8 +74,8 @@ def _measured(what: str, size: int) -> dict[str, Any]:
     x, true, title = archive(size) if what == "people" else (*tracks(size), None)
     before, began = _peak(), time.perf_counter()
     if title is not None:
-        nobody = Cast(title[:0], x[:0], title[:0])
-        found = link(nobody, Cast(title, x, np.char.add("n", np.arange(size).astype(str))))
+        nobody = Characters(title[:0], x[:0], title[:0])
+        found = link(nobody, Characters(title, x, np.char.add("n", np.arange(size).astype(str))))
     elif what == "sklearn":
         found = AgglomerativeClustering(len(set(true)), metric="cosine", linkage="average").fit_predict(x)
     else:

@@ -39,7 +39,7 @@ def unit_rows(seed: int, n: int, dim: int = 4) -> np.ndarray:
 
 
 def analysed(tracks: pd.DataFrame, embeddings=None, links=NO_LINKS, rules=None) -> errors.Analysis:
-    return errors.analysed(tracks, unit_rows(0, len(tracks)) if embeddings is None else embeddings, links, rules)
+    return errors.analyse(tracks, unit_rows(0, len(tracks)) if embeddings is None else embeddings, links, rules)
 
 
 def alike(person: str, seed: int = 0) -> np.ndarray:

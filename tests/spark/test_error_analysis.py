@@ -42,7 +42,7 @@ def evaluated(spark, clustered, tmp_path_factory) -> Lake:
 
 
 def metrics(lake: Lake, title: str) -> dict[str, float]:
-    run = run_log.evaluated(lake)[title]
+    run = run_log.list_evaluated(lake)[title]
     return dict(collected(lake.rows("metrics", [title]).where(f"run_id = '{run}'"), "metric", "value"))
 
 

@@ -134,7 +134,7 @@ def test_importing_again_replaces_the_titles_that_are_given(spark, folder, clust
     assert import_tracks.main(words(folder, lake.root, "--embedder", SHA256), spark=spark) == 0
     assert collected(lake.rows("tracks", ["alpha"]), "track_id") == [(0,), (1,)]
     assert lake.rows("tracks", ["beta"]).count() == 28
-    assert (list(run_log.mined(lake)), list(run_log.clustered(lake))) == (["beta"], ["beta"])
+    assert (list(run_log.list_mined(lake)), list(run_log.list_clustered(lake))) == (["beta"], ["beta"])
 
 
 def test_a_title_whose_import_was_cut_short_is_used_by_nobody(spark, given, clustered, tmp_path, monkeypatch):
@@ -150,11 +150,11 @@ def test_a_title_whose_import_was_cut_short_is_used_by_nobody(spark, given, clus
         patched.setattr(Lake, "replace", dies_at_faces)
         with pytest.raises(KeyboardInterrupt):
             import_tracks.main(words(given, root, "--embedder", SHA256), spark=spark)
-    assert (run_log.harvested(lake), lake.rows("tracks").count()) == ({}, 0)
+    assert (run_log.list_harvested(lake), lake.rows("tracks").count()) == ({}, 0)
     assert mine.main(["--lake", str(root), "--quiet", "--force"], spark=spark) == 0
     assert lake.raw("runs").where("job = 'mine'").count() == 2  # nothing was mined
     assert import_tracks.main(words(given, root, "--embedder", SHA256), spark=spark) == 0
-    assert list(run_log.harvested(lake)) == ["alpha", "beta"]
+    assert list(run_log.list_harvested(lake)) == ["alpha", "beta"]
     assert lake.rows("tracks").count() == 56
 
 

@@ -13,7 +13,7 @@ from jobs.lake.lake import Lake
 from tests.helpers import people
 from tests.helpers.small import SHA256, collected
 from udfs.kernels.cluster.interface import FaceSets, Links
-from udfs.kernels.cluster.videoclusternet import own_thresholds, within
+from udfs.kernels.cluster.videoclusternet import measure_spread, own_thresholds
 
 MADE = ("cannot_links", "must_links", "tracklets", "hard_negatives")
 MADE_OF_THEM = ("characters", "track_labels")
@@ -102,7 +102,7 @@ def test_a_method_that_goes_by_faces_is_given_them(spark, clustered, tmp_path):
     assert len(of_track) == 28
     means = np.stack([rows.mean(axis=0) for rows in of_track])
     means /= np.linalg.norm(means, axis=1, keepdims=True)
-    sets = FaceSets(np.array([within(rows) for rows in of_track]), np.array([len(rows) for rows in of_track]))
+    sets = FaceSets(np.array([measure_spread(rows) for rows in of_track]), np.array([len(rows) for rows in of_track]))
     links = np.array(collected(lake.rows("cannot_links", ["alpha"]), "track_a", "track_b"))
     expected = own_thresholds(sets)(means, Links(links, np.zeros((0, 2), np.int64))).labels
     found = dict(collected(lake.rows("track_labels", ["alpha"]), "track_id", "character_id"))

@@ -137,34 +137,34 @@ def test_uncommitted_rows_are_seen_by_nobody(two):
 def test_a_failed_title_is_seen_in_titles(lake):
     finished(lake, "harvest", "a", {"titles": [{"status": "failed", "error": "no video"}]}, error="no video")
     assert collected(lake.rows("titles"), "title_id", "error") == [("a", "no video")]
-    assert run_log.harvested(lake) == {}
+    assert run_log.list_harvested(lake) == {}
 
 
 def test_a_title_that_is_being_replaced_is_used_by_no_job(two):
     again = run_log.begin(two, "mine", "settings", clock)
     again.writes([run_log.Task("a", {"harvest": "harvest-a"}), run_log.Task("never done", {})])
     assert collected(two.raw("runs").where("status = 'writing'"), "title_id") == [("a",)]
-    assert (list(run_log.harvested(two)), list(run_log.mined(two))) == (["a", "b"], ["b"])
+    assert (list(run_log.list_harvested(two)), list(run_log.list_mined(two))) == (["a", "b"], ["b"])
     again = run_log.begin(two, "import", "", clock)  # a title that was harvested is now imported
     again.writes([run_log.Task("a", {})])
-    assert list(run_log.harvested(two)) == ["b"]
+    assert list(run_log.list_harvested(two)) == ["b"]
     again.commit([run_log.Done(run_log.Task("a", {}))])
-    assert run_log.harvested(two) == {"a": again.run_id, "b": "harvest-b"}
+    assert run_log.list_harvested(two) == {"a": again.run_id, "b": "harvest-b"}
 
 
 def test_labels_of_tracks_that_were_replaced_do_not_count(two):
-    assert run_log.clustered(two) == {"a": "cluster-a", "b": "cluster-b"}
+    assert run_log.list_clustered(two) == {"a": "cluster-a", "b": "cluster-b"}
     finished(two, "harvest", "a", {"titles": [{"status": "ok"}], "tracks": [{**TRACK, "start_s": 5.0, "end_s": 6.0}]})
     for name in ("cannot_links", "track_labels", "characters"):
         assert {title for (title,) in collected(two.raw(name), "title_id")} == {"a", "b"}
         assert {title for (title,) in collected(two.rows(name), "title_id")} == {"b"}
-    assert run_log.clustered(two) == {"b": "cluster-b"}
+    assert run_log.list_clustered(two) == {"b": "cluster-b"}
 
 
 def test_mining_again_keeps_labels_of_the_same_tracks(two):
     finished(two, "mine", "a", {"cannot_links": []}, inputs={"harvest": "harvest-a"})
     assert collected(two.rows("track_labels", ["a"]), "track_id") == [(0,), (1,)]
-    assert list(run_log.clustered(two)) == ["a", "b"]
+    assert list(run_log.list_clustered(two)) == ["a", "b"]
 
 
 # --- where a lake is ----------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from tests.helpers.photographs import numbers_of, photograph, write_gallery
 from tests.helpers.small import SHA256, cast, clock, collected, finished
 from udfs import assets
 from udfs.kernels.harvest.networks import open_faces
-from udfs.kernels.name.photographs import look
+from udfs.kernels.name.photographs import find_face
 
 CAST = {"Ada": 1, "Böğürtlen Çelik": 6, "李": 18, "Dee": 21}  # a name, and the number of the person photographed
 STRANGERS = {"Nobody Else": 8, "Not Here": 15}
@@ -48,7 +48,7 @@ def pictured(spark, empty, gallery, tmp_path_factory) -> tuple[Path, str, str]:
     models = open_faces(*assets.fetch_pack("buffalo_sc"), "insightface")
     tracks, faces = [], []
     for track_id, (_, number) in enumerate(SHOWN):
-        embedding = look(photograph(number), models, 0.5, 16.0).embedding.tolist()
+        embedding = find_face(photograph(number), models, 0.5, 16.0).embedding.tolist()
         at = {"track_id": track_id, "embedding": embedding}
         tracks.append({**at, "start_s": float(track_id), "end_s": track_id + 1.0, "n_faces": 24})
         faces += [{**at, "frame": 24 * track_id + n, "detected": True, **BOX} for n in range(3)]

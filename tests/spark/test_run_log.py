@@ -91,14 +91,14 @@ def test_the_log_says_what_was_done_with_what(done):
 def test_a_title_that_is_not_there_is_named_with_those_that_are(done):
     run_log.begin(done, "harvest", "s", clock).commit([run_log.Done(run_log.Task("a", {}))])
     with pytest.raises(UsageError, match="--titles z: not harvested; there are: a"):
-        run_log.harvested(done, ["z"])
-    assert list(run_log.harvested(done, ["a"])) == ["a"]
+        run_log.list_harvested(done, ["z"])
+    assert list(run_log.list_harvested(done, ["a"])) == ["a"]
 
 
 def test_the_newest_of_harvest_and_import_is_what_is_there(lake):
     for job in ("harvest", "import"):
         run = run_log.begin(lake, job, "s", clock)
         run.commit([run_log.Done(run_log.Task("a", {"file": "f"} if job == "harvest" else {"tracks": "t"}))])
-    assert run_log.harvested(lake) == {"a": run.run_id}
+    assert run_log.list_harvested(lake) == {"a": run.run_id}
     again = run_log.begin(lake, "harvest", "s", clock)
     assert again.to_do([run_log.Task("a", {"file": "f"})])  # what the import replaced is to be harvested again

@@ -6,17 +6,17 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from udfs.kernels.boxes import iou, paired_iou
+from udfs.kernels.boxes import iou, iou_by_pair
 
 
 class TestPairedIou:
     def test_by_hand(self):
         a = [[0, 0, 10, 10], [0, 0, 10, 10], [0, 0, 10, 10], [5, 5, 0, 0], [0, 0, 4, 4]]
         b = [[0, 0, 10, 10], [5, 0, 10, 10], [10, 0, 10, 10], [5, 5, 0, 0], [np.nan, 0, 4, 4]]
-        np.testing.assert_allclose(paired_iou(np.array(a), np.array(b)), [1, 1 / 3, 0, 0, np.nan])
+        np.testing.assert_allclose(iou_by_pair(np.array(a), np.array(b)), [1, 1 / 3, 0, 0, np.nan])
 
     def test_no_boxes(self):
-        assert paired_iou(np.zeros((0, 4)), np.zeros((0, 4))).shape == (0,)
+        assert iou_by_pair(np.zeros((0, 4)), np.zeros((0, 4))).shape == (0,)
 
 
 def counted_iou(a: np.ndarray, b: np.ndarray) -> float:

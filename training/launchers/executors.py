@@ -73,7 +73,7 @@ def launch(job: Job, processes: int, progress: Progress | None, start: Callable[
         raise UsageError("training on Spark's executors needs a Spark session; train.launcher=horovod needs none")
     _check_slots(spark, processes)
     task = Task(job, job.snapshot / f".epochs-{uuid.uuid4().hex}.json", loopback() if _on_loopback(spark) else None)
-    with _followed(task.epochs, progress), signals_kept():
+    with _follow(task.epochs, progress), signals_kept():
         try:
             outcome: Outcome = pickle.loads(start(spark, task))
         except Exception as error:  # of Spark, Java, Horovod or torchrun: a process ended without an outcome
@@ -185,7 +185,7 @@ def check_seen_by_all(folder: Path, collective: Collective) -> None:
 
 
 @contextmanager
-def _followed(file: Path, progress: Progress | None) -> Iterator[None]:
+def _follow(file: Path, progress: Progress | None) -> Iterator[None]:
     """Tell of every epoch that appears in `file`, which is gone afterwards."""
     told, stop = 0, threading.Event()
 

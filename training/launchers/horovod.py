@@ -64,11 +64,11 @@ def launch(job: Job, processes: int, progress: Progress | None) -> Made:
         (folder / "job.json").write_text(job.model_dump_json())
         with (folder / "job.json").open() as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)  # released when this process ends, in whatever way: see `_end_with`
-            horovodrun(processes, [sys.executable, "-m", __name__, name], _reported(progress))
+            horovodrun(processes, [sys.executable, "-m", __name__, name], _read_reports(progress))
         return json.loads((folder / "result.json").read_text()), Adapter.load(folder / "adapter.safetensors")
 
 
-def _reported(progress: Progress | None) -> Callable[[str], None]:
+def _read_reports(progress: Progress | None) -> Callable[[str], None]:
     def report(line: str) -> None:
         if progress is not None and line.startswith('{"epoch"'):
             progress(Epoch(**json.loads(line)))

@@ -13,7 +13,7 @@ from torch.nn.functional import normalize
 from training.collective import Collective
 from training.losses.ball_cluster import BallCluster, TrackBalls
 from training.losses.labelled import Contrastive, CrossEntropy, Ldml, Prototypical, Triplet
-from training.methods.base import Entry, Method, picked
+from training.methods.base import Entry, Method, pick_views
 from training.networks import BALL, small
 from training.plan import Plan
 from training.readers.reader import Rows
@@ -59,7 +59,7 @@ class LabelledMethod(Method):
         }[plan.method]()
 
     def embed(self, rows: Rows) -> Tensor:
-        faces = picked(rows.views, rows.draw[:, 0]) if self.training else normalize(rows.views.mean(dim=1), dim=1)
+        faces = pick_views(rows.views, rows.draw[:, 0]) if self.training else normalize(rows.views.mean(dim=1), dim=1)
         return self.networks[0](faces)[:, None]
 
     def beside(self, rows: Rows) -> Tensor:

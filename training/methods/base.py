@@ -95,9 +95,9 @@ def two_faces(rows: Rows) -> Tensor:
     """(N, 2, D): two of each row's faces, drawn."""
     first, step = rows.draw[:, 0], rows.draw[:, 1]
     second = first % rows.views.shape[1] + 1 + step % (rows.views.shape[1] - 1)  # any but the first
-    return torch.stack([picked(rows.views, first), picked(rows.views, second)], dim=1)
+    return torch.stack([pick_views(rows.views, first), pick_views(rows.views, second)], dim=1)
 
 
-def picked(views: Tensor, number: Tensor) -> Tensor:
+def pick_views(views: Tensor, number: Tensor) -> Tensor:
     """(N, D): of each row's (N, V, D) views the one that a random number names."""
     return views[torch.arange(len(views), device=views.device), number % views.shape[1]]

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from training.collective import Collective
 from training.losses.siamese import SSiam, TSiam
-from training.methods.base import PAPER_BATCH, Entry, Method, picked, two_faces
+from training.methods.base import PAPER_BATCH, Entry, Method, pick_views, two_faces
 from training.networks import Network, small
 from training.plan import Plan
 from training.readers.reader import Rows
@@ -24,7 +24,7 @@ class TSiamMethod(Method):
         self.loss = TSiam(**plan.loss)
 
     def embed(self, rows: Rows) -> Tensor:
-        stranger = picked(rows.negative, rows.draw[:, 2])
+        stranger = pick_views(rows.negative, rows.draw[:, 2])
         return self._one(torch.cat([two_faces(rows), stranger[:, None]], dim=1))
 
     def beside(self, rows: Rows) -> Tensor:

@@ -47,7 +47,7 @@ class WhiteningMethod(Method):
 
         Returns `score` before it, for the groups of this round.
         """
-        now, dim = self._mapped(raw), raw.shape[1]
+        now, dim = self._map(raw), raw.shape[1]
         total, n, share = np.zeros((dim, dim)), 0, np.zeros(2)
         for chosen, group in self._groups(now, title, self.cuts[number]):
             scatter, counted = whitening.within_scatter(raw[chosen], group, self.least)
@@ -62,7 +62,7 @@ class WhiteningMethod(Method):
     @torch.no_grad()
     def weigh(self, raw: np.ndarray, title: np.ndarray, floor: float) -> None:
         """After all rounds: each direction by what it tells of who it is, see `whitening.discriminant`."""
-        now, dim = self._mapped(raw), raw.shape[1]
+        now, dim = self._map(raw), raw.shape[1]
         within, between, counts = np.zeros((dim, dim)), np.zeros((dim, dim)), np.zeros(4)
         for chosen, group in self._groups(now, title, self.cuts[-1]):
             apart, groups, inverse_sizes = whitening.between_scatter(now[chosen], group, self.least)
@@ -80,7 +80,7 @@ class WhiteningMethod(Method):
             weight = next(self.networks.parameters())
             weight.copy_(torch.from_numpy(weighed @ weight.double().numpy()))
 
-    def _mapped(self, raw: np.ndarray) -> np.ndarray:
+    def _map(self, raw: np.ndarray) -> np.ndarray:
         """(N, D) unit rows as the network sees them now."""
         return normalize(self.networks[0](torch.from_numpy(raw)), dim=1).numpy()
 
@@ -98,7 +98,7 @@ class WhiteningMethod(Method):
         x, titles = np.asarray(embeddings), np.asarray(title)
         for one in np.unique(titles):
             rows = np.flatnonzero(titles == one)
-            rows = rows[whitening.drawn(len(rows), self.seed)]
+            rows = rows[whitening.draw_pairs(len(rows), self.seed)]
             yield rows, whitening.groups(x[rows], cut)
 
 

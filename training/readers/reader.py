@@ -95,7 +95,7 @@ class Reader:
         self._steps = max(1, round(snapshot.rows("train", needs) / batch / max(1, self._windows)))
         self._kept: dict[int, Rows] = {}
         self._dev = _usable(read(snapshot, "dev", library), needs)
-        self._dev = replace(self._dev, draw=_drawn(np.random.default_rng(seed), len(self._dev)))
+        self._dev = replace(self._dev, draw=_draw_numbers(np.random.default_rng(seed), len(self._dev)))
 
     def epoch(self, epoch: int) -> Iterator[Rows]:
         """This process's part of each global batch of an epoch; as many batches on every process."""
@@ -114,7 +114,7 @@ class Reader:
             random, n = np.random.default_rng([*seed, lane]), stop - first
             order.append(first + random.permutation(n))
             step.append((np.arange(n) * self._steps // n + lane) % self._steps)  # no two lanes round alike
-            draws.append(_drawn(random, n))
+            draws.append(_draw_numbers(random, n))
         if not order:
             return [torch.zeros(0, dtype=torch.int64)] * self._steps, draws[0]
         by_step = np.argsort(np.concatenate(step), kind="stable")
@@ -213,6 +213,6 @@ def _usable(rows: Rows, needs: Needs) -> Rows:
     return rows[rows.has_negative if needs == "negative" else rows.label != NOBODY]
 
 
-def _drawn(random: np.random.Generator, rows: int) -> Tensor:
+def _draw_numbers(random: np.random.Generator, rows: int) -> Tensor:
     """(rows, DRAWS) random numbers."""
     return torch.from_numpy(random.integers(2**31, size=(rows, DRAWS)))

@@ -18,7 +18,7 @@ def iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return shared / np.maximum(both, 1e-9)
 
 
-def paired_iou(box_a: np.ndarray, box_b: np.ndarray) -> np.ndarray:
+def iou_by_pair(box_a: np.ndarray, box_b: np.ndarray) -> np.ndarray:
     """Intersection over union, row by row.
 
     Args:
@@ -34,7 +34,7 @@ def paired_iou(box_a: np.ndarray, box_b: np.ndarray) -> np.ndarray:
     return np.divide(shared, either, out=np.zeros_like(shared), where=either != 0)
 
 
-def overlapping(
+def find_overlapping(
     true_frame: NDArray[np.integer],
     true_box: NDArray[np.floating],
     frame: NDArray[np.integer],
@@ -47,6 +47,6 @@ def overlapping(
     truth = np.repeat(np.arange(len(true_frame)), end - start)
     place = np.arange(len(truth)) - np.repeat(np.cumsum(end - start) - (end - start), end - start)
     face = order[np.repeat(start, end - start) + place]
-    overlap = paired_iou(true_box[truth], box[face])
+    overlap = iou_by_pair(true_box[truth], box[face])
     enough = overlap >= match_iou
     return truth[enough], face[enough], overlap[enough]

@@ -63,24 +63,24 @@ def test_doctor_in_a_bare_python_says_what_is_missing():
     assert bare.stderr == ""
     lines = {line.split(":")[0].split(None, 1)[1]: line for line in bare.stdout.splitlines()}
     assert "ok" in lines["Python"]
-    for name, _ in doctor._needed():
+    for name, _ in doctor._list_needed():
         assert f"{name} " in lines["packages"]
     assert "cannot be looked at without the package" in lines["face models"]
 
 
 def test_doctor_names_what_is_missing_and_what_is_another_version(capsys, monkeypatch):
-    versions = dict(doctor._needed()) | {"av": "17.0.0", "torch": None}
+    versions = dict(doctor._list_needed()) | {"av": "17.0.0", "torch": None}
     monkeypatch.setattr(doctor, "_version", versions.get)
     assert doctor.main([]) == 1
     said = capsys.readouterr().out
-    assert f"missing  packages: not installed: torch {dict(doctor._needed())['torch']}. " in said
-    versions["torch"] = dict(doctor._needed())["torch"]
+    assert f"missing  packages: not installed: torch {dict(doctor._list_needed())['torch']}. " in said
+    versions["torch"] = dict(doctor._list_needed())["torch"]
     doctor.main([])
-    assert f"av 17.0.0 (castmine is tried with {dict(doctor._needed())['av']})" in capsys.readouterr().out
+    assert f"av 17.0.0 (castmine is tried with {dict(doctor._list_needed())['av']})" in capsys.readouterr().out
 
 
 def test_doctor_takes_the_gpu_build_for_the_other_one(monkeypatch):
-    pins = dict(doctor._needed())
+    pins = dict(doctor._list_needed())
     versions = {**pins, "onnxruntime": None, "onnxruntime-gpu": pins["onnxruntime"]}
     monkeypatch.setattr(doctor, "_version", versions.get)
     assert doctor._packages() == f"all {len(pins)} are there"

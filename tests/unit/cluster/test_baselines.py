@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from udfs.kernels.cluster.baselines import _first_neighbours, finch, k_means, mended
+from udfs.kernels.cluster.baselines import _first_neighbours, finch, k_means, mend_clusters
 from udfs.kernels.cluster.interface import NO_LINKS, Bounds, FaceSets, Links
 from udfs.kernels.cluster.methods import METHODS
 
@@ -145,9 +145,9 @@ def test_of_a_forbidden_pair_the_nearer_one_stays():
     rows = unit(np.array([[1, 0, 0], [1, 0.1, 0], [1, 0.9, 0], [0, 1, 0], [0, 1, 0.1]])).astype(float)
     linked = np.zeros((5, 5), bool)
     linked[1, 2] = linked[2, 1] = True
-    assert mended(rows, np.array([0, 0, 0, 1, 1]), linked).tolist() == [0, 0, 1, 1, 1]
+    assert mend_clusters(rows, np.array([0, 0, 0, 1, 1]), linked).tolist() == [0, 0, 1, 1, 1]
     linked[2, [3, 4]] = linked[[3, 4], 2] = True  # nowhere left but a new one
-    assert mended(rows, np.array([0, 0, 0, 1, 1]), linked).tolist() == [0, 0, 2, 1, 1]
+    assert mend_clusters(rows, np.array([0, 0, 0, 1, 1]), linked).tolist() == [0, 0, 2, 1, 1]
 
 
 @pytest.mark.parametrize("name", METHODS)

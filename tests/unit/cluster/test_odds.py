@@ -186,18 +186,18 @@ def test_where_one_is_always_likelier_the_threshold_is_an_end(share, end):
 
 
 def test_an_adapter_moves_what_is_known():
-    moved = KNOWN.moved((-0.1, 1.5), (0.05, 2.0))
+    moved = KNOWN.shift_by((-0.1, 1.5), (0.05, 2.0))
     assert (*moved.same, *moved.different) == pytest.approx((0.42, 0.24, 1.03, 0.14))
 
 
 @pytest.mark.parametrize("change", [((-0.5, 0.0), (-0.97, 0.0)), ((0.5, 1.0), (-0.1, 1.0)), ((-0.6, 1.0), (0.0, 1.0))])
 def test_an_adapter_that_tells_nobody_apart_moves_nothing(change):
-    assert KNOWN.moved(*change) == KNOWN
+    assert KNOWN.shift_by(*change) == KNOWN
 
 
 def test_an_adapter_whose_distances_hardly_vary_leaves_numbers_to_count_with():
     x, _, pairs = title(1)
-    moved = KNOWN.moved((0.0, 0.0), (0.0, 0.0))
+    moved = KNOWN.shift_by((0.0, 0.0), (0.0, 0.0))
     assert moved.same.sd == moved.different.sd == odds.LEAST_SD
     assert np.isfinite(weigh(x, pairs, moved).threshold)
 

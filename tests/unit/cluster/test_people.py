@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 
 from udfs.kernels.cluster import people
-from udfs.kernels.cluster.people import LARGEST_REACH, Cast, link, reach
+from udfs.kernels.cluster.people import LARGEST_REACH, Characters, link, reach
 
 DIM = 64
-NOBODY = Cast(np.zeros(0, str), np.zeros((0, DIM), np.float32), np.zeros(0, str))
+NOBODY = Characters(np.zeros(0, str), np.zeros((0, DIM), np.float32), np.zeros(0, str))
 
 
 def unit(x):
@@ -25,11 +25,11 @@ def corpus(seed, titles=5, cast=12, noise=0.3):
     title = np.repeat([f"t{i}" for i in range(titles)], [len(w) for w in who])
     true = np.concatenate(who)
     x = unit(looks[true] + noise * unit(rng.normal(size=(len(true), DIM))))
-    return Cast(title, x, np.array([f"n{i}" for i in range(len(true))])), true
+    return Characters(title, x, np.array([f"n{i}" for i in range(len(true))])), true
 
 
 def chosen(cast, rows):
-    return Cast(*(column[rows] for column in cast))
+    return Characters(*(column[rows] for column in cast))
 
 
 def same(a, b):
@@ -50,7 +50,7 @@ def test_a_new_title_leaves_the_others_as_they_are(seed):
     cast, true = corpus(seed)
     early = cast.title != "t2"
     before = link(NOBODY, chosen(cast, early))
-    known = Cast(cast.title[early], cast.embedding[early], before)
+    known = Characters(cast.title[early], cast.embedding[early], before)
     late = link(known, chosen(cast, ~early))
     found = np.empty(len(true), object)
     found[early], found[~early] = before, late
@@ -76,8 +76,8 @@ def test_a_title_that_is_clustered_anew_finds_its_people_again():
     cast, _ = corpus(3)
     before = link(NOBODY, cast)
     again = cast.title == "t1"
-    anew = Cast(cast.title[again], cast.embedding[again], np.array([f"m{i}" for i in range(again.sum())]))
-    assert link(Cast(cast.title, cast.embedding, before), anew).tolist() == before[again].tolist()
+    anew = Characters(cast.title[again], cast.embedding[again], np.array([f"m{i}" for i in range(again.sum())]))
+    assert link(Characters(cast.title, cast.embedding, before), anew).tolist() == before[again].tolist()
 
 
 @given(st.integers(0, 10_000))
@@ -103,8 +103,8 @@ def test_pairs_are_one_to_one_as_many_as_can_be_and_least_in_sum(seed, n, m):
 
 def test_an_id_that_somebody_has_is_not_given_again():
     x = np.eye(2, DIM, dtype=np.float32)
-    known = Cast(np.array(["a"]), x[:1], np.array(["p"]))
-    assert link(known, Cast(np.array(["b"]), x[1:], np.array(["p"]))).tolist() == ["p-2"]
+    known = Characters(np.array(["a"]), x[:1], np.array(["p"]))
+    assert link(known, Characters(np.array(["b"]), x[1:], np.array(["p"]))).tolist() == ["p-2"]
 
 
 def test_the_reach_is_how_near_strangers_come():
@@ -118,6 +118,8 @@ def test_the_reach_is_how_near_strangers_come():
     assert reach(np.array(["a", "b"]), x[:2]) == LARGEST_REACH
 
 
-@pytest.mark.parametrize("known", [NOBODY, Cast(np.array(["a"]), np.eye(1, DIM, dtype=np.float32), np.array(["p"]))])
+@pytest.mark.parametrize(
+    "known", [NOBODY, Characters(np.array(["a"]), np.eye(1, DIM, dtype=np.float32), np.array(["p"]))]
+)
 def test_no_new_character(known):
     assert link(known, NOBODY).tolist() == []

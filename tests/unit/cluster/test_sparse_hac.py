@@ -10,7 +10,7 @@ from udfs.kernels.cluster import hac
 from udfs.kernels.cluster import nearest as nearest_module
 from udfs.kernels.cluster.characters import Evidence, Rules, find_characters
 from udfs.kernels.cluster.hac import average_linkage, average_linkage_twice
-from udfs.kernels.cluster.interface import Bounds, Links, joined
+from udfs.kernels.cluster.interface import Bounds, Links, join_must_links
 from udfs.kernels.cluster.sparse_hac import all_pairs, neighbour_pairs, on_graph
 
 NONE = np.zeros((0, 2), np.int64)
@@ -88,4 +88,6 @@ def test_must_links_are_followed_in_order_and_never_across_a_cannot_link(seed):
         one, other = (next(g for g in groups if row in g) for row in (a, b))
         if one is not other and not any(len({i, j} & one) == len({i, j} & other) == 1 for i, j in cannot.tolist()):
             groups = [g for g in groups if g is not one and g is not other] + [one | other]
-    assert joined(12, Links(cannot, must)).tolist() == [min(next(g for g in groups if row in g)) for row in range(12)]
+    assert join_must_links(12, Links(cannot, must)).tolist() == [
+        min(next(g for g in groups if row in g)) for row in range(12)
+    ]

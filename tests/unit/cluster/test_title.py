@@ -141,4 +141,4 @@ def test_characters_add_up_their_tracks(seed, n):
 def test_covered_is_the_length_of_the_union(spans):
     seconds = {second for start, length in spans for second in range(start, start + length)}
     start, length = np.array(spans, float).reshape(-1, 2).T
-    assert title.covered(start, start + length) == len(seconds)
+    assert title.measure_union(start, start + length) == len(seconds)

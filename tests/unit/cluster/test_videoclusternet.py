@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from udfs.kernels.cluster.interface import NO_LINKS, FaceSets, Links
 from udfs.kernels.cluster.methods import METHODS
-from udfs.kernels.cluster.videoclusternet import matched, within
+from udfs.kernels.cluster.videoclusternet import match_clusters, measure_spread
 
 NONE = np.zeros((0, 2), np.int64)
 
@@ -25,7 +25,7 @@ def people(seed, tracks=30, who=5, faces=6, dim=32):
 
 
 def clustered(faces, cannot=NONE, must=NONE):
-    sets = FaceSets(np.array([within(track) for track in faces]), np.full(len(faces), faces.shape[1]))
+    sets = FaceSets(np.array([measure_spread(track) for track in faces]), np.full(len(faces), faces.shape[1]))
     rows = unit(faces.mean(axis=1)).astype(np.float32)
     return METHODS["videoclusternet"].clusterer(sets)(rows, Links(cannot, must)).labels
 
@@ -65,8 +65,8 @@ def test_equal_to_comparing_every_pair_of_faces(seed):
 def test_within_is_the_mean_of_all_pairs(seed, n):
     faces = unit(np.random.default_rng(seed).normal(size=(n, 5)))
     pairs = [1 - a @ b for i, a in enumerate(faces) for j, b in enumerate(faces) if i != j]
-    assert within(faces) == pytest.approx(np.mean(pairs), abs=1e-10)
-    assert np.isnan(within(faces[:1]))
+    assert measure_spread(faces) == pytest.approx(np.mean(pairs), abs=1e-10)
+    assert np.isnan(measure_spread(faces[:1]))
 
 
 @given(st.integers(0, 10_000))
@@ -83,15 +83,15 @@ def test_people_far_apart_are_found():
 
 def test_a_chain_of_matches_is_one_cluster_and_either_threshold_is_enough():
     chain = np.array([[0.0, 0.3, 0.9], [0.3, 0.0, 0.3], [0.9, 0.3, 0.0]])
-    assert matched(chain, np.array([0.1, 0.4, 0.1]), NO_LINKS).tolist() == [0, 0, 0]
+    assert match_clusters(chain, np.array([0.1, 0.4, 0.1]), NO_LINKS).tolist() == [0, 0, 0]
     pair = np.array([[0.0, 0.3], [0.3, 0.0]])
-    assert matched(pair, np.array([0.1, 0.4]), NO_LINKS).tolist() == [0, 0]
-    assert matched(pair, np.array([0.1, 0.3]), NO_LINKS).tolist() == [0, 1]
+    assert match_clusters(pair, np.array([0.1, 0.4]), NO_LINKS).tolist() == [0, 0]
+    assert match_clusters(pair, np.array([0.1, 0.3]), NO_LINKS).tolist() == [0, 1]
 
 
 def test_a_cannot_link_breaks_the_chain_where_it_is_longest():
     chain = np.array([[0.0, 0.2, 0.9], [0.2, 0.0, 0.3], [0.9, 0.3, 0.0]])
-    assert matched(chain, np.full(3, 0.4), Links(np.array([[0, 2]]), NONE)).tolist() == [0, 0, 2]
+    assert match_clusters(chain, np.full(3, 0.4), Links(np.array([[0, 2]]), NONE)).tolist() == [0, 0, 2]
 
 
 def test_single_faces_take_the_others_threshold():

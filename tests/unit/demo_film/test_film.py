@@ -176,7 +176,7 @@ def a_part(turn: float, face: float, x: float, y: float, box: tuple[float, float
 @given(st.floats(-40, 40), st.floats(0.05, 0.9), st.floats(0, 1), st.floats(0.1, 0.9), st.floats(60, 300))
 def test_box_of_a_turned_face_is_the_box_of_its_ellipse(turn, face, x, y, left):
     part = a_part(turn, face, x, y, (left, 80.0, 110.0, 150.0))
-    transform = camera.moved(part, Shot(1, (part,)), 5)
+    transform = camera.move_part(part, Shot(1, (part,)), 5)
     around = np.linspace(0, 2 * np.pi, 3601)
     ellipse = np.stack([left + 55 + 55 * np.cos(around), 155 + 75 * np.sin(around), np.ones_like(around)])
     points = transform @ ellipse
@@ -193,9 +193,9 @@ def test_box_of_a_turned_face_is_the_box_of_its_ellipse(turn, face, x, y, left):
 def test_camera_goes_from_start_to_end():
     part = a_part(0, 0.8, 0.5, 0.5, (200.0, 80.0, 110.0, 150.0))._replace(end=Camera(0.5, 0.5, 0.9, 10))
     shot = Shot(2, (part,))
-    heights = [camera.visible_box(part, camera.moved(part, shot, k)) for k in (0, shot.n_frames - 1)]
+    heights = [camera.visible_box(part, camera.move_part(part, shot, k)) for k in (0, shot.n_frames - 1)]
     assert heights[0][3] == pytest.approx(0.8 * HEIGHT, abs=1)
-    last = camera.moved(part, shot, shot.n_frames - 1)
+    last = camera.move_part(part, shot, shot.n_frames - 1)
     assert np.hypot(*last[:, 0]) == pytest.approx(0.9 * HEIGHT / 150)
     assert np.degrees(np.arctan2(last[1, 0], last[0, 0])) == pytest.approx(10)
 
@@ -204,7 +204,7 @@ def test_camera_goes_from_start_to_end():
 @given(st.floats(0.2, 0.8), st.floats(0.3, 0.8), st.floats(20, 380))
 def test_no_second_head_is_mirrored_into_the_frame(x, face, left):
     part = a_part(0, face, x, 0.46, (left, 80.0, 110.0, 150.0))
-    transform = camera.moved(part, Shot(1, (part,)), 0)
+    transform = camera.move_part(part, Shot(1, (part,)), 0)
     scale = transform[0, 0]
     face_x = transform[0] @ (left + 55, 0, 1)
     for beside, edge, frame_edge in ((left, 0, 0), (400 - left, 510, WIDTH)):

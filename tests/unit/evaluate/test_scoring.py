@@ -15,11 +15,11 @@ from udfs.kernels.evaluate.scoring import (
     confidence_bin,
     count,
     figures,
-    known_figures,
     over_time,
     pure,
     right,
     score,
+    score_known,
 )
 
 SHARES = ("v_measure", "wcp", "bcubed_precision", "bcubed_recall", "bcubed_f", "accuracy")
@@ -125,7 +125,7 @@ def test_the_known_figures_are_those_without_the_unknown_tracks(clustering):
         assert found[f"known_{name}"] == pytest.approx(without[name])
     assert found["wcp"] <= found["known_wcp"] + 1e-12  # with the rejected tracks never above without
     assert "known_unknown_share" not in found
-    assert known_figures(count(true[known], predicted[known])).items() <= found.items()
+    assert score_known(count(true[known], predicted[known])).items() <= found.items()
 
 
 @given(clusterings)

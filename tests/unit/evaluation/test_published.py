@@ -8,7 +8,7 @@ import pytest
 
 from conf.errors import UsageError
 from conf.protocols import Protocol, names, protocol
-from jobs.evaluation.published import compared, counted, show
+from jobs.evaluation.published import compare, select_counted, show
 from udfs.kernels.evaluate import scoring
 from udfs.kernels.evaluate.verification import verification
 
@@ -57,17 +57,17 @@ def truth(*labels: str | None, title: str = "bbt_s01e01") -> pd.DataFrame:
 )
 def test_which_labels_count(name, title, left):
     given = truth("sheldon", "unknown_e01_1", "unknown", "false_positive", None, title=title)
-    found = counted(given, name)
+    found = select_counted(given, name)
     assert [None if pd.isna(label) else label for label in found.label] == left
     assert found.drop(columns="label").equals(given.drop(columns="label"))
 
 
 def test_titles_that_are_not_the_protocols():
     with pytest.raises(UsageError, match="--protocol bbt: film: not its titles, whose title_ids are bbt_s01e01, "):
-        counted(truth("x", title="film"), "bbt")
+        select_counted(truth("x", title="film"), "bbt")
     both = pd.concat([truth("x"), truth("x", title="composite-bbt_s01e02")])
     with pytest.raises(UsageError, match="evaluate composite titles apart from others: composite-bbt_s01e02"):
-        counted(both, "bbt")
+        select_counted(both, "bbt")
 
 
 def figures(*values: float, n: int = 634) -> dict[str, float]:
@@ -79,10 +79,10 @@ def figures(*values: float, n: int = 634) -> dict[str, float]:
 def test_a_mean_needs_every_title():
     rules = protocol("sail_mcb")
     some = {"BFF": figures(0.9, 0.95, 1, 1)}
-    row = compared("sail_mcb", some)["metrics"]["V-measure"]["castmine"]["castmine"]
+    row = compare("sail_mcb", some)["metrics"]["V-measure"]["castmine"]["castmine"]
     assert row == {"BFF": 90.0} | dict.fromkeys(["ALN", "DD2", "HF", "MT", "NH", "mean"])
     every = {title: figures(0.8 + i / 100, 1, 1.5, 1.5) for i, title in enumerate(rules.titles)}
-    found = compared("sail_mcb", every)["metrics"]
+    found = compare("sail_mcb", every)["metrics"]
     assert found["V-measure"]["castmine"]["castmine"]["mean"] == 82.5
     assert found["OCI"]["castmine"]["castmine"]["mean"] == 1.5  # a ratio is no share
     assert found["V-measure"]["published"]["HAC + MvCorr"]["mean"] == 88.1
@@ -90,7 +90,7 @@ def test_a_mean_needs_every_title():
 
 
 def test_what_is_printed(capsys):
-    show(compared("sail_mcb", {"BFF": figures(0.9, 0.95, 1, 1)}))
+    show(compare("sail_mcb", {"BFF": figures(0.9, 0.95, 1, 1)}))
     said = capsys.readouterr().out
     assert "PARTIAL: 5 of 6 titles are missing: ALN, DD2, HF, MT, NH" in said
     assert "other tracks than the paper's" not in said
@@ -104,7 +104,7 @@ def test_what_is_printed(capsys):
     assert table[0].split() == ["BFF", "NH"]  # the others have no number
 
     odd = figures(0.9, 0.95, 1, 1, n=600) | {"n_predicted": 13.0}
-    show(compared("sail_mcb", {"BFF": odd}))
+    show(compare("sail_mcb", {"BFF": odd}))
     said = capsys.readouterr().out
     assert "PARTIAL: other tracks than the paper's in BFF" in said
     assert "NUMBER NOT GIVEN" in said
@@ -112,7 +112,7 @@ def test_what_is_printed(capsys):
 
 
 def test_no_published_number_stands_beside_a_composite_title(capsys):
-    said = compared("sail_mcb", {"composite-BFF": figures(0.9, 0.95, 1, 1)})
+    said = compare("sail_mcb", {"composite-BFF": figures(0.9, 0.95, 1, 1)})
     assert all(not found["published"] for found in said["metrics"].values())
     assert said["metrics"]["V-measure"]["castmine"]["castmine"]["composite-BFF"] == 90
     show(said)

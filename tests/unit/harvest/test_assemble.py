@@ -19,7 +19,7 @@ from udfs.kernels.boxes import BOX
 from udfs.kernels.harvest import assemble, piece, quality
 from udfs.kernels.harvest import tracker as track
 
-N_FRAMES, SEAM, MAX_GAP, STRIDE, MIN_FACES = 240, 24, 18, 2, 3
+N_FRAMES, OVERLAP, MAX_GAP, STRIDE, MIN_FACES = 240, 24, 18, 2, 3
 TIMES = np.arange(N_FRAMES + 1) / 24
 NORMS = 10.0, 14.0  # lengths of embeddings that are worth nothing and everything
 BARE = ["track_id", "shot_id", "frame", "time_s", "detected", *BOX, "score", "quality"]
@@ -110,7 +110,7 @@ def _rows(found: track.Tracked, seen: list[Face], shot_id: int, first_id: int) -
 
 
 def with_track_ids(pieces: list[pd.DataFrame], cuts: list[piece.Cut]) -> list[pd.DataFrame]:
-    reduced = [assemble.piece_tracks(rows, cut.start, cut.end, SEAM) for rows, cut in zip(pieces, cuts, strict=True)]
+    reduced = [assemble.piece_tracks(rows, cut.start, cut.end, OVERLAP) for rows, cut in zip(pieces, cuts, strict=True)]
     numbers = assemble.number_tracks(reduced, MIN_FACES)
     return list(assemble.track_faces(pieces, numbers, TIMES))
 
@@ -134,7 +134,7 @@ def cuts_at(*at: int, shots: tuple[tuple[int, int], ...] = ((0, N_FRAMES),)) -> 
     ends = {end for _, end in shots}
     bounds = sorted({0, *at, *ends})
     return [
-        piece.Cut(a, b, b if b in ends else min(b + SEAM, min(end for end in ends if end > b)))
+        piece.Cut(a, b, b if b in ends else min(b + OVERLAP, min(end for end in ends if end > b)))
         for a, b in itertools.pairwise(bounds)
     ]
 
@@ -172,7 +172,7 @@ def calm(seed: int) -> list[Face]:
 @given(seed=st.integers(0, 100_000), length=st.sampled_from([36, 48, 60, 100]))
 def test_a_film_cut_anywhere_has_the_tracks_of_the_uncut_one(seed, length):
     faces = calm(seed)
-    at = list(range(length, N_FRAMES - SEAM, length))
+    at = list(range(length, N_FRAMES - OVERLAP, length))
     assert_same(assembled(faces, ONE_SHOT, cuts_at(*at)), assembled(faces, ONE_SHOT, WHOLE))
 
 
@@ -337,7 +337,7 @@ def test_summaries_against_a_slow_reading(seed, cut):
         there = seen[seen.embedding.notna()]
         worths = there.quality * ((there.embedding_norm - 10) / 4).clip(0.02, 1) if len(there) else seen.quality
         assert summary.quality == pytest.approx(np.sort(worths)[::-1][: -(-len(worths) // 2)].mean(), abs=1e-6)
-        looks = quality.Looks(*(seen[name].to_numpy() for name in quality.Looks._fields))
+        looks = quality.Measures(*(seen[name].to_numpy() for name in quality.Measures._fields))
         assert summary.flags == quality.track_flags(looks)
         assert summary.thumbnail == seen.thumbnail[seen.quality.idxmax()]
         if summary.n_embedded:

@@ -165,7 +165,7 @@ def test_opencv_pair_equals_its_own_alignment(opencv, photographs):
 def test_equal_scores_are_ordered_by_place():
     boxes = np.array([[5, 1, 9, 9], [2, 7, 9, 9], [2, 3, 9, 9], [8, 8, 9, 9]], np.float32)
     landmarks = np.arange(40, dtype=np.float32).reshape(4, 5, 2)
-    found = networks._sorted(boxes, np.array([0.5, 0.5, 0.5, 0.9]), landmarks)
+    found = networks._sort_detections(boxes, np.array([0.5, 0.5, 0.5, 0.9]), landmarks)
     assert found.boxes.tolist() == boxes[[3, 2, 1, 0]].tolist()
     assert np.array_equal(found.landmarks, landmarks[[3, 2, 1, 0]])
 

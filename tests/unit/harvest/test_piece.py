@@ -24,7 +24,7 @@ from udfs.kernels.harvest.video import Frame
 RULES = piece.Rules(
     stride=2, low_score=0.3, min_score=0.5, min_face_px=16, max_gap=18, embed_every=6.0, thumbnail_px=64, batch=8
 )
-SEAM = 24
+OVERLAP = 24
 EXACT = ["track_id", "shot_id", "frame", "time_s", "detected", *BOX, "score", "quality", "size_px", "yaw"]
 
 
@@ -41,24 +41,24 @@ def films(draw) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 @settings(max_examples=200)
-@given(film=films(), length=st.integers(10, 100), longer=st.integers(0, 200), seam=st.integers(1, 30))
-def test_cuts_cover_the_film_once_and_part_no_shot_that_is_short(film, length, longer, seam):
+@given(film=films(), length=st.integers(10, 100), longer=st.integers(0, 200), overlap=st.integers(1, 30))
+def test_cuts_cover_the_film_once_and_part_no_shot_that_is_short(film, length, longer, overlap):
     start, end, keys = film
     longest = length + longer
-    cuts = piece.cut_pieces(start, end, keys, length, longest, seam)
-    assert cuts == piece.cut_pieces(start.copy(), end.copy(), keys.copy(), length, longest, seam)
+    cuts = piece.cut_pieces(start, end, keys, length, longest, overlap)
+    assert cuts == piece.cut_pieces(start.copy(), end.copy(), keys.copy(), length, longest, overlap)
     assert [cut.start for cut in cuts] == [0, *(cut.end for cut in cuts[:-1])]
     assert cuts[-1].end == end[-1]
     shot_ends = set(end.tolist())
     for cut in cuts:
         assert cut.end > cut.start
         if cut.end in shot_ends:
-            assert cut.seam_end == cut.end
+            assert cut.overlap_end == cut.end
         else:
             inside = int(np.searchsorted(end, cut.end, side="right"))
             assert cut.end in keys.tolist(), "no frame is decoded twice but those of the overlap"
             assert end[inside] - start[inside] > longest
-            assert cut.seam_end == min(cut.end + seam, end[inside])
+            assert cut.overlap_end == min(cut.end + overlap, end[inside])
             assert end[inside] - cut.end >= length // 2, "no splinter is left of a shot"
         if cut.start not in start.tolist():
             assert cut.end <= end[np.searchsorted(end, cut.start, side="right")], "a part of a shot is a piece alone"
@@ -68,13 +68,13 @@ def test_cuts_cover_the_film_once_and_part_no_shot_that_is_short(film, length, l
 @given(film=films(), length=st.integers(10, 100), stride=st.integers(1, 7))
 def test_neighbours_agree_on_the_frames_that_are_looked_at(film, length, stride):
     start, end, keys = film
-    n_frames, seam = int(end[-1]), length // 2
+    n_frames, overlap = int(end[-1]), length // 2
     whole = looked_at([piece.Cut(0, n_frames, n_frames)], start, end, stride)
-    cuts = piece.cut_pieces(start, end, keys, length, length, seam)
+    cuts = piece.cut_pieces(start, end, keys, length, length, overlap)
     parts = looked_at(cuts, start, end, stride)
     (everything,) = whole
     for cut, frames in zip(cuts, parts, strict=True):
-        inside = (everything >= cut.start) & (everything < cut.seam_end)
+        inside = (everything >= cut.start) & (everything < cut.overlap_end)
         assert np.array_equal(frames, everything[inside])
     assert np.array_equal(np.unique(np.concatenate(parts)), everything)
     for first, last in zip(start, end, strict=True):  # each shot from its first frame on, and its last one
@@ -125,7 +125,7 @@ SHOTS = np.array([0, 120]), np.array([120, 168])
 
 def decoded(path: Path, cut: piece.Cut) -> list[Frame]:
     (wanted,) = looked_at([cut], *SHOTS, RULES.stride)
-    return list(video.frames(path, video.probe(path), cut.start, cut.seam_end, wanted))
+    return list(video.frames(path, video.probe(path), cut.start, cut.overlap_end, wanted))
 
 
 Harvest = Callable[[list[piece.Cut]], tuple[pd.DataFrame, pd.DataFrame]]
@@ -142,7 +142,7 @@ def harvest(long_film, models) -> Harvest:
 
     def run(cuts: list[piece.Cut]) -> tuple[pd.DataFrame, pd.DataFrame]:
         pieces = [faces_of(cut) for cut in cuts]
-        reduced = [assemble.piece_tracks(rows, c.start, c.end, SEAM) for rows, c in zip(pieces, cuts, strict=True)]
+        reduced = [assemble.piece_tracks(rows, c.start, c.end, OVERLAP) for rows, c in zip(pieces, cuts, strict=True)]
         times = video.probe(long_film).times
         numbers = assemble.number_tracks(reduced, 3)
         faces = list(assemble.track_faces(pieces, numbers, times))
@@ -181,13 +181,13 @@ def test_a_cut_between_shots_changes_nothing_at_all(harvest, whole):
 
 @pytest.mark.parametrize("at", [[48], [96], [48, 96]])
 def test_a_cut_through_a_shot_changes_neither_faces_nor_tracks(harvest, whole, at):
-    cuts = [piece.Cut(a, b, b if b == 120 else b + SEAM) for a, b in itertools.pairwise([0, *at, 120])]
+    cuts = [piece.Cut(a, b, b if b == 120 else b + OVERLAP) for a, b in itertools.pairwise([0, *at, 120])]
     faces, tracks = harvest([*cuts, piece.Cut(120, 168, 168)])
     pd.testing.assert_frame_equal(ordered(faces, EXACT), ordered(whole[0], EXACT), check_exact=True)
     names = [name for name in tracks.columns if name not in ("n_embedded", "embedding")]
     pd.testing.assert_frame_equal(ordered(tracks, names), ordered(whole[1], names), check_exact=True)
     ours, theirs = (set(zip(rows.track_id, rows.frame, strict=True)) for rows in map(embedded, (faces, whole[0])))
-    ends = {int(cut.seam_end / RULES.embed_every) for cut in cuts}
+    ends = {int(cut.overlap_end / RULES.embed_every) for cut in cuts}
     assert {int(frame / RULES.embed_every) for _, frame in ours ^ theirs} <= ends, "but a sample where an overlap ends"
     both = embedded(faces).merge(embedded(whole[0]), on=["track_id", "frame"])
     assert all(np.array_equal(a, b) for a, b in zip(both.embedding_x, both.embedding_y, strict=True))
@@ -208,7 +208,7 @@ def test_rows_of_a_piece(long_film, models):
     bridged = rows[~rows.detected]
     assert len(bridged)
     assert (bridged.frame % 2 == 1).all(), "the face is found in every frame that is looked at"
-    for name in ("score", "landmarks", "embedding", "quality", "thumbnail", *quality.Looks._fields):
+    for name in ("score", "landmarks", "embedding", "quality", "thumbnail", *quality.Measures._fields):
         assert bridged[name].isna().all(), f"{name} of a face that was not seen"
     seen = rows[rows.detected]
     assert seen[["score", "quality", "sharpness", "light"]].notna().all().all()

@@ -15,10 +15,10 @@ FRONTAL = np.array([[38, 51], [74, 51], [56, 71], [41, 92], [71, 92]], np.float3
 BOX = np.array([6, 6, 100, 100], np.float32)
 
 
-def looks(**given_values: float) -> quality.Looks:
+def looks(**given_values: float) -> quality.Measures:
     """One good face, but for what is given."""
     values = {"size_px": 90.0, "sharpness": 5.0, "light": 120.0, "yaw": 0.0, "score": 0.9, "plausible": 1.0}
-    return quality.Looks(*(np.array([value], np.float32) for value in (values | given_values).values()))
+    return quality.Measures(*(np.array([value], np.float32) for value in (values | given_values).values()))
 
 
 def worth(**given_values: float) -> float:
@@ -44,7 +44,7 @@ def faces(cast, models) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray, n
 
 @pytest.mark.parametrize("ill", ["blurred", "dark", "small"])
 def test_a_crop_made_worse_is_worth_less_and_says_why(faces, ill):
-    good, bad = quality.look(*faces["good"]), quality.look(*faces[ill])
+    good, bad = quality.measure_faces(*faces["good"]), quality.measure_faces(*faces[ill])
     assert quality.face_quality(good)[0] > 0.5
     assert quality.face_quality(bad)[0] < 0.8 * quality.face_quality(good)[0]
     flags = quality.track_flags(bad)
@@ -58,7 +58,7 @@ def test_a_crop_made_worse_is_worth_less_and_says_why(faces, ill):
 
 def test_measures_of_a_crop_are_what_they_say(faces):
     crop, boxes, landmarks, scores = faces["good"]
-    seen = quality.look(crop, boxes, landmarks, scores)
+    seen = quality.measure_faces(crop, boxes, landmarks, scores)
     gray = cv2.cvtColor(crop[0], cv2.COLOR_BGR2GRAY)[16:96, 16:96]
     assert seen.light[0] == pytest.approx(gray.mean(), abs=1e-3)
     assert seen.sharpness[0] == pytest.approx(np.log(cv2.Laplacian(gray, cv2.CV_64F).var()), abs=1e-3)
@@ -69,10 +69,10 @@ def test_measures_of_a_crop_are_what_they_say(faces):
 
 def test_no_faces_and_flat_crops():
     empty = np.zeros((0, 112, 112, 3), np.uint8), np.zeros((0, 4)), np.zeros((0, 5, 2)), np.zeros(0)
-    seen = quality.look(*empty)
+    seen = quality.measure_faces(*empty)
     assert all(values.shape == (0,) for values in seen)
     assert quality.face_quality(seen).shape == (0,)
-    flat = quality.look(np.full((1, 112, 112, 3), 80, np.uint8), BOX[None], FRONTAL[None], np.array([0.9]))
+    flat = quality.measure_faces(np.full((1, 112, 112, 3), 80, np.uint8), BOX[None], FRONTAL[None], np.array([0.9]))
     assert np.isfinite(flat.sharpness[0])
     assert "blurred" in quality.track_flags(flat)
 
@@ -152,7 +152,9 @@ def test_flags(values, flags):
 
 def test_a_tracks_flags_are_of_its_median_face():
     yaws = [0.0, 0.1, 0.9]
-    three = quality.Looks(*(np.concatenate(values) for values in zip(*(looks(yaw=yaw) for yaw in yaws), strict=True)))
+    three = quality.Measures(
+        *(np.concatenate(values) for values in zip(*(looks(yaw=yaw) for yaw in yaws), strict=True))
+    )
     assert quality.track_flags(three) == ["frontal"]
 
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.helpers.boxes import slow_iou
-from udfs.kernels.mine.must_links import contradicted, must_links
+from udfs.kernels.mine.must_links import find_contradicted, must_links
 
 LEFT, RIGHT = (100.0, 100.0, 80.0, 80.0), (500.0, 100.0, 80.0, 80.0)
 ANN, BOB, EVE = np.eye(3, 8, dtype=np.float32)
@@ -180,7 +180,9 @@ def slow_returns(tracks, min_cosine, min_iou):
 def marked(must, cannot) -> list[tuple[int, int]]:
     must_a, must_b = np.array(must, np.int64).reshape(-1, 2).T
     cannot_a, cannot_b = np.array(cannot, np.int64).reshape(-1, 2).T
-    return [pair for pair, mark in zip(must, contradicted(must_a, must_b, cannot_a, cannot_b), strict=True) if mark]
+    return [
+        pair for pair, mark in zip(must, find_contradicted(must_a, must_b, cannot_a, cannot_b), strict=True) if mark
+    ]
 
 
 def simple_paths(must, a, b, been=()):

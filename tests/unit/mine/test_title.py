@@ -13,7 +13,7 @@ from conf.catalog import table
 from udfs.kernels.mine import title as mining
 from udfs.kernels.mine import tracklets
 from udfs.kernels.mine.cannot_links import cannot_links
-from udfs.kernels.rows import stacked
+from udfs.kernels.rows import stack_rows
 
 RULES = {"n_tracklets": 3, "duplicate_iou": 0.5, "must_link_cosine": 0.6, "must_link_iou": 0.2}
 DIM = 64
@@ -51,8 +51,8 @@ def mine(faces: pd.DataFrame, tracks: pd.DataFrame) -> dict[str, pd.DataFrame]:
     rate = float(tracks.seconds_per_detection.iloc[0]) if len(tracks) else float("nan")
     joined = faces.drop(columns="embedding").merge(tracks[["track_id", "shot_id", "thread_id"]], "left", "track_id")
     joined["embedded"] = faces.embedding.notna().to_numpy()
-    embedding = stacked(faces.embedding[faces.embedding.notna()])
-    return mining.mined_tables(joined, embedding, seconds_per_detection=rate, **RULES)
+    embedding = stack_rows(faces.embedding[faces.embedding.notna()])
+    return mining.mine_title_tables(joined, embedding, seconds_per_detection=rate, **RULES)
 
 
 def shuffled(rows: pd.DataFrame, seed: int) -> pd.DataFrame:
@@ -94,7 +94,7 @@ def test_tables_hold_what_the_kernels_say(seed, n_tracks, embedded):
     expected, negatives = tracklets.mine_title(
         known.track_id.to_numpy(),
         known.frame.to_numpy(),
-        stacked(known.embedding),
+        stack_rows(known.embedding),
         cannot.track_a,
         cannot.track_b,
         3,

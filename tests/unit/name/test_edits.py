@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from udfs.kernels.boxes import BOX, paired_iou
+from udfs.kernels.boxes import BOX, iou_by_pair
 from udfs.kernels.name.edits import MATCH_IOU, characters_meant, faces_at, names
 
 LEFT, RIGHT = (10.0, 10.0, 40.0, 40.0), (200.0, 10.0, 40.0, 40.0)
@@ -20,7 +20,7 @@ def slow_faces_at(anchor_frame, anchor_box, frame, box):
     for f, b in zip(anchor_frame, anchor_box, strict=True):
         best, at = MATCH_IOU, -1
         for row in range(len(frame)):
-            overlap = paired_iou(b[None], box[row][None])[0]
+            overlap = iou_by_pair(b[None], box[row][None])[0]
             if frame[row] == f and overlap >= best and (at < 0 or overlap > best):
                 best, at = overlap, row
         found.append(at)

@@ -11,7 +11,7 @@ from PIL import Image
 
 from udfs import assets
 from udfs.kernels.harvest.networks import align
-from udfs.kernels.name.photographs import look
+from udfs.kernels.name.photographs import find_face
 
 RULES = {"min_score": 0.5, "min_face_px": 16.0}
 
@@ -38,15 +38,15 @@ def face_of(image: np.ndarray, models) -> np.ndarray:
 
 
 def test_the_face_is_embedded_as_in_a_film(photograph, models):
-    seen = look(encoded(photograph), models, **RULES)
+    seen = find_face(encoded(photograph), models, **RULES)
     assert seen.problem is None
     assert seen.embedding @ face_of(photograph, models) > 0.95
 
 
 @pytest.mark.parametrize("ending", [".jpg", ".webp", ".bmp", ".tiff"])
 def test_kinds_of_files(photograph, models, ending):
-    plain = look(encoded(photograph), models, **RULES).embedding
-    assert look(encoded(photograph, ending), models, **RULES).embedding @ plain > 0.95
+    plain = find_face(encoded(photograph), models, **RULES).embedding
+    assert find_face(encoded(photograph, ending), models, **RULES).embedding @ plain > 0.95
 
 
 def test_a_camera_held_sideways(photograph, models, tmp_path):
@@ -54,44 +54,44 @@ def test_a_camera_held_sideways(photograph, models, tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned by a quarter
     Image.fromarray(np.ascontiguousarray(np.rot90(photograph)[..., ::-1])).save(file, exif=exif, quality=95)
-    plain = look(encoded(photograph), models, **RULES).embedding
-    assert look(file.read_bytes(), models, **RULES).embedding @ plain > 0.95
+    plain = find_face(encoded(photograph), models, **RULES).embedding
+    assert find_face(file.read_bytes(), models, **RULES).embedding @ plain > 0.95
 
 
 def test_a_large_photograph_is_the_same_person(photograph, models):
     large = cv2.resize(photograph, None, fx=10, fy=10, interpolation=cv2.INTER_CUBIC)
-    plain = look(encoded(photograph), models, **RULES).embedding
-    assert look(encoded(large, ".jpg"), models, **RULES).embedding @ plain > 0.95
+    plain = find_face(encoded(photograph), models, **RULES).embedding
+    assert find_face(encoded(large, ".jpg"), models, **RULES).embedding @ plain > 0.95
 
 
 def test_a_crop_of_nothing_but_the_face(photograph, models):
     (found,) = models.detect([photograph])
     x, y, w, h = found.boxes[0].astype(int)
-    seen = look(encoded(photograph[y : y + h, x : x + w]), models, **RULES)
+    seen = find_face(encoded(photograph[y : y + h, x : x + w]), models, **RULES)
     assert seen.embedding @ face_of(photograph, models) > 0.7
 
 
 def test_somebody_in_the_background_does_not_count_and_somebody_beside_does(photograph, models):
     other = read(113)
-    alone = look(encoded(photograph), models, **RULES).embedding
+    alone = find_face(encoded(photograph), models, **RULES).embedding
     small = cv2.resize(other, None, fx=0.5, fy=0.5)
     behind = np.hstack(
         [photograph, np.vstack([small, np.zeros((len(photograph) - len(small), *small.shape[1:]), np.uint8)])]
     )
-    assert look(encoded(behind), models, **RULES).embedding @ alone > 0.9
+    assert find_face(encoded(behind), models, **RULES).embedding @ alone > 0.9
     beside = np.hstack([photograph, cv2.resize(other, photograph.shape[1::-1])])
-    assert "several faces" in look(encoded(beside), models, **RULES).problem
+    assert "several faces" in find_face(encoded(beside), models, **RULES).problem
 
 
 @pytest.mark.parametrize("content", [b"", b"no picture", encoded(np.zeros((8, 8, 3), np.uint8))[:40]])
 def test_what_is_no_picture(models, content):
-    assert look(content, models, **RULES) == (None, "cannot be read as a picture")
+    assert find_face(content, models, **RULES) == (None, "cannot be read as a picture")
 
 
 def test_a_picture_of_nobody(models):
-    assert look(encoded(np.full((200, 300, 3), 90, np.uint8)), models, **RULES) == (None, "no face in it")
+    assert find_face(encoded(np.full((200, 300, 3), 90, np.uint8)), models, **RULES) == (None, "no face in it")
 
 
 def test_a_face_that_is_too_small(photograph, models):
     rules = {**RULES, "min_face_px": 2000.0}
-    assert look(encoded(photograph), models, **rules).problem == "no face in it"
+    assert find_face(encoded(photograph), models, **rules).problem == "no face in it"

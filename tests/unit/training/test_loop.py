@@ -219,7 +219,7 @@ def test_mixed_precision_follows_the_curve_of_full(
     snapshot: Snapshot, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     full = train(snapshot, deep(snapshot, method))
-    monkeypatch.setattr(loop, "_mixed", lambda device: torch.autocast(device.type, torch.bfloat16))
+    monkeypatch.setattr(loop, "_mix_precision", lambda device: torch.autocast(device.type, torch.bfloat16))
     mixed = train(snapshot, deep(snapshot, method))
     assert {tensor.dtype for tensor in mixed.adapter.layers.state_dict().values()} == {torch.float32}
     for ours, theirs in zip(mixed.curve, full.curve, strict=True):

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from training.verification import moved, verify
+from training.verification import measure_move, verify
 
 
 def unit(x: np.ndarray) -> np.ndarray:
@@ -86,7 +86,7 @@ def test_a_space_of_lonely_tracks_is_seen_through() -> None:
 def test_what_moved_equals_distances_counted_one_by_one() -> None:
     views, negative, has, title = example(3)
     after, far = unit(views + 0.5), unit(negative - 0.2)
-    found = moved((views, negative), (after, far), has, title)
+    found = measure_move((views, negative), (after, far), has, title)
     rows = range(len(views))
     same = [np.array([1 - v[i, 0] @ v[i, m] for i in rows for m in (1, 2)]) for v in (views, after)]
     pairs = ((views, negative), (after, far))
@@ -98,11 +98,11 @@ def test_what_moved_equals_distances_counted_one_by_one() -> None:
 def test_an_adapter_that_moves_nothing_moves_nothing() -> None:
     views, negative, has, title = example(4)
     for there in (has, np.zeros_like(has)):
-        found = moved((views, negative), (views, negative), there, title)
+        found = measure_move((views, negative), (views, negative), there, title)
         assert (found.same, found.different) == ((0.0, 1.0), (0.0, 1.0))
 
 
 def test_pairs_that_are_not_there_move_nothing() -> None:
     views, negative, _, _ = example(5, n=1)
-    found = moved((views, negative), (unit(views + 1), negative), np.zeros(1, bool), np.zeros(1, int))
+    found = measure_move((views, negative), (unit(views + 1), negative), np.zeros(1, bool), np.zeros(1, int))
     assert found.different == (0.0, 1.0)

@@ -109,10 +109,10 @@ def test_the_map_makes_the_scatter_round_as_far_as_rows_can_tell() -> None:
 
 
 def test_of_a_huge_title_as_many_rows_as_can_be_clustered() -> None:
-    rows = whitening.drawn(10 * whitening.LARGEST_TITLE, 7)
+    rows = whitening.draw_pairs(10 * whitening.LARGEST_TITLE, 7)
     assert len(set(rows.tolist())) == whitening.LARGEST_TITLE
     assert (np.diff(rows) > 0).all()
-    assert whitening.drawn(5, 7).tolist() == [0, 1, 2, 3, 4]
+    assert whitening.draw_pairs(5, 7).tolist() == [0, 1, 2, 3, 4]
 
 
 @pytest.fixture(scope="module")

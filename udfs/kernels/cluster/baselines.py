@@ -1,7 +1,7 @@
 """The clusterers that castmine is compared with: k-means, affinity propagation, DBSCAN, HDBSCAN and FINCH.
 
 scikit-learn's where it has them. None of them knows links, so all go the same way: must-linked rows are made one, their
-mean, before; afterwards clusters that hold a cannot-linked pair are mended by `mended`.
+mean, before; afterwards clusters that hold a cannot-linked pair are mended by `mend_clusters`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from scipy.sparse.csgraph import connected_components
 from sklearn.cluster import DBSCAN, HDBSCAN, AffinityPropagation, KMeans
 from sklearn.exceptions import ConvergenceWarning
 
-from udfs.kernels.cluster.hac import checked
+from udfs.kernels.cluster.hac import check_embeddings
 from udfs.kernels.cluster.interface import (
     NO_LINKS,
     UNBOUNDED,
@@ -26,7 +26,7 @@ from udfs.kernels.cluster.interface import (
     Clustering,
     Links,
     in_order_of_appearance,
-    joined,
+    join_must_links,
 )
 from udfs.kernels.rows import unit_means
 
@@ -40,15 +40,15 @@ def with_links(free: Free) -> Clusterer:
     """A clusterer out of one that knows no links."""
 
     def cluster(embeddings: NDArray[np.floating], links: Links = NO_LINKS, bounds: Bounds = UNBOUNDED) -> Clustering:
-        x, apart = checked(embeddings, links), links.cannot
-        group = np.unique(joined(len(x), links), return_inverse=True)[1]
+        x, cannot = check_embeddings(embeddings, links), links.cannot
+        group = np.unique(join_must_links(len(x), links), return_inverse=True)[1]
         rows = unit_means(x, group, _groups(group))
         linked = np.zeros((len(rows), len(rows)), bool)
-        linked[group[apart[:, 0]], group[apart[:, 1]]] = True
+        linked[group[cannot[:, 0]], group[cannot[:, 1]]] = True
         linked |= linked.T
         least, greatest = bounds.of(len(rows))
         found = free(rows, least, greatest, linked) if len(rows) > 1 else np.zeros(len(rows), np.int64)
-        labels = mended(rows, np.asarray(found, np.int64), linked)[group]
+        labels = mend_clusters(rows, np.asarray(found, np.int64), linked)[group]
         named = np.full(len(x), NOISE, np.int32)
         named[labels >= 0] = in_order_of_appearance(labels[labels >= 0])
         return Clustering(named, int(named.max(initial=NOISE)) + 1, np.zeros(0))
@@ -56,7 +56,7 @@ def with_links(free: Free) -> Clusterer:
     return cluster
 
 
-def mended(rows: NDArray[np.float64], labels: NDArray[np.int64], linked: NDArray[np.bool_]) -> NDArray[np.int64]:
+def mend_clusters(rows: NDArray[np.float64], labels: NDArray[np.int64], linked: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Labels without a cluster that holds a cannot-linked pair.
 
     Of such a pair the row nearer to the cluster's mean stays. The other goes to the nearest cluster, by its mean, where
@@ -81,7 +81,7 @@ def mended(rows: NDArray[np.float64], labels: NDArray[np.int64], linked: NDArray
         for cluster in wanted:
             others = settled.setdefault(int(cluster), [])
             if not linked[row, others].any() and not (
-                cluster != labels[row] and _awaited(linked, labels, row, cluster)
+                cluster != labels[row] and _is_awaited(linked, labels, row, cluster)
             ):
                 break
         others.append(row)
@@ -90,7 +90,7 @@ def mended(rows: NDArray[np.float64], labels: NDArray[np.int64], linked: NDArray
     return labels
 
 
-def _awaited(linked: NDArray[np.bool_], labels: NDArray[np.int64], row: int, cluster: int) -> bool:
+def _is_awaited(linked: NDArray[np.bool_], labels: NDArray[np.int64], row: int, cluster: int) -> bool:
     """Whether a cluster has, or is still to get, a row that is cannot-linked to this one."""
     return bool((linked[row] & (labels == cluster)).any())
 
@@ -173,13 +173,13 @@ def _finch(x: NDArray[np.float64], least: int, greatest: int, linked: NDArray[np
         levels.append(merged)
     enough = [level for level in levels if level.max() + 1 >= least]
     level = levels[-2] if len(levels) > 2 and len(enough) >= len(levels) - 1 else enough[-1]
-    return _merged_down(x, level, linked, greatest)
+    return _merge_nearest_means(x, level, linked, greatest)
 
 
-def _first_neighbours(means: NDArray[np.float64], apart: NDArray[np.bool_]) -> NDArray[np.int64]:
+def _first_neighbours(means: NDArray[np.float64], cannot: NDArray[np.bool_]) -> NDArray[np.int64]:
     """(G,) components of the graph in which each row is joined to its nearest one, unless all are forbidden."""
     likeness = np.round(means @ means.T, 9)
-    likeness[apart] = -np.inf
+    likeness[cannot] = -np.inf
     np.fill_diagonal(likeness, -np.inf)
     first = likeness.argmax(axis=1)
     joined = np.flatnonzero(np.isfinite(likeness[np.arange(len(means)), first]))
@@ -189,13 +189,13 @@ def _first_neighbours(means: NDArray[np.float64], apart: NDArray[np.bool_]) -> N
 
 def _between(group: NDArray[np.int64], linked: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """(G, G) whether a cannot-link lies between two groups."""
-    apart = np.zeros((group.max() + 1, group.max() + 1), bool)
+    cannot = np.zeros((group.max() + 1, group.max() + 1), bool)
     a, b = np.nonzero(linked)
-    apart[group[a], group[b]] = True
-    return apart
+    cannot[group[a], group[b]] = True
+    return cannot
 
 
-def _merged_down(
+def _merge_nearest_means(
     x: NDArray[np.float64], group: NDArray[np.int64], linked: NDArray[np.bool_], k: int
 ) -> NDArray[np.int64]:
     """The two nearest means made one again and again, until k groups are left or cannot-links forbid it."""

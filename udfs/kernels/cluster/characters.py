@@ -17,8 +17,8 @@ from udfs.kernels.cluster.interface import NO_LINKS, UNBOUNDED, Bounds, FaceSets
 from udfs.kernels.cluster.methods import METHODS
 from udfs.kernels.cluster.nearest import Partners
 from udfs.kernels.cluster.odds import UNMEASURED, Distances, Odds, weigh
-from udfs.kernels.cluster.smoothing import doubted, drawn_to_neighbours
-from udfs.kernels.rows import along, summed
+from udfs.kernels.cluster.smoothing import find_doubted, smooth_by_neighbours
+from udfs.kernels.rows import dot_by_group, sum_by_group
 
 CUT = 0.6  # of the distance at which two people lie, between tracks drawn to their neighbours
 _BLOCK = 1024  # tracks whose distances to all characters are held at a time
@@ -42,7 +42,7 @@ class Characters(NamedTuple):
         margin: (T,) float32, how much nearer its own character is than the second, in mean cosine distance; negative
             where the second is nearer; NaN where there is no character.
         exemplars: (K,) int64, the row of each character's most central clustered track, of the tracks as they are.
-        doubted: (P,) bool, the cannot-links that were set aside, see `neighbours.doubted`.
+        doubted: (P,) bool, the cannot-links that were set aside, see `smoothing.find_doubted`.
         odds: of the title's strong tracks as they are.
     """
 
@@ -135,10 +135,10 @@ def find_characters(evidence: Evidence, rules: Rules = DEFAULT) -> Characters:
     embedded = np.isfinite(embeddings).all(axis=1)
     usable = embedded & ~not_a_face
     weak = np.zeros(tracks, bool) if evidence.quality is None else evidence.quality < rules.min_quality
-    weak[_linked_to_strong(usable & ~weak, links.must[usable[links.must].all(axis=1)])] = False
+    weak[_find_linked_to_strong(usable & ~weak, links.must[usable[links.must].all(axis=1)])] = False
     strong = np.flatnonzero(usable & ~weak)
 
-    rows, cut, odds, doubts = _weighed(embeddings, strong, np.flatnonzero(usable), links, rules.known, method.drawn)
+    rows, cut, odds, doubts = _weigh_up(embeddings, strong, np.flatnonzero(usable), links, rules.known, method.drawn)
     links = Links(links.cannot[~doubts], links.must)
     faces = None if evidence.faces is None else FaceSets(evidence.faces.within[strong], evidence.faces.n[strong])
     bounds = rules.bounds if rules.bounds.cut is not None else replace(rules.bounds, cut=cut)
@@ -177,7 +177,7 @@ def find_characters(evidence: Evidence, rules: Rules = DEFAULT) -> Characters:
     )
 
 
-def _weighed(
+def _weigh_up(
     embeddings: NDArray[np.floating],
     strong: NDArray[np.int64],
     usable: NDArray[np.int64],
@@ -190,13 +190,13 @@ def _weighed(
     odds, doubts = weigh(embeddings[strong], among_strong, known), np.zeros(len(cannot), bool)
     if not draw:
         return embeddings, odds.threshold, odds, doubts
-    of_strong = doubted(embeddings[strong], among_strong, odds)
+    of_strong = find_doubted(embeddings[strong], among_strong, odds)
     if of_strong.any():
         odds = weigh(embeddings[strong], among_strong[~of_strong], known)
         doubts[np.isin(cannot, strong).all(axis=1)] = of_strong
     rows = np.array(embeddings, np.float32)
     left = Links(cannot[~doubts], links.must).among(usable, len(embeddings)).cannot
-    rows[usable] = drawn_to_neighbours(embeddings[usable], left, odds, drawing=np.isin(usable, strong)).rows
+    rows[usable] = smooth_by_neighbours(embeddings[usable], left, odds, drawing=np.isin(usable, strong)).rows
     return rows, CUT * odds.different.mean, odds, doubts
 
 
@@ -233,7 +233,7 @@ def _reasons(
     return np.select(list(why.values()), list(why), "noise")
 
 
-def _linked_to_strong(strong: NDArray[np.bool_], must: NDArray[np.int64]) -> NDArray[np.bool_]:
+def _find_linked_to_strong(strong: NDArray[np.bool_], must: NDArray[np.int64]) -> NDArray[np.bool_]:
     """(T,) True where a chain of must-links reaches a strong track."""
     graph = coo_array((np.ones(len(must), bool), (must[:, 0], must[:, 1])), shape=(len(strong), len(strong)))
     group = connected_components(graph, directed=False)[1]
@@ -247,7 +247,7 @@ class _Nearness:
         """Of (T, D) rows, clustered where `labels` is not negative; to a character of one track it is `of_single`."""
         self._x, self.labels, self._of_single = x, labels, of_single
         member = np.flatnonzero(labels >= 0)
-        self._sums = summed(x[member], labels[member], characters)
+        self._sums = sum_by_group(x[member], labels[member], characters)
         self._count = np.bincount(labels[member], minlength=characters)
 
     def to_all(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -261,7 +261,7 @@ class _Nearness:
         """(n,) distances of clustered rows to their own character."""
         own, x = self.labels[rows], self._x[rows]
         others = self._count[own] - 1
-        loo = (along(self._sums, own, x) - along(x, np.arange(len(x)), x)) / np.maximum(others, 1)
+        loo = (dot_by_group(self._sums, own, x) - dot_by_group(x, np.arange(len(x)), x)) / np.maximum(others, 1)
         return np.round(np.where(others > 0, 1.0 - loo, self._of_single), 6)
 
     def blocks(self, rows: NDArray[np.int64]) -> Iterator[tuple[slice, NDArray[np.float64]]]:

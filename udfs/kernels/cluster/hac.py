@@ -20,11 +20,11 @@ from udfs.kernels.cluster.interface import (
     Clustering,
     Links,
     in_order_of_appearance,
-    merged_down,
+    merge_down,
 )
 from udfs.kernels.cluster.nearest import EXACT
 from udfs.kernels.cluster.sparse_hac import neighbour_pairs, on_graph
-from udfs.kernels.rows import along, summed
+from udfs.kernels.rows import dot_by_group, sum_by_group
 
 _GRID = 2.0**28
 _WEIGHED_APART = 20.0
@@ -92,23 +92,23 @@ def average_linkage_twice(
     Arguments, empty cases, ties and errors as in `average_linkage`; twice its cost.
     """
     least, greatest = bounds.of(len(embeddings))
-    x = checked(embeddings, links)
+    x = check_embeddings(embeddings, links)
     linked = _average(x, links.cannot)
     first = linked(links.must, _WEIGHED_APART, bounds.cut, least, greatest)
     return linked(np.concatenate([links.must, _spokes(x, first.labels)]), np.inf, bounds.cut, least, greatest)
 
 
-def _average(x: NDArray[np.floating], apart: NDArray[np.int64]) -> Callable[..., Clustering]:
+def _average(x: NDArray[np.floating], cannot: NDArray[np.int64]) -> Callable[..., Clustering]:
     """Average linkage of these rows, by the matrix of their distances or, where they are many, on their neighbours."""
     if len(x) <= EXACT:
-        return lambda together, forbids, *bounds: _agglomerate(_Clusters(x, apart, forbids), together, *bounds)
-    edges = neighbour_pairs(x, apart)
-    return lambda together, forbids, *bounds: on_graph(x, edges, Links(apart, together), forbids, *bounds)
+        return lambda together, penalty, *bounds: _agglomerate(_Clusters(x, cannot, penalty), together, *bounds)
+    edges = neighbour_pairs(x, cannot)
+    return lambda together, penalty, *bounds: on_graph(x, edges, Links(cannot, together), penalty, *bounds)
 
 
 def _once(linkage: Linkage, embeddings: NDArray[np.floating], links: Links, bounds: Bounds) -> Clustering:
     least, greatest = bounds.of(len(embeddings))
-    x = checked(embeddings, links)
+    x = check_embeddings(embeddings, links)
     if linkage == "average":
         return _average(x, links.cannot)(links.must, np.inf, bounds.cut, least, greatest)
     return _agglomerate(_Clusters(x, links.cannot, linkage=linkage), links.must, bounds.cut, least, greatest)
@@ -120,15 +120,15 @@ def _agglomerate(
     for row, other in must.tolist():
         clusters.join(row, other)
     clusters.look_again()
-    heights = merged_down(clusters, cut, least, greatest)
+    heights = merge_down(clusters, cut, least, greatest)
     return Clustering(in_order_of_appearance(clusters.of_row), clusters.count, np.array(heights, np.float64))
 
 
 def _spokes(x: NDArray[np.floating], labels: NDArray[np.int32]) -> NDArray[np.int64]:
     """(Q, 2) links from each cluster's most central row to its others, the most central first; ties by row."""
-    total = summed(x, labels, labels.max(initial=-1) + 1)
+    total = sum_by_group(x, labels, labels.max(initial=-1) + 1)
     others = np.maximum(np.bincount(labels) - 1, 1) if len(labels) else np.ones(0)
-    closeness = (along(total, labels, x) - 1.0) / others[labels]
+    closeness = (dot_by_group(total, labels, x) - 1.0) / others[labels]
     # rounded, as the last digits of the sums depend on the order of the rows
     by_closeness = np.lexsort((np.arange(len(x)), -np.round(closeness, 9), labels))
     hub = by_closeness[np.unique(labels[by_closeness], return_index=True)[1]]
@@ -150,7 +150,7 @@ class _Clusters:
     """
 
     def __init__(
-        self, x: NDArray[np.floating], cannot: NDArray[np.int64], apart: float = np.inf, linkage: Linkage = "average"
+        self, x: NDArray[np.floating], cannot: NDArray[np.int64], penalty: float = np.inf, linkage: Linkage = "average"
     ) -> None:
         self.count = len(x)
         self.of_row = np.arange(self.count)
@@ -164,7 +164,7 @@ class _Clusters:
         self._total *= -_GRID if linkage != "ward" else -2 * _GRID
         np.rint(self._total, out=self._total)
         self._total /= _GRID
-        self._total[self._linked] = apart
+        self._total[self._linked] = penalty
         np.fill_diagonal(self._total, np.inf)
         self.look_again()
 
@@ -223,7 +223,7 @@ class _Clusters:
             self.merge(a, b)
 
 
-def checked(embeddings: NDArray[np.floating], links: Links) -> NDArray[np.floating]:
+def check_embeddings(embeddings: NDArray[np.floating], links: Links) -> NDArray[np.floating]:
     """The embeddings, as float64 where they are few. Raises as `average_linkage`."""
     if embeddings.ndim != 2:
         raise ValueError(f"embeddings must be (T, D), got {embeddings.shape}")

@@ -170,7 +170,7 @@ class Mergeable(Protocol):
         ...
 
 
-def merged_down(clusters: Mergeable, cut: float | None, least: int, greatest: int) -> list[float]:
+def merge_down(clusters: Mergeable, cut: float | None, least: int, greatest: int) -> list[float]:
     """Merge the closest two again and again, up to the cut down to `least` clusters, above it down to `greatest`.
 
     Returns:
@@ -195,12 +195,12 @@ def in_order_of_appearance(labels: NDArray[np.integer]) -> NDArray[np.int32]:
     return rank[inverse]
 
 
-def joined(tracks: int, links: Links) -> NDArray[np.int64]:
+def join_must_links(tracks: int, links: Links) -> NDArray[np.int64]:
     """(T,) the groups that must-links make, each named by its first row.
 
     Links are followed in the order given; one between groups that are cannot-linked by then is passed over.
     """
-    root, against = list(range(tracks)), _partners(links.cannot)
+    root, cannot_linked = list(range(tracks)), _partners(links.cannot)
 
     def group_of(row: int) -> int:
         while root[row] != row:
@@ -210,19 +210,19 @@ def joined(tracks: int, links: Links) -> NDArray[np.int64]:
 
     for row, other in links.must.tolist():
         a, b = sorted((group_of(row), group_of(other)))
-        if a == b or b in against.get(a, ()):
+        if a == b or b in cannot_linked.get(a, ()):
             continue
         root[b] = a
-        for enemy in against.pop(b, ()):
-            against[enemy].discard(b)
-            against[enemy].add(a)
-            against.setdefault(a, set()).add(enemy)
+        for partner in cannot_linked.pop(b, ()):
+            cannot_linked[partner].discard(b)
+            cannot_linked[partner].add(a)
+            cannot_linked.setdefault(a, set()).add(partner)
     return np.array([group_of(row) for row in range(tracks)], np.int64)
 
 
 def _partners(cannot: NDArray[np.integer]) -> dict[int, set[int]]:
-    against: dict[int, set[int]] = {}
+    cannot_linked: dict[int, set[int]] = {}
     for row, other in np.asarray(cannot, np.int64).tolist():
-        against.setdefault(row, set()).add(other)
-        against.setdefault(other, set()).add(row)
-    return against
+        cannot_linked.setdefault(row, set()).add(other)
+        cannot_linked.setdefault(other, set()).add(row)
+    return cannot_linked

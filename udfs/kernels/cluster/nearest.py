@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from udfs.kernels.rows import summed
+from udfs.kernels.rows import sum_by_group
 
 EXACT = 4096  # rows up to which clustering looks at all pairs; above, at those of nearby cells
 _BLOCK = 1024  # rows of distances held at a time
@@ -31,11 +31,11 @@ class Nearest(NamedTuple):
 def nearest(
     x: NDArray[np.floating],
     k: int,
-    never: NDArray[np.integer],
+    cannot: NDArray[np.integer],
     exact: int = EXACT,
     among: NDArray[np.bool_] | None = None,
 ) -> Nearest:
-    """The k nearest rows of each row that it is not forbidden.
+    """The k nearest rows of each row that it is not cannot-linked to.
 
     Up to `exact` rows all pairs are compared. Above, k-means deals the rows into cells of about 200, and a row is
     compared with those of the 32 cells nearest to its own, so that cost grows with T and not with its square; what is
@@ -43,7 +43,7 @@ def nearest(
 
     Args:
         x: (T, D) finite unit rows.
-        never: (P, 2) rows that are not neighbours of each other.
+        cannot: (P, 2) rows that are not neighbours of each other.
         among: (T,) the rows that can be neighbours; all where it is None.
 
     Returns:
@@ -52,18 +52,18 @@ def nearest(
     Raises:
         ValueError: links outside of the rows.
     """
-    few, pairs = len(x) <= exact, np.asarray(never, np.int64).reshape(-1, 2)
+    few, pairs = len(x) <= exact, np.asarray(cannot, np.int64).reshape(-1, 2)
     rows, digits = (np.asarray(x, np.float64), 9) if few else (np.asarray(x, np.float32), _DIGITS)
     if pairs.size and not 0 <= pairs.min() <= pairs.max() < len(rows):
         raise ValueError(f"cannot links rows {pairs.min()} to {pairs.max()}, but there are {len(rows)} rows")
     found = Nearest(np.full((len(rows), k), -1), np.full((len(rows), k), np.inf))
-    forbidden = Partners(pairs, len(rows))
+    cannot_linked = Partners(pairs, len(rows))
     for mine, others in _all(len(rows)) if few else _by_cell(rows):
         others = others if among is None else others[among[others]]
         if not len(others):
             continue
         distance = np.round(1.0 - (rows[mine] @ rows[others].T).astype(np.float64), digits)
-        distance[forbidden.within(mine, others)] = np.inf
+        distance[cannot_linked.within(mine, others)] = np.inf
         column = _least(distance, min(k, len(others)))
         near = np.take_along_axis(distance, column, axis=1)
         found.row[mine, : column.shape[1]] = np.where(np.isfinite(near), others[column], -1)
@@ -94,7 +94,7 @@ def _cells(x: NDArray[np.floating]) -> tuple[NDArray[np.floating], NDArray[np.in
     centres = x[np.sort(start)]
     for _ in range(_ROUNDS):
         cell = _closest(x, centres)
-        sums = summed(x, cell, len(centres))
+        sums = sum_by_group(x, cell, len(centres))
         length = np.linalg.norm(sums, axis=1, keepdims=True)
         centres = np.where(length > 0, sums / np.maximum(length, 1e-12), centres).astype(np.float32)
     return centres, _closest(x, centres)

@@ -36,7 +36,7 @@ class Distances(NamedTuple):
     different: Spread
     weight: float = KNOWN_WEIGHT
 
-    def moved(self, same: tuple[float, float], different: tuple[float, float]) -> Distances:
+    def shift_by(self, same: tuple[float, float], different: tuple[float, float]) -> Distances:
         """The same after an adapter, given what it adds to the means and by what it multiplies the deviations.
 
         Where one person would not lie nearer than two people then, the adapter tells nobody apart, and what is known of
@@ -107,8 +107,8 @@ def weigh(embeddings: NDArray[np.floating], cannot: NDArray[np.integer], known: 
     pairs = np.unique(np.sort(np.asarray(cannot, np.int64).reshape(-1, 2), axis=1), axis=0)
     some = np.arange(len(x)) if len(x) <= EXACT else np.linspace(0, len(x) - 1, SAMPLED).astype(np.int64)
     distance = distances_of(x, pairs)
-    linked = _counted(distance)
-    free = _of_all_pairs(x[some]) - _counted(distance[np.isin(pairs, some).all(axis=1)])
+    linked = _count_steps(distance)
+    free = _of_all_pairs(x[some]) - _count_steps(distance[np.isin(pairs, some).all(axis=1)])
     weights = len(x) / max(free.sum(), 1), min(1.0, LINKS_WEIGHT * len(x) / max(linked.sum(), 1))
     return _fit(free * weights[0], linked * weights[1], known)
 
@@ -124,13 +124,13 @@ def _fit(free: NDArray[np.float64], linked: NDArray[np.float64], known: Distance
         if low < high:
             same, different = Spread(low, known.same.sd), Spread(high, known.different.sd)
             starts.append(starts[0]._replace(same=same, different=different))
-    found = [_improved(start, at, free, linked, known) for start in starts]
+    found = [_improve(start, at, free, linked, known) for start in starts]
     best = max(found, key=lambda odds: round(_fitness(odds, at, free, linked, known), 6))  # of equal ones the first
     same, different = (Spread(round(s.mean, 6), round(s.sd, 6)) for s in (best.same, best.different))
     return Odds(round(best.share, 6), same, different)
 
 
-def _improved(
+def _improve(
     now: Odds, at: NDArray[np.float64], free: NDArray[np.float64], linked: NDArray[np.float64], known: Distances
 ) -> Odds:
     """Expectation and maximisation in turn, until nothing changes."""
@@ -141,7 +141,7 @@ def _improved(
         different = np.add(free - same, linked * true)
         share = (one + same.sum()) / (one + two + free.sum())
         spreads = ((same, known.same), (different, known.different))
-        then = Odds(share, *(_updated(at, weight, before, known.weight) for weight, before in spreads))
+        then = Odds(share, *(_update_normal(at, weight, before, known.weight) for weight, before in spreads))
         change = np.abs(np.subtract([then.share, *then.same, *then.different], [now.share, *now.same, *now.different]))
         now = then
         if change.max() < _ENOUGH:
@@ -170,7 +170,7 @@ def _likely(odds: Odds, at: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(at >= odds.different.mean, 0.0, likely)
 
 
-def _updated(at: NDArray[np.float64], weight: NDArray[np.float64], known: Spread, more: float) -> Spread:
+def _update_normal(at: NDArray[np.float64], weight: NDArray[np.float64], known: Spread, more: float) -> Spread:
     """Mean and deviation of weighed distances, with what is known as so many more of them."""
     total = more + weight.sum()
     mean = float((more * known.mean + (weight * at).sum()) / total)
@@ -186,7 +186,7 @@ def _bins() -> int:
     return 2 * _STEPS + 1
 
 
-def _counted(distance: NDArray[np.float64]) -> NDArray[np.int64]:
+def _count_steps(distance: NDArray[np.float64]) -> NDArray[np.int64]:
     """How many distances fall into each step; counts are the same in whatever order they are added."""
     step = np.clip(np.round(distance, 9) * _STEPS, 0, _bins() - 1).astype(np.int64)
     return np.bincount(step, minlength=_bins())
@@ -198,5 +198,5 @@ def _of_all_pairs(x: NDArray[np.floating]) -> NDArray[np.int64]:
     for start in range(0, len(x), _BLOCK):
         block = np.arange(start, min(start + _BLOCK, len(x)))
         distance = 1.0 - x[block] @ x.T
-        counts += _counted(distance[np.arange(len(x)) < block[:, None]])
+        counts += _count_steps(distance[np.arange(len(x)) < block[:, None]])
     return counts

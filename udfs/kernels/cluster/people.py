@@ -20,7 +20,7 @@ _FAR = 4.0  # more than any cosine distance
 _STEPS, _BLOCK = 10_000, 1024
 
 
-class Cast(NamedTuple):
+class Characters(NamedTuple):
     """Characters of any titles.
 
     Attributes:
@@ -56,7 +56,7 @@ def reach(title: NDArray[np.str_], embedding: NDArray[np.floating]) -> float:
     return min(LARGEST_REACH, int(np.argmax(counts.cumsum() > FALSE_LINKS * counts.sum())) / _STEPS)
 
 
-def link(known: Cast, new: Cast) -> NDArray[np.str_]:
+def link(known: Characters, new: Characters) -> NDArray[np.str_]:
     """The person_id of each new character: that of one who is known, or its own `new.person`.
 
     Title by title, in the order of their names, characters are matched one to one with the people within reach, so that
@@ -73,7 +73,7 @@ def link(known: Cast, new: Cast) -> NDArray[np.str_]:
         compared with all people, above with those of its 30 nearest characters, so that cost is near O(N D).
     """
     stays = ~np.isin(known.title, new.title)  # a title's old characters are no strangers to its new ones
-    within = reach(np.concatenate([known.title[stays], new.title]), _stacked(known.embedding[stays], new.embedding))
+    within = reach(np.concatenate([known.title[stays], new.title]), _stack(known.embedding[stays], new.embedding))
     people = _People(known, new)
     for name in np.unique(new.title):
         people.take_in(np.flatnonzero(new.title == name), within)
@@ -83,9 +83,9 @@ def link(known: Cast, new: Cast) -> NDArray[np.str_]:
 class _People:
     """The people so far, the mean of each one's characters, and who is near to each character."""
 
-    def __init__(self, known: Cast, new: Cast) -> None:
+    def __init__(self, known: Characters, new: Characters) -> None:
         self._first, self._wanted = len(known.title), new.person
-        self._rows = _stacked(known.embedding, new.embedding)
+        self._rows = _stack(known.embedding, new.embedding)
         self._person = np.full(len(self._rows), -1)  # of each character
         self._names: list[str] = []
         self._number: dict[str, int] = {}
@@ -105,7 +105,7 @@ class _People:
         matched = dict(_one_to_one(distance, within))
         for place, row in enumerate(rows):
             at = matched.get(place)
-            self._add(row, self._unused(str(self._wanted[new[place]])) if at is None else self._names[people[at]])
+            self._add(row, self._pick_unused(str(self._wanted[new[place]])) if at is None else self._names[people[at]])
 
     def of_new(self) -> NDArray[np.str_]:
         """The people of all new characters."""
@@ -129,7 +129,7 @@ class _People:
         self._sums[number] += self._rows[row]
         self._person[row] = number
 
-    def _unused(self, person: str) -> str:
+    def _pick_unused(self, person: str) -> str:
         """That id, or with a number behind it where somebody has it."""
         number, free = 1, person
         while free in self._number:
@@ -156,6 +156,6 @@ def _one_to_one(distance: NDArray[np.float64], within: float) -> Iterator[tuple[
                 yield int(mine[row]), int(others[column])
 
 
-def _stacked(*parts: NDArray[np.floating]) -> NDArray[np.floating]:
+def _stack(*parts: NDArray[np.floating]) -> NDArray[np.floating]:
     filled = [part for part in parts if len(part)]
     return np.concatenate(filled) if filled else np.zeros((0, 1))

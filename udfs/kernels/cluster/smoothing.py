@@ -18,7 +18,7 @@ KNOWN_BY, AS_ONE = 4.0, 0.3
 _BLOCK = 1024  # rows whose neighbours are held at a time
 
 
-class Drawn(NamedTuple):
+class Smoothed(NamedTuple):
     """Rows drawn to their neighbours.
 
     Attributes:
@@ -30,13 +30,13 @@ class Drawn(NamedTuple):
     weight: NDArray[np.float64]
 
 
-def drawn_to_neighbours(
+def smooth_by_neighbours(
     embeddings: NDArray[np.floating],
     cannot: NDArray[np.integer],
     odds: Odds,
     exclusive: bool = True,
     drawing: NDArray[np.bool_] | None = None,
-) -> Drawn:
+) -> Smoothed:
     """Each row's unit mean with its nearest rows, each weighed by how likely it is the same person.
 
     The row itself weighs 1, its 10 nearest by a logistic of 0.7 times their log odds, less 3.1: so a neighbour counts
@@ -65,22 +65,22 @@ def drawn_to_neighbours(
     weight = np.where(near.row >= 0, expit(TEMPER * odds.log_odds(near.distance) - STRICTNESS), 0.0)
     if exclusive:
         both = np.concatenate([pairs, pairs[:, ::-1]])
-        weight[_against_nearer(near.row, np.unique(both[:, 0] * len(x) + both[:, 1]), len(x))] = 0.0
+        weight[_cannot_link_nearer(near.row, np.unique(both[:, 0] * len(x) + both[:, 1]), len(x))] = 0.0
     drawn = np.empty(x.shape, np.float32)
     for start in range(0, len(x), _BLOCK):
         rows = slice(start, start + _BLOCK)
         sums = x[rows] + np.einsum("nk,nkd->nd", weight[rows], x[near.row[rows]].astype(np.float64))
         length = np.linalg.norm(sums, axis=1, keepdims=True)
         drawn[rows] = sums / np.where(length > 0, length, 1.0)
-    return Drawn(drawn, weight.sum(axis=1))
+    return Smoothed(drawn, weight.sum(axis=1))
 
 
-def doubted(embeddings: NDArray[np.floating], cannot: NDArray[np.integer], odds: Odds) -> NDArray[np.bool_]:
+def find_doubted(embeddings: NDArray[np.floating], cannot: NDArray[np.integer], odds: Odds) -> NDArray[np.bool_]:
     """(P,) which cannot-links are more likely wrong than right: a mirror, a screen, a photograph, a split picture.
 
     Two tracks in one frame are two people but for such cases, and small or dark faces of two people can be as like each
     other as one person's. So the two alone are not asked, but who knows them: a link is doubted where both ends have
-    neighbours enough (weight 4 or more in `drawn_to_neighbours`) and, drawn to them but not to each other, lie within
+    neighbours enough (weight 4 or more in `smooth_by_neighbours`) and, drawn to them but not to each other, lie within
     three tenths of where two people lie. Where people have few tracks, every link is obeyed. On composite titles with
     10 % wrong links this finds 6 of 10 wrong ones and takes 2 of 1,000 true ones for wrong, in adapted embeddings; in
     raw ones 3 of 10 and 1 of 100.
@@ -91,23 +91,23 @@ def doubted(embeddings: NDArray[np.floating], cannot: NDArray[np.integer], odds:
     pairs = np.asarray(cannot, np.int64).reshape(-1, 2)
     if not len(pairs):
         return np.zeros(0, bool)
-    drawn = drawn_to_neighbours(embeddings, pairs, odds, exclusive=False)
+    drawn = smooth_by_neighbours(embeddings, pairs, odds, exclusive=False)
     distance = np.round(distances_of(drawn.rows, pairs), 6)
     known = drawn.weight[pairs].min(axis=1) >= KNOWN_BY
     return np.asarray(known & (distance < AS_ONE * odds.different.mean))
 
 
-def _against_nearer(nearest: NDArray[np.int64], codes: NDArray[np.int64], count: int) -> NDArray[np.bool_]:
+def _cannot_link_nearer(nearest: NDArray[np.int64], codes: NDArray[np.int64], count: int) -> NDArray[np.bool_]:
     """(N, k) the neighbours that are two people with a nearer one that counts: of these a row can only be the one.
 
     Args:
         codes: sorted, row * count + other of each cannot-linked pair, both ways.
     """
-    against = np.zeros(nearest.shape, bool)
+    cannot_linked = np.zeros(nearest.shape, bool)
     if len(codes):
         for later in range(nearest.shape[1]):
             for nearer in range(later):
                 code = nearest[:, nearer] * count + nearest[:, later]
                 place = np.minimum(np.searchsorted(codes, code), len(codes) - 1)
-                against[:, later] |= ~against[:, nearer] & (codes[place] == code)
-    return against
+                cannot_linked[:, later] |= ~cannot_linked[:, nearer] & (codes[place] == code)
+    return cannot_linked

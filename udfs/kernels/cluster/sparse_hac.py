@@ -11,9 +11,9 @@ import heapq
 import numpy as np
 from numpy.typing import NDArray
 
-from udfs.kernels.cluster.interface import Clustering, Links, in_order_of_appearance, joined, merged_down
+from udfs.kernels.cluster.interface import Clustering, Links, in_order_of_appearance, join_must_links, merge_down
 from udfs.kernels.cluster.nearest import EXACT, nearest
-from udfs.kernels.rows import summed
+from udfs.kernels.rows import sum_by_group
 
 NEIGHBOURS, FEW = 20, 1024
 _BLOCK = 8192  # pairs of clusters whose distances are computed at a time
@@ -44,16 +44,16 @@ def on_graph(
         x: (T, D) unit rows.
         edges: (E, 2) rows. With all pairs the result is that of `hac.average_linkage`, of equal distances aside.
         links: cannot-linked rows count as `apart` from each other, infinite forbids; must-linked ones start as one
-            cluster, see `joined`.
+            cluster, see `join_must_links`.
         cut: the largest distance at which clusters merge. least, greatest: numbers of clusters.
     """
     within = np.inf if greatest < len(x) else cut
-    clusters = _Neighbouring(x, joined(len(x), links), links.cannot, apart, within)
+    clusters = _Neighbouring(x, join_must_links(len(x), links), links.cannot, apart, within)
     clusters.compare(edges)
-    heights = merged_down(clusters, cut, least, greatest)
+    heights = merge_down(clusters, cut, least, greatest)
     if clusters.count <= FEW:
         clusters.compare(all_pairs(np.unique(clusters.of_row())))
-        heights += merged_down(clusters, cut, least, greatest)
+        heights += merge_down(clusters, cut, least, greatest)
     return Clustering(in_order_of_appearance(clusters.of_row()), clusters.count, np.array(heights, np.float64))
 
 
@@ -95,7 +95,7 @@ class _Neighbouring:
     ) -> None:
         self._root = cluster.tolist()
         self._cut = np.inf if cut is None else cut
-        self._sums = summed(x, cluster, len(x))
+        self._sums = sum_by_group(x, cluster, len(x))
         self._size = np.bincount(cluster, minlength=len(x)).astype(np.float64)
         self.count = len(np.unique(cluster))
         self._near: list[dict[int, _Pair]] = [{} for _ in self._root]

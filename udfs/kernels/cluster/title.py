@@ -85,7 +85,7 @@ def list_characters(tracks: pd.DataFrame, ids: np.ndarray, harvested: np.ndarray
                 "character_id": character,
                 "n_tracks": len(mine),
                 "n_faces": int(mine.n_faces.sum()),
-                "screen_time_s": covered(mine.start_s.to_numpy(), mine.end_s.to_numpy()),
+                "screen_time_s": measure_union(mine.start_s.to_numpy(), mine.end_s.to_numpy()),
                 "first_s": float(mine.start_s.min()),
                 "last_s": float(mine.end_s.max()),
                 "exemplar_track_id": int(ids[exemplar]),
@@ -95,7 +95,7 @@ def list_characters(tracks: pd.DataFrame, ids: np.ndarray, harvested: np.ndarray
     return pd.DataFrame(rows)
 
 
-def covered(start: np.ndarray, end: np.ndarray) -> float:
+def measure_union(start: np.ndarray, end: np.ndarray) -> float:
     """Length of the union of the intervals [start, end), in their unit; 0 for none."""
     order = np.argsort(start, kind="stable")
     start, end = start[order], end[order]

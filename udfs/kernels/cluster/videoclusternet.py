@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from udfs.kernels.cluster.hac import checked
+from udfs.kernels.cluster.hac import check_embeddings
 from udfs.kernels.cluster.interface import (
     NO_LINKS,
     UNBOUNDED,
@@ -18,11 +18,11 @@ from udfs.kernels.cluster.interface import (
     FaceSets,
     Links,
     in_order_of_appearance,
-    joined,
+    join_must_links,
 )
 
 
-def within(faces: NDArray[np.floating]) -> float:
+def measure_spread(faces: NDArray[np.floating]) -> float:
     """The mean cosine distance of the pairs of (n, D) unit rows; NaN for fewer than two."""
     n, total = len(faces), faces.sum(axis=0, dtype=np.float64)
     return float(1.0 - (total @ total - n) / (n * (n - 1))) if n > 1 else float("nan")
@@ -40,7 +40,7 @@ def cluster_by_faces(
 
     The distance of two tracks is the mean over all pairs of their faces, which follows from their means and from how
     far their faces lie apart. A track of one face, whose threshold the paper leaves open, takes the median of the
-    others. What it means for cannot-links, which the paper does not know, see `matched`.
+    others. What it means for cannot-links, which the paper does not know, see `match_clusters`.
 
     Args:
         faces: of the tracks.
@@ -50,18 +50,18 @@ def cluster_by_faces(
     Raises:
         ValueError: as `hac.average_linkage`.
     """
-    x = checked(embeddings, links)
+    x = check_embeddings(embeddings, links)
     spread = np.asarray(faces.within, np.float64)
     known = np.isfinite(spread)
     threshold = np.where(known, spread, np.median(spread[known]) if known.any() else 0.0)
     count = np.maximum(faces.n, 1)
     length = np.sqrt(np.maximum(((1.0 - threshold) * (count - 1) + 1.0) / count, 0.0))  # of the mean before it is unit
     distance = np.round(1.0 - (x * length[:, None]) @ (x * length[:, None]).T, 9)
-    labels = in_order_of_appearance(matched(distance, threshold, links))
+    labels = in_order_of_appearance(match_clusters(distance, threshold, links))
     return Clustering(labels, int(labels.max(initial=-1)) + 1, np.zeros(0))
 
 
-def matched(
+def match_clusters(
     distance: NDArray[np.floating],
     threshold: NDArray[np.floating],
     links: Links,
@@ -80,7 +80,7 @@ def matched(
     """
     off = np.array(distance, np.float64)
     np.fill_diagonal(off, 0.0)
-    label = joined(len(off), links)
+    label = join_must_links(len(off), links)
     while True:
         names, cluster = np.unique(label, return_inverse=True)
         size = np.bincount(cluster)
@@ -90,7 +90,7 @@ def matched(
         mean = np.round(total / np.outer(size, size), 9)
         a, b = np.nonzero(np.triu(mean < np.maximum.outer(own, own), 1))
         order = np.lexsort((b, a, mean[a, b]))
-        group = joined(len(names), Links(cluster[links.cannot], np.column_stack([a, b])[order]))
+        group = join_must_links(len(names), Links(cluster[links.cannot], np.column_stack([a, b])[order]))
         if len(np.unique(group)) == len(names):
             return label
         label = names[group[cluster]]

@@ -39,7 +39,7 @@ class Analysis(NamedTuple):
     """What is known of one title's errors.
 
     Attributes:
-        tracks: the columns of `judged`, `confidence`, `start_s` and what else was given, a row a track.
+        tracks: the columns of `judge_tracks`, `confidence`, `start_s` and what else was given, a row a track.
         groups: see `by_group`.
         confusions: see `confusions`.
         people, characters: see `people` and `characters`.
@@ -58,7 +58,7 @@ class Analysis(NamedTuple):
     figures: dict[str, float]
 
 
-def analysed(tracks: pd.DataFrame, embeddings: NDArray[np.floating], links: Links, rules: Rules | None) -> Analysis:
+def analyse(tracks: pd.DataFrame, embeddings: NDArray[np.floating], links: Links, rules: Rules | None) -> Analysis:
     """All that is known of one title's errors.
 
     Args:
@@ -74,7 +74,7 @@ def analysed(tracks: pd.DataFrame, embeddings: NDArray[np.floating], links: Link
     mine = tracks[seen].reset_index(drop=True)
     mine = mine.astype({"character_id": "Int32"}).assign(person=mine.person.to_numpy(str))
     mine["linked"] = np.isin(mine.track_id, np.concatenate([pairs.ravel() for pairs in (links.cannot, links.must)]))
-    mine = mine.join(judged(mine, embeddings[seen]))
+    mine = mine.join(judge_tracks(mine, embeddings[seen]))
     mine["without_links"] = verdicts(mine.person, without["links"][seen]) if "links" in without else None
     bins, figures = reliability(mine), link_figures(mine, links, {name: rows[seen] for name, rows in without.items()})
     return Analysis(
@@ -108,7 +108,7 @@ def verdicts(person: NDArray | pd.Series, character: NDArray[np.integer]) -> NDA
     return names
 
 
-def judged(tracks: pd.DataFrame, embeddings: NDArray[np.floating]) -> pd.DataFrame:
+def judge_tracks(tracks: pd.DataFrame, embeddings: NDArray[np.floating]) -> pd.DataFrame:
     """What is wrong with each track, in the order of the tracks.
 
     Args:
@@ -167,7 +167,7 @@ def by_group(tracks: pd.DataFrame) -> pd.DataFrame:
     """Errors of the tracks that have something in common.
 
     Args:
-        tracks: as for `analysed`, with the columns of `judged` and `linked` (whether clustering had a link of it).
+        tracks: as for `analyse`, with the columns of `judge_tracks` and `linked` (whether clustering had a link of it).
     Returns:
         property, value, place (of the value among those of its property, from 0), n_tracks, n_wrong, n_impure (taken
         for somebody else), n_unknown, share_wrong, share_unknown, wrong_low and wrong_high (95 % interval of
@@ -245,7 +245,7 @@ def reliability(tracks: pd.DataFrame) -> pd.DataFrame:
     Right is here a track that shows the person whom most tracks of its character show: confidence is about belonging
     there, not about which of a person's characters is the main one. Empty bins are absent.
     """
-    confidence, right = _deserved(tracks)
+    confidence, right = _deserve(tracks)
     columns = {"mean_confidence": confidence, "share_right": right.astype(float)}
     found = pd.DataFrame({"bin": scoring.confidence_bin(confidence), **columns}).groupby("bin")
     return found.size().rename("n_tracks").to_frame().join(found.mean()).reset_index()
@@ -253,10 +253,10 @@ def reliability(tracks: pd.DataFrame) -> pd.DataFrame:
 
 def calibration_error(tracks: pd.DataFrame) -> float:
     """The mean gap between the two over the bins of `reliability`, see `scoring.calibration_error`."""
-    return scoring.calibration_error(*_deserved(tracks))
+    return scoring.calibration_error(*_deserve(tracks))
 
 
-def _deserved(tracks: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+def _deserve(tracks: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Confidence of the tracks that have one, and whether they show the person their character is taken for."""
     known = tracks[(tracks.verdict != UNKNOWN) & tracks.confidence.notna()]
     return known.confidence.to_numpy(np.float64), (known.taken_for == known.person).to_numpy(bool)
@@ -269,9 +269,9 @@ def confusions(tracks: pd.DataFrame) -> pd.DataFrame:
     """Pairs of people of whom one was taken for the other, the most frequent first.
 
     Returns:
-        person, taken_for, n_tracks, distance and own_distance (means, see `judged`), track_ids: the worst of these
-        tracks, which are those of most confidence; other_ids: the most confident tracks of `taken_for` in the same
-        characters, to see whom they were taken for.
+        person, taken_for, n_tracks, distance and own_distance (means, see `judge_tracks`), track_ids: the worst of
+        these tracks, which are those of most confidence; other_ids: the most confident tracks of `taken_for` in the
+        same characters, to see whom they were taken for.
     """
     pairs = ["person", "taken_for"]
     wrong = tracks[tracks.taken_for.notna() & (tracks.taken_for != tracks.person)]
@@ -328,7 +328,7 @@ def without_links(
 ) -> dict[str, NDArray[np.int64]]:
     """The title clustered again with links left out: (T,) characters, -1 where unknown, by what is left out.
 
-    Args: as in `analysed`, of all tracks.
+    Args: as in `analyse`, of all tracks.
     Returns:
         Of `LINKS` what there is to leave out: nothing without links, and `links` and one kind alike without the other.
     """

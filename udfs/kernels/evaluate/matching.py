@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from udfs.kernels.boxes import overlapping
+from udfs.kernels.boxes import find_overlapping
 from udfs.kernels.evaluate.scoring import UNKNOWN, share
 
 
@@ -66,7 +66,7 @@ def match_boxes(
     """
     label_names, label_code = np.unique(np.asarray(true_label), return_inverse=True)
     tracks, track_code = np.unique(np.asarray(track_id, np.int64), return_inverse=True)
-    truth, face, overlap = overlapping(true_frame, true_box, frame, box, match_iou)
+    truth, face, overlap = find_overlapping(true_frame, true_box, frame, box, match_iou)
     chosen = _one_to_one(np.asarray(true_frame)[truth], truth, face, overlap)
 
     votes = np.zeros((len(tracks), max(len(label_names), 1)), np.int64)

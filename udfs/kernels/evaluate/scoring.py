@@ -185,7 +185,7 @@ def score(true: Sequence | NDArray, predicted: NDArray[np.integer]) -> dict[str,
     true, predicted = np.asarray(true), np.asarray(predicted)
     every = count(true, predicted)
     known = predicted != UNKNOWN
-    return figures(every) | known_figures(count(true[known], predicted[known]))
+    return figures(every) | score_known(count(true[known], predicted[known]))
 
 
 def right(true: Sequence | NDArray, predicted: NDArray[np.integer]) -> NDArray[np.bool_]:
@@ -257,7 +257,7 @@ def over_time(
     }
 
 
-def known_figures(counts: Counts) -> dict[str, float]:
+def score_known(counts: Counts) -> dict[str, float]:
     """`figures` of counts over the tracks with a character, each name with `known_` before it."""
     return {f"known_{name}": value for name, value in figures(counts).items() if name != "unknown_share"}
 

@@ -37,7 +37,7 @@ def figures_by_boxes(
     labels = truth.label.fillna(NOT_COUNTED).astype(str).to_numpy()
     matched = match(faces, truth, match_iou)
     of_track, found = tracks.set_index("track_id"), matched.matched_faces > 0
-    of_face = _predicted(of_track, faces.track_id.to_numpy(np.int64))
+    of_face = _predict(of_track, faces.track_id.to_numpy(np.int64))
     counted = labels != NOT_COUNTED
     pairs = matched.pairs[counted[matched.pairs[:, 0]]]
     matched = replace(matched, true_boxes=int(counted.sum()), matched_boxes=len(pairs), pairs=pairs)
@@ -85,7 +85,7 @@ def figures_by_tracks(tracks: pd.DataFrame, truth: pd.DataFrame) -> dict[str, fl
 
 
 def _scores(true: np.ndarray, of_track: pd.DataFrame, ids: np.ndarray) -> dict[str, float]:
-    predicted, chosen = _predicted(of_track, ids), of_track.reindex(ids)
+    predicted, chosen = _predict(of_track, ids), of_track.reindex(ids)
     known = predicted != scoring.UNKNOWN
     of_known = _over_rows(true[known], predicted[known], chosen[known])
     return {
@@ -103,7 +103,7 @@ def _over_rows(true: np.ndarray, predicted: np.ndarray, chosen: pd.DataFrame) ->
     return {**scoring.over_time(true, predicted, chosen.seconds.to_numpy(np.float64)), **pairs}
 
 
-def _predicted(of_track: pd.DataFrame, tracks: np.ndarray) -> np.ndarray:
+def _predict(of_track: pd.DataFrame, tracks: np.ndarray) -> np.ndarray:
     """(T,) characters of tracks, -1 where unknown."""
     found = of_track.character_id.reindex(tracks).astype("float64").fillna(scoring.UNKNOWN)
     return found.to_numpy().astype(np.int32)

@@ -34,16 +34,18 @@ class PieceTracks(NamedTuple):
     tail: pd.DataFrame
 
 
-def piece_tracks(faces: pd.DataFrame, start: int, end: int, seam: int) -> PieceTracks:
-    """Reduce a piece that was cut at [start, end) to what numbering needs; `seam` frames of overlap on either side."""
+def piece_tracks(faces: pd.DataFrame, start: int, end: int, overlap: int) -> PieceTracks:
+    """Reduce a piece that was cut at [start, end) to what numbering needs, with `overlap` frames on either side."""
     detected = faces[faces.detected].sort_values(["local_id", "frame"])
     of_track = detected.groupby("local_id")
     tracks = of_track[["frame", "x", "y"]].first().rename(columns={"frame": "first_frame"})
     tracks["last_frame"] = of_track.frame.max()
     tracks["n_detected"] = of_track.size()
     columns = ["local_id", "frame", *BOX]
-    overlap, behind = (detected[where] for where in (detected.frame < start + seam, detected.frame >= start + seam))
-    head = pd.concat([overlap, behind.drop_duplicates("local_id")])
+    inside, behind = (
+        detected[where] for where in (detected.frame < start + overlap, detected.frame >= start + overlap)
+    )
+    head = pd.concat([inside, behind.drop_duplicates("local_id")])
     return PieceTracks(tracks, head[columns], detected.loc[detected.frame >= end, columns])
 
 
@@ -59,22 +61,22 @@ def number_tracks(pieces: list[PieceTracks], min_faces: int) -> list[pd.DataFram
     Args:
         min_faces: tracks with fewer detections, after joining, are noise and get -1.
     Returns:
-        One DataFrame a piece, by local_id: track_id int64; counts_from, the first frame whose rows count; last_piece,
-        the number of the last piece with rows of the track.
+        One DataFrame a piece, by local_id: track_id int64; first_frame_kept, the first frame whose rows count;
+        last_piece, the number of the last piece with rows of the track.
     """
     if not pieces:
         return []
     parts = pd.concat([piece.tracks for piece in pieces], keys=range(len(pieces)), names=["piece", "local_id"])
-    parts["counts_from"], parts["whole"] = 0, np.arange(len(parts))
+    parts["first_frame_kept"], parts["whole"] = 0, np.arange(len(parts))
     for i, (before, after) in enumerate(pairwise(pieces)):
-        for a, b, shared, joined in _hand_overs(before.tail, after.head).itertuples(index=False):
+        for a, b, shared, joined in _find_shared_detections(before.tail, after.head).itertuples(index=False):
             row, seen = (i + 1, b), after.head.frame[after.head.local_id == b]
             if joined:
                 parts.loc[row, "whole"] = parts.whole[i, a]
-                parts.loc[row, "counts_from"] = before.tracks.last_frame[a] + 1
+                parts.loc[row, "first_frame_kept"] = before.tracks.last_frame[a] + 1
             else:
-                parts.loc[row, "counts_from"] = seen[seen > shared].min() if (seen > shared).any() else shared + 1
-            parts.loc[row, "n_detected"] -= (seen < parts.counts_from[row]).sum()
+                parts.loc[row, "first_frame_kept"] = seen[seen > shared].min() if (seen > shared).any() else shared + 1
+            parts.loc[row, "n_detected"] -= (seen < parts.first_frame_kept[row]).sum()
     parts = parts.reset_index()
     of_track = parts.sort_values(["whole", "piece"]).groupby("whole")
     summary = of_track[["first_frame", "x", "y"]].first()
@@ -82,7 +84,7 @@ def number_tracks(pieces: list[PieceTracks], min_faces: int) -> list[pd.DataFram
     track_id = pd.Series(np.arange(len(ranked)), index=ranked.index)
     parts["track_id"] = parts.whole.map(track_id).fillna(-1).astype(np.int64)
     parts["last_piece"] = of_track.piece.max().reindex(parts.whole).to_numpy()
-    columns = ["track_id", "counts_from", "last_piece"]
+    columns = ["track_id", "first_frame_kept", "last_piece"]
     return [parts[parts.piece == i].set_index("local_id")[columns] for i in range(len(pieces))]
 
 
@@ -99,8 +101,8 @@ def track_faces(
     """
     for faces, number in zip(pieces, numbers, strict=True):
         rows = faces.join(number, on="local_id")
-        rows = rows[(rows.track_id >= 0) & (rows.frame >= rows.counts_from)]
-        ordered = rows.sort_values(["track_id", "frame"]).drop(columns=["local_id", "counts_from"])
+        rows = rows[(rows.track_id >= 0) & (rows.frame >= rows.first_frame_kept)]
+        ordered = rows.sort_values(["track_id", "frame"]).drop(columns=["local_id", "first_frame_kept"])
         yield ordered.assign(time_s=times[ordered.frame.to_numpy(int)])
 
 
@@ -131,7 +133,7 @@ def film_warning(index_warning: str | None, n_wanted: int, n_decoded: int) -> st
     return "; ".join(said) or None
 
 
-def _hand_overs(tail: pd.DataFrame, head: pd.DataFrame) -> pd.DataFrame:
+def _find_shared_detections(tail: pd.DataFrame, head: pd.DataFrame) -> pd.DataFrame:
     """before, after (local_ids), frame (of the last detection they share) and joined, one row a track after."""
     shared = tail.merge(head, on=["frame", *BOX], suffixes=("_a", "_b"))
     shared = shared.rename(columns={"local_id_a": "before", "local_id_b": "after"})[["before", "after", "frame"]]
@@ -150,9 +152,9 @@ def summarise_track(
     track_id: int, faces: pd.DataFrame, times: np.ndarray, norms: tuple[float, float] | None
 ) -> dict[str, object]:
     seen = faces[faces.detected]
-    looks = quality.Looks(*(seen[name].to_numpy(np.float32) for name in quality.Looks._fields))
+    measures = quality.Measures(*(seen[name].to_numpy(np.float32) for name in quality.Measures._fields))
     embedded = seen[seen.embedding.notna()]
-    worth, norm = _worth_and_norm(embedded if len(embedded) else seen)
+    quality_of, norm = _quality_and_norm(embedded if len(embedded) else seen)
     pictures = seen[seen.thumbnail.notna()]
     start, end = int(faces.frame.iloc[0]), int(faces.frame.iloc[-1]) + 1
     return {
@@ -164,9 +166,9 @@ def summarise_track(
         "end_s": times[end],
         "n_faces": len(seen),
         "n_embedded": len(embedded),
-        "face_px": float(np.median(looks.size_px)),
-        "quality": quality.track_quality(worth, norm, norms if len(embedded) else None),
-        "flags": quality.track_flags(looks),
+        "face_px": float(np.median(measures.size_px)),
+        "quality": quality.track_quality(quality_of, norm, norms if len(embedded) else None),
+        "flags": quality.track_flags(measures),
         "embedding": mean_embedding(embedded),
         "thumbnail": pictures.thumbnail.iloc[int(np.argmax(pictures.quality.to_numpy()))] if len(pictures) else None,
     }
@@ -179,11 +181,11 @@ def mean_embedding(faces: pd.DataFrame) -> np.ndarray | None:
     """
     if not len(faces):
         return None
-    worth, norm = _worth_and_norm(faces)
-    weights = np.maximum(worth.astype(np.float64), quality.LEAST) * norm
+    quality_of, norm = _quality_and_norm(faces)
+    weights = np.maximum(quality_of.astype(np.float64), quality.LEAST) * norm
     mean = np.average(np.stack(faces.embedding.to_list()).astype(np.float64), axis=0, weights=weights)
     return (mean / max(float(np.linalg.norm(mean)), 1e-12)).astype(np.float32)
 
 
-def _worth_and_norm(faces: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+def _quality_and_norm(faces: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     return faces.quality.to_numpy(np.float32), faces.embedding_norm.to_numpy(np.float32)

@@ -168,11 +168,11 @@ class _InsightFace:
         rows = np.hstack([corners, scores[:, None]]).astype(np.float32)[order]
         keep = np.asarray(self._detector.nms(rows), np.intp)
         kept = rows[keep]
-        return _sorted(np.hstack([kept[:, :2], kept[:, 2:4] - kept[:, :2]]), kept[:, 4], points[order][keep])
+        return _sort_detections(np.hstack([kept[:, :2], kept[:, 2:4] - kept[:, :2]]), kept[:, 4], points[order][keep])
 
     def embed(self, crops: np.ndarray) -> Embedded:
         starts = range(0, len(crops), EMBED_BATCH)
-        return _embedded([self._embedder.get_feat(list(crops[at : at + EMBED_BATCH])) for at in starts], self.dim)
+        return _make_embedded([self._embedder.get_feat(list(crops[at : at + EMBED_BATCH])) for at in starts], self.dim)
 
 
 class _OpenCV:
@@ -194,10 +194,10 @@ class _OpenCV:
         self._detector.setInputSize(boxed.shape[1::-1])
         _, rows = self._detector.detect(boxed)
         rows = np.zeros((0, 15), np.float32) if rows is None else rows
-        return _sorted(rows[:, :4] / scale, rows[:, 14], rows[:, 4:14].reshape(-1, 5, 2) / scale)
+        return _sort_detections(rows[:, :4] / scale, rows[:, 14], rows[:, 4:14].reshape(-1, 5, 2) / scale)
 
     def embed(self, crops: np.ndarray) -> Embedded:
-        return _embedded([self._embedder.feature(crop) for crop in crops], self.dim)
+        return _make_embedded([self._embedder.feature(crop) for crop in crops], self.dim)
 
 
 def _open(path: str | Path, gpu_index: int | None) -> Any:
@@ -256,12 +256,12 @@ def _anchor_centres(height: int, width: int, stride: int, anchors: int) -> np.nd
     return np.repeat(np.stack([x, y], axis=-1).reshape(-1, 2), anchors, axis=0).astype(np.float32) * stride
 
 
-def _sorted(boxes: np.ndarray, scores: np.ndarray, landmarks: np.ndarray) -> Detections:
+def _sort_detections(boxes: np.ndarray, scores: np.ndarray, landmarks: np.ndarray) -> Detections:
     order = np.lexsort((boxes[:, 1], boxes[:, 0], -scores))
     return Detections(*(part[order].astype(np.float32) for part in (boxes, scores, landmarks)))
 
 
-def _embedded(parts: list[np.ndarray], dim: int) -> Embedded:
+def _make_embedded(parts: list[np.ndarray], dim: int) -> Embedded:
     rows = np.concatenate(parts) if parts else np.zeros((0, dim))
     norm = np.linalg.norm(rows, axis=1)
     return Embedded((rows / norm[:, None]).astype(np.float32), norm.astype(np.float32))

@@ -1,7 +1,7 @@
 """One piece of a film: its frames in, the faces of its tracks out. The place where detection, tracking, quality and
 embedding meet; everything that looks at pixels is here, so that a film is decoded once for all of them.
 
-Where a piece was cut inside a shot, it looks on to `seam_end`: the tracks of two pieces are one where they hold the
+Where a piece was cut inside a shot, it looks on to `overlap_end`: the tracks of two pieces are one where they hold the
 very same detection there (`assemble`). The frames of the overlap are then its own, not the next one's.
 """
 
@@ -39,7 +39,7 @@ SCHEMA = pa.schema(
         ("embedding", pa.list_(pa.float32())),
         ("embedding_norm", pa.float32()),
         ("quality", pa.float32()),
-        *((name, pa.float32()) for name in quality.Looks._fields if name != "score"),
+        *((name, pa.float32()) for name in quality.Measures._fields if name != "score"),
         ("thumbnail", pa.binary()),  # of the track's best face in this piece, else null
     ]
 )
@@ -80,20 +80,20 @@ class _Found(NamedTuple):
 
 
 class Cut(NamedTuple):
-    """A piece of work: the frames [start, end), and on to `seam_end` (= end where it ends with a shot)."""
+    """A piece of work: the frames [start, end), and on to `overlap_end` (= end where it ends with a shot)."""
 
     start: int
     end: int
-    seam_end: int
+    overlap_end: int
 
 
 def cut_pieces(
-    shot_start: np.ndarray, shot_end: np.ndarray, key_frames: np.ndarray, piece: int, longest: int, seam: int
+    shot_start: np.ndarray, shot_end: np.ndarray, key_frames: np.ndarray, piece: int, longest: int, overlap: int
 ) -> list[Cut]:
     """Cut a film into pieces of about `piece` frames, between shots; inside one only where it is longer than `longest`.
 
     The cuts depend on the film and these numbers alone. A long shot is cut at key frames, so that no frame is decoded
-    twice but those of the seam; where key frames are rare, a part may be longer than `longest`.
+    twice but those of the overlap; where key frames are rare, a part may be longer than `longest`.
     """
     cuts: list[Cut] = []
     begin = 0
@@ -104,7 +104,7 @@ def cut_pieces(
             at = start
             for key in key_frames[(key_frames > start) & (key_frames < end - piece // 2)].tolist():
                 if key - at >= piece:
-                    cuts.append(Cut(at, key, min(key + seam, end)))
+                    cuts.append(Cut(at, key, min(key + overlap, end)))
                     at = key
             cuts.append(Cut(at, end, end))
             begin = end
@@ -117,15 +117,15 @@ def cut_pieces(
 
 
 def shots_in(cut: Cut, shot_start: np.ndarray, shot_end: np.ndarray) -> list[Shot]:
-    """The shots, or parts of one, that a piece looks at; the seam belongs to its last one."""
+    """The shots, or parts of one, that a piece looks at; the overlap belongs to its last one."""
     inside = np.flatnonzero((shot_start < cut.end) & (shot_end > cut.start))
     return [
         Shot(
             int(i),
             int(shot_start[i]),
             max(int(shot_start[i]), cut.start),
-            min(int(shot_end[i]), cut.seam_end),
-            int(shot_end[i]) <= cut.seam_end,
+            min(int(shot_end[i]), cut.overlap_end),
+            int(shot_end[i]) <= cut.overlap_end,
         )
         for i in inside
     ]
@@ -148,7 +148,7 @@ def piece_faces(frames: Iterable[Frame], shots: list[Shot], models: Faces, rules
         Rows of SCHEMA ordered by local_id and frame. Memory: a batch of frames, one face crop (37 kB) a track, and
         `EMBED_AT_ONCE` more.
     """
-    found = _found(frames, models, rules)
+    found = _find_faces(frames, models, rules)
     tables, next_id = [], 0
     which = {int(frame): i for i, shot in enumerate(shots) for frame in frames_to_detect(shot, rules.stride)}
     for index, group in groupby(found, key=lambda f: which[f.frame]):
@@ -158,7 +158,7 @@ def piece_faces(frames: Iterable[Frame], shots: list[Shot], models: Faces, rules
     return pa.concat_tables(tables) if tables else SCHEMA.empty_table()
 
 
-def _found(frames: Iterable[Frame], models: Faces, rules: Rules) -> Iterator[_Found]:
+def _find_faces(frames: Iterable[Frame], models: Faces, rules: Rules) -> Iterator[_Found]:
     source = iter(frames)
     while batch := list(islice(source, rules.batch)):
         for frame, faces in zip(batch, models.detect([f.image for f in batch]), strict=True):
@@ -173,15 +173,15 @@ def shot_faces(found: Iterable[_Found], shot_id: int, first_id: int, models: Fac
     tracker = track.ShotTracker(rules.min_score, rules.max_gap)
     samples = _Samples(models, rules.embed_every)
     offsets, count = {}, 0
-    qualities, looks, landmarks = [], [], []
+    qualities, measures, landmarks = [], [], []
     for faces in found:
         offsets[faces.frame] = count
-        measured = quality.look(faces.crops, faces.boxes, faces.landmarks, faces.scores)
-        worth = quality.face_quality(measured)
+        measured = quality.measure_faces(faces.crops, faces.boxes, faces.landmarks, faces.scores)
+        quality_of = quality.face_quality(measured)
         ids = tracker.step(faces.frame, faces.boxes, faces.scores, track.appearance(faces.crops))
-        samples.add(faces.frame, ids, worth, faces.crops, count)
-        qualities.append(worth)
-        looks.append(measured)
+        samples.add(faces.frame, ids, quality_of, faces.crops, count)
+        qualities.append(quality_of)
+        measures.append(measured)
         landmarks.append(faces.landmarks.reshape(-1, 10))
         count += len(faces.boxes)
     tracked = tracker.finish(offsets)
@@ -191,7 +191,7 @@ def shot_faces(found: Iterable[_Found], shot_id: int, first_id: int, models: Fac
     ids, local = np.unique(tracked.track, return_inverse=True)
     (embeddings, norms), thumbnails = samples.embeddings(), samples.thumbnails(rules.thumbnail_px)
     points = np.concatenate(landmarks)
-    measured = quality.Looks(*(np.concatenate(values) for values in zip(*looks, strict=True)))
+    measured = quality.Measures(*(np.concatenate(values) for values in zip(*measures, strict=True)))
     columns = {
         "local_id": (first_id + local).astype(np.int32),
         "shot_id": np.full(len(local), shot_id, np.int32),
@@ -212,7 +212,7 @@ def shot_faces(found: Iterable[_Found], shot_id: int, first_id: int, models: Fac
 
 
 class _Sample(NamedTuple):
-    worth: float
+    quality_of: float
     detection: int
     crop: np.ndarray
 
@@ -232,15 +232,15 @@ class _Samples:
         self._embeddings: dict[int, np.ndarray] = {}
         self._norms: dict[int, float] = {}
 
-    def add(self, frame: int, ids: np.ndarray, worth: np.ndarray, crops: np.ndarray, first_detection: int) -> None:
+    def add(self, frame: int, ids: np.ndarray, quality_of: np.ndarray, crops: np.ndarray, first_detection: int) -> None:
         """The faces of the next frame: their tracks (-1: none), qualities and crops."""
         if (window := int(frame / self._every)) > self._window:
             self._close_window()
             self._window = window
         for i in np.flatnonzero(ids >= 0):
             for held in (self._of_window, self._of_track):
-                if ids[i] not in held or worth[i] > held[ids[i]].worth:
-                    held[int(ids[i])] = _Sample(float(worth[i]), first_detection + int(i), crops[i].copy())
+                if ids[i] not in held or quality_of[i] > held[ids[i]].quality_of:
+                    held[int(ids[i])] = _Sample(float(quality_of[i]), first_detection + int(i), crops[i].copy())
 
     def embeddings(self) -> tuple[dict[int, np.ndarray], dict[int, float]]:
         """(dim,) float32 rows and their lengths (`Embedded`) by detection, after the last frame."""

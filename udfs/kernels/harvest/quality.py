@@ -20,7 +20,7 @@ PROFILE_YAW, FRONTAL_YAW = 0.55, 0.3
 SMALL_PX, BLURRED, DARK = 32.0, 3.0, 45.0
 
 
-class Looks(NamedTuple):
+class Measures(NamedTuple):
     """What is measured of each face: (n,) float32 each.
 
     size_px: smaller side of its box. sharpness: log variance of the Laplacian of the aligned crop. light: mean grey
@@ -36,7 +36,7 @@ class Looks(NamedTuple):
     plausible: np.ndarray
 
 
-def look(crops: np.ndarray, boxes: np.ndarray, landmarks: np.ndarray, scores: np.ndarray) -> Looks:
+def measure_faces(crops: np.ndarray, boxes: np.ndarray, landmarks: np.ndarray, scores: np.ndarray) -> Measures:
     """Measure n faces.
 
     Args:
@@ -45,7 +45,7 @@ def look(crops: np.ndarray, boxes: np.ndarray, landmarks: np.ndarray, scores: np
     """
     gray = [cv2.cvtColor(crop, cv2.COLOR_BGR2GRAY)[16:96, 16:96] for crop in crops]  # the face without its surround
     variance = [cv2.Laplacian(image, cv2.CV_32F).var() for image in gray]
-    return Looks(
+    return Measures(
         np.minimum(boxes[:, 2], boxes[:, 3]).astype(np.float32),
         np.log(np.maximum(np.array(variance, np.float32), 1e-3)),
         np.array([image.mean() for image in gray], np.float32),
@@ -78,18 +78,18 @@ def plausible(boxes: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
     return (near & tall).astype(np.float32)
 
 
-def face_quality(looks: Looks) -> np.ndarray:
+def face_quality(measures: Measures) -> np.ndarray:
     """(n,) float32 in [0, 1]: the geometric mean of the five worths, so that one bad side weighs"""
     worths = np.stack(
         [
-            _worth(looks.size_px, SIZE_PX),
-            _worth(looks.sharpness, SHARPNESS),
-            _worth(looks.light, LIGHT),
-            1 - 0.7 * np.abs(looks.yaw),
-            _worth(looks.score, SCORE),
+            _scale(measures.size_px, SIZE_PX),
+            _scale(measures.sharpness, SHARPNESS),
+            _scale(measures.light, LIGHT),
+            1 - 0.7 * np.abs(measures.yaw),
+            _scale(measures.score, SCORE),
         ]
     )
-    return (np.prod(worths, axis=0) ** (1 / len(worths)) * looks.plausible).astype(np.float32)
+    return (np.prod(worths, axis=0) ** (1 / len(worths)) * measures.plausible).astype(np.float32)
 
 
 def track_quality(quality: np.ndarray, norm: np.ndarray, norms: tuple[float, float] | None) -> float:
@@ -103,29 +103,29 @@ def track_quality(quality: np.ndarray, norm: np.ndarray, norms: tuple[float, flo
         quality: (n,) `face_quality`, n >= 1. norm: (n,) `faces.Embedded.norm`.
         norms: lengths worth nothing and everything in this embedder; None where nobody has measured them.
     """
-    worths = quality if norms is None else quality * _worth(norm, norms)
+    worths = quality if norms is None else quality * _scale(norm, norms)
     ranked = np.sort(worths)[::-1]
     return float(ranked[: (len(ranked) + 1) // 2].mean())
 
 
-def track_flags(looks: Looks) -> list[str]:
+def track_flags(measures: Measures) -> list[str]:
     """What can be said of a track, by the median of its faces, in the order of this list. n >= 1.
 
     frontal / profile by yaw, blurred by sharpness, dark by light, small by size, not_a_face where most landmarks
     cannot be a face's.
     """
-    yaw_median = float(np.median(np.abs(looks.yaw)))
+    yaw_median = float(np.median(np.abs(measures.yaw)))
     flags = {
         "frontal": yaw_median < FRONTAL_YAW,
         "profile": yaw_median > PROFILE_YAW,
-        "blurred": float(np.median(looks.sharpness)) < BLURRED,
-        "dark": float(np.median(looks.light)) < DARK,
-        "small": float(np.median(looks.size_px)) < SMALL_PX,
-        "not_a_face": float(looks.plausible.mean()) < 0.5,
+        "blurred": float(np.median(measures.sharpness)) < BLURRED,
+        "dark": float(np.median(measures.light)) < DARK,
+        "small": float(np.median(measures.size_px)) < SMALL_PX,
+        "not_a_face": float(measures.plausible.mean()) < 0.5,
     }
     return [flag for flag, holds in flags.items() if holds]
 
 
-def _worth(values: np.ndarray, span: tuple[float, float]) -> np.ndarray:
+def _scale(values: np.ndarray, span: tuple[float, float]) -> np.ndarray:
     nothing, everything = span
     return np.clip((values - nothing) / (everything - nothing), LEAST, 1)

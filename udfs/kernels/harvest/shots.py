@@ -115,7 +115,7 @@ def threads(opens: np.ndarray, closes: np.ndarray, back: int, distance: float) -
     Returns:
         (s,) int32, the thread_id: the first shot of its thread; its own index where it joins none.
     """
-    first, last = _standardised(opens), _standardised(closes)
+    first, last = _standardise(opens), _standardise(closes)
     thread = np.arange(len(opens), dtype=np.int32)
     for shot in range(1, len(opens)):
         earlier = np.arange(max(0, shot - back), shot)
@@ -128,7 +128,7 @@ def threads(opens: np.ndarray, closes: np.ndarray, back: int, distance: float) -
     return thread
 
 
-def _standardised(signatures: np.ndarray) -> np.ndarray:
+def _standardise(signatures: np.ndarray) -> np.ndarray:
     """Rows of mean 0 and length 1; flat pictures become zeros, so that they correlate with nothing."""
     values = signatures.astype(np.float64)
     values = values - values.mean(axis=1, keepdims=True)

@@ -101,7 +101,7 @@ class ShotTracker:
         detection = np.array([offsets[f] + i for _, f, i, _ in self._seen], np.int32)
         box = np.array([seen[3] for seen in self._seen], np.float32)
         order = np.lexsort((frame, track))
-        return _bridged(track[order], frame[order], detection[order], box[order])
+        return _bridge_gaps(track[order], frame[order], detection[order], box[order])
 
     def _strong_cost(self, boxes: np.ndarray, looks: np.ndarray) -> np.ndarray:
         expected = self._boxes()
@@ -179,7 +179,7 @@ def appearance(crops: np.ndarray) -> np.ndarray:
     return values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-6)
 
 
-def _bridged(track: np.ndarray, frame: np.ndarray, detection: np.ndarray, box: np.ndarray) -> Tracked:
+def _bridge_gaps(track: np.ndarray, frame: np.ndarray, detection: np.ndarray, box: np.ndarray) -> Tracked:
     """Fill the frames between two detections of a track; rows ordered by track, then frame."""
     gap = np.where(np.append(track[1:] == track[:-1], False), np.append(frame[1:], 0) - frame, 1)
     row = np.repeat(np.arange(len(track)), gap)

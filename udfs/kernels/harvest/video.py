@@ -93,7 +93,7 @@ def probe(path: str | Path) -> Film:
         FilmError: no such file, empty, no film container, no video stream, or nothing in it can be decoded.
     """
     _must_be_a_file(path)
-    with _opened(path) as container:
+    with _open_film(path) as container:
         stream = _video_stream(container, path)
         first = _first_frame(container, stream)
         stated = _Stated(int(stream.frames or 0), _stated_s(container))
@@ -129,14 +129,14 @@ def frames(
     scale = 1.0 if width is None else min(1.0, width / film.width)
     size = (max(2, round(film.width * scale)), max(2, round(film.height * scale)))
     for key in _keys_back_from(film, start):
-        with _opened(path) as container:
+        with _open_film(path) as container:
             stream = _video_stream(container, path)
             if width is not None:  # frames that are only looked at for cuts need no deblocking: a quarter less work
                 stream.codec_context.options = {"skip_loop_filter": "all"}
             packets = _packets_from(container, stream, film, key)
             if packets is None:
                 continue
-            for decoded in _decoded(packets, stream):
+            for decoded in _decode(packets, stream):
                 number = _number(film.pts, _stamp(decoded, stream))
                 if number is None or number < start or decoded.is_corrupt:
                     continue
@@ -144,7 +144,7 @@ def frames(
                     return
                 start = number + 1  # behind damage a decoder may go back in time
                 if number in wanted:
-                    yield Frame(number, _displayed(decoded, size, film.rotation, fast=width is not None))
+                    yield Frame(number, _display(decoded, size, film.rotation, fast=width is not None))
             return
 
 
@@ -160,16 +160,16 @@ def _must_be_a_file(path: str | Path) -> None:
         if file.stat().st_size == 0:
             raise FilmError("the file is empty (0 bytes)")
     except OSError as error:
-        raise FilmError(f"the file cannot be read: {_said(error)}") from error
+        raise FilmError(f"the file cannot be read: {_say_error(error)}") from error
 
 
-def _opened(path: str | Path) -> Any:
+def _open_film(path: str | Path) -> Any:
     """The container, opened as a local film and nothing else: no address and no playlist, whatever its bytes say."""
     options = {"format_whitelist": CONTAINERS, "protocol_whitelist": "file"}
     try:
         return av.open(f"file:{Path(path).absolute()}", options=options, metadata_errors="ignore")
     except (av.error.FFmpegError, OSError) as error:
-        raise FilmError(f"not a film that can be opened ({_said(error)}): {_looks_like(path)}") from error
+        raise FilmError(f"not a film that can be opened ({_say_error(error)}): {_looks_like(path)}") from error
 
 
 def _looks_like(path: str | Path) -> str:
@@ -177,7 +177,7 @@ def _looks_like(path: str | Path) -> str:
         with open(path, "rb") as file:
             head = file.read(512)
     except OSError as error:
-        return f"it cannot be read: {_said(error)}"
+        return f"it cannot be read: {_say_error(error)}"
     if head.lstrip().startswith(b"#EXTM3U"):
         return "it is a playlist; give the films it names"
     if b"\0" not in head and head.isascii():
@@ -198,7 +198,7 @@ def _video_stream(container: Any, path: str | Path) -> Any:
 
 
 def _first_frame(container: Any, stream: Any) -> Any:
-    for frame in _decoded(_read(container, stream), stream):
+    for frame in _decode(_read(container, stream), stream):
         return frame
     raise FilmError("no frame of its video can be decoded")
 
@@ -244,10 +244,10 @@ def _packets(path: str | Path) -> _Index:
     stamps: list[int] = []
     keys: list[bool] = []
     n_packets, end_s = 0, 0.0
-    with _opened(path) as container:
+    with _open_film(path) as container:
         stream = _video_stream(container, path)
         in_decoding_order = _decoding_stamps_only(stream)
-        for packet in _demuxed(container, *container.streams):
+        for packet in _demux(container, *container.streams):
             stamp = packet.pts if packet.pts is not None else packet.dts
             if stamp is not None:
                 end_s = max(end_s, float((stamp + (packet.duration or 0)) * packet.time_base))
@@ -267,9 +267,9 @@ def _packets(path: str | Path) -> _Index:
 
 
 def _stamps_by_decoding(path: str | Path) -> tuple[list[int], list[bool]]:
-    with _opened(path) as container:
+    with _open_film(path) as container:
         stream = _video_stream(container, path)
-        seen = [(_stamp(frame, stream), bool(frame.key_frame)) for frame in _decoded(_read(container, stream), stream)]
+        seen = [(_stamp(frame, stream), bool(frame.key_frame)) for frame in _decode(_read(container, stream), stream)]
     stamped = [(stamp, key) for stamp, key in seen if stamp is not None]
     return [stamp for stamp, _ in stamped], [key for _, key in stamped]
 
@@ -316,7 +316,7 @@ def _packets_from(container: Any, stream: Any, film: Film, key: int) -> Iterator
     return None
 
 
-def _demuxed(container: Any, *streams: Any) -> Iterator[Any]:
+def _demux(container: Any, *streams: Any) -> Iterator[Any]:
     """Packets of these streams as far as they can be read."""
     try:
         yield from (packet for packet in container.demux(*streams) if packet.size)
@@ -326,11 +326,11 @@ def _demuxed(container: Any, *streams: Any) -> Iterator[Any]:
 
 def _read(container: Any, stream: Any) -> Iterator[Any]:
     """Packets of one stream as far as they can be read, and None at the end, which flushes the decoder."""
-    yield from _demuxed(container, stream)
+    yield from _demux(container, stream)
     yield None
 
 
-def _decoded(packets: Iterator[Any], stream: Any) -> Iterator[Any]:
+def _decode(packets: Iterator[Any], stream: Any) -> Iterator[Any]:
     """Frames as they decode; a damaged packet costs its own frames only."""
     for packet in packets:
         try:
@@ -357,12 +357,12 @@ def _number(pts: np.ndarray, stamp: int | None) -> int | None:
     return at if at < len(pts) and pts[at] == stamp else None
 
 
-def _displayed(frame: Any, size: tuple[int, int], rotation: int, fast: bool) -> np.ndarray:
+def _display(frame: Any, size: tuple[int, int], rotation: int, fast: bool) -> np.ndarray:
     width, height = size[::-1] if rotation in (90, 270) else size
     image = frame.reformat(width=width, height=height, format="bgr24", interpolation="AREA" if fast else "BICUBIC")
     turned = np.rot90(image.to_ndarray(), rotation // 90)
     return np.ascontiguousarray(turned)
 
 
-def _said(error: Exception) -> str:
+def _say_error(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from udfs.kernels.boxes import paired_iou
+from udfs.kernels.boxes import iou_by_pair
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +61,7 @@ def cannot_links(track_id: np.ndarray, frame: np.ndarray, box: np.ndarray, *, du
     for left, right in _rows_in_one_frame(frame):
         pairs.append(number[left] * len(ids) + number[right])
         frames.append(frame[left].astype(np.int32))
-        overlaps.append(paired_iou(box[left], box[right]))
+        overlaps.append(iou_by_pair(box[left], box[right]))
     pair = np.concatenate(pairs)
     order = np.argsort(pair, kind="stable")
     pair = pair[order]

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from udfs.kernels.boxes import paired_iou
+from udfs.kernels.boxes import iou_by_pair
 
 
 class MustLinks(NamedTuple):
@@ -19,7 +19,7 @@ class MustLinks(NamedTuple):
     track_a: np.ndarray  # (L,) int64
     track_b: np.ndarray  # (L,) int64
     score: np.ndarray  # (L,) float32, cosine of the two embeddings
-    contradicted: np.ndarray  # (L,) bool, see `contradicted`
+    contradicted: np.ndarray  # (L,) bool, see `find_contradicted`
 
 
 def must_links(
@@ -75,11 +75,11 @@ def must_links(
         cosine.append(alike[mutual, best[mutual]])
     a, b, score = np.concatenate(earlier), np.concatenate(later), np.concatenate(cosine)
 
-    kept = (score >= min_cosine) & (paired_iou(end_box[a], start_box[b]) >= min_iou)
+    kept = (score >= min_cosine) & (iou_by_pair(end_box[a], start_box[b]) >= min_iou)
     ends = np.sort(np.stack([track_id[a[kept]], track_id[b[kept]]]).astype(np.int64), axis=0)
     order = np.lexsort((ends[1], ends[0]))
     track_a, track_b = ends[:, order]
-    marks = contradicted(track_a, track_b, cannot_a, cannot_b)
+    marks = find_contradicted(track_a, track_b, cannot_a, cannot_b)
     return MustLinks(track_a, track_b, score[kept][order].astype(np.float32), marks)
 
 
@@ -95,7 +95,7 @@ def _returns(
             yield before, after
 
 
-def contradicted(must_a: np.ndarray, must_b: np.ndarray, cannot_a: np.ndarray, cannot_b: np.ndarray) -> np.ndarray:
+def find_contradicted(must_a: np.ndarray, must_b: np.ndarray, cannot_a: np.ndarray, cannot_b: np.ndarray) -> np.ndarray:
     """Which must-links are on a chain that joins two cannot-linked tracks; at least one link of the chain is wrong.
 
     A chain is a path that passes no track twice; where several join the two tracks, all are marked. What only hangs on

@@ -13,7 +13,7 @@ from udfs.kernels.mine.cannot_links import CannotLinks, cannot_links
 from udfs.kernels.mine.must_links import MustLinks, must_links
 
 
-def mined_tables(
+def mine_title_tables(
     faces: pd.DataFrame,
     embedding: np.ndarray,
     *,

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from udfs.kernels.boxes import BOX, overlapping
+from udfs.kernels.boxes import BOX, find_overlapping
 
 MATCH_IOU = 0.5  # least overlap of an anchor and a face
 NOBODY = -1  # no character, and no face
@@ -85,7 +85,7 @@ def faces_at(
     Args:
         anchor_frame, anchor_box: (A,), (A, 4) x, y, w, h in pixels. frame, box: (F,), (F, 4) of faces.
     """
-    anchor, face, overlap = overlapping(anchor_frame, anchor_box, frame, box, MATCH_IOU)
+    anchor, face, overlap = find_overlapping(anchor_frame, anchor_box, frame, box, MATCH_IOU)
     found = np.full(len(anchor_frame), NOBODY, np.int64)
     order = np.lexsort((-face, overlap))  # of several, the last one is what remains
     found[anchor[order]] = face[order]

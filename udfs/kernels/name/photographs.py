@@ -15,14 +15,14 @@ LONGEST_PX = 4096  # a photograph is shrunk to this: more than any detector look
 BORDER = 0.5  # of a side, for what is cut so close to the face that no detector takes it for one
 
 
-class Seen(NamedTuple):
+class FaceSeen(NamedTuple):
     """What a photograph shows: the embedding of its face, (D,) float32 of length 1, or why there is none."""
 
     embedding: NDArray[np.float32] | None
     problem: str | None = None
 
 
-def look(content: bytes, faces: Faces, min_score: float, min_face_px: float) -> Seen:
+def find_face(content: bytes, faces: Faces, min_score: float, min_face_px: float) -> FaceSeen:
     """The largest face of a photograph.
 
     A photograph without a face is looked at again with a border around it. A second face of more than half the largest
@@ -37,7 +37,7 @@ def look(content: bytes, faces: Faces, min_score: float, min_face_px: float) -> 
     except cv2.error:
         image = None
     if image is None:
-        return Seen(None, "cannot be read as a picture")
+        return FaceSeen(None, "cannot be read as a picture")
     image = _shrunk(image, LONGEST_PX / max(image.shape[:2]))
     found = _faces_of(image, faces, min_score, min_face_px)
     if not len(found.boxes):
@@ -45,15 +45,15 @@ def look(content: bytes, faces: Faces, min_score: float, min_face_px: float) -> 
         image = cv2.copyMakeBorder(image, border, border, border, border, cv2.BORDER_CONSTANT)
         found = _faces_of(image, faces, min_score, min_face_px)
     if not len(found.boxes):
-        return Seen(None, "no face in it")
+        return FaceSeen(None, "no face in it")
     area = found.boxes[:, 2:].prod(axis=1)
     largest = int(area.argmax())
     if (area > MUCH_SMALLER * area[largest]).sum() > 1:
-        return Seen(None, "several faces of about one size: cut out the one that is meant")
+        return FaceSeen(None, "several faces of about one size: cut out the one that is meant")
     # a crop samples single pixels: what is much larger than a crop is shrunk first
     scale = min(1.0, 2 * CROP_PX / float(found.boxes[largest, 2:].max()))
     crop = align(_shrunk(image, scale), found.landmarks[[largest]] * scale)
-    return Seen(faces.embed(crop).rows[0])
+    return FaceSeen(faces.embed(crop).rows[0])
 
 
 def _shrunk(image: NDArray[np.uint8], scale: float) -> NDArray[np.uint8]:

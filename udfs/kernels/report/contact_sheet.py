@@ -27,14 +27,14 @@ def draw_sheet(title: str, subtitle: str, rows: list[Row], columns: int, blur: b
     sheet = Image.new("RGB", (width, height), PAPER)
     draw = ImageDraw.Draw(sheet)
     large, plain, small = (ImageFont.load_default(size) for size in (20, 15, 12))
-    draw.text((GAP * 2, 8), _fitted(draw, title, large, width - 4 * GAP), INK, large)
+    draw.text((GAP * 2, 8), _fit_text(draw, title, large, width - 4 * GAP), INK, large)
     draw.text((GAP * 2, 33), subtitle, SOFT, small)
     if not rows:
         draw.text((GAP * 2, HEADER + GAP), "no faces in this title", SOFT, plain)
     for number, row in enumerate(rows):
         top = HEADER + number * (FACE + 2 * GAP)
         draw.line([(0, top), (width, top)], RULE)
-        draw.text((GAP * 2, top + GAP), _fitted(draw, row.title, plain, LABEL - 3 * GAP), INK, plain)
+        draw.text((GAP * 2, top + GAP), _fit_text(draw, row.title, plain, LABEL - 3 * GAP), INK, plain)
         for line, text in enumerate(row.lines):
             draw.text((GAP * 2, top + GAP + 22 + 17 * line), text, SOFT, small)
         for column, picture in enumerate(row.pictures[:columns]):
@@ -55,7 +55,7 @@ def face(picture: bytes, blur: bool) -> Image.Image | None:
     return drawn.filter(ImageFilter.GaussianBlur(FACE / 9)) if blur else drawn
 
 
-def _fitted(
+def _fit_text(
     draw: ImageDraw.ImageDraw, text: str, font: ImageFont.ImageFont | ImageFont.FreeTypeFont, width: int
 ) -> str:
     text = " ".join(
