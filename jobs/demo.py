@@ -17,11 +17,11 @@ from pathlib import Path
 
 from pyspark.sql import SparkSession
 from rich.console import Console
-from rich.table import Table as Grid
 
 from jobs import evaluate, run
 from jobs.cli import command, options, program
 from jobs.cli.progress import Progress
+from jobs.cli.text_table import print_table
 from jobs.demo_film import film
 from jobs.lake import run_log
 from jobs.lake.session import borrowed_or_started
@@ -86,16 +86,19 @@ def _show(job: command.Job, lake: Path) -> None:
     names = {row["title_id"]: row["display_name"] for row in job.lake.rows("titles").collect()}
     cast = job.lake.rows("characters").orderBy("title_id", "character_id").collect()
     for title, name in sorted(names.items()):
-        grid = Grid(title=f"{name} ({title})", title_justify="left")
-        for column in ("who", "tracks", "seconds on screen", "first seen"):
-            grid.add_column(column, justify="left" if column == "who" else "right")
-        for row in cast:
-            if row["title_id"] == title:
-                who, first = row["name"] or f"character {row['character_id']}", row["first_s"]
-                grid.add_row(
-                    who, str(row["n_tracks"]), f"{row['screen_time_s']:.1f}", f"{first // 60:.0f}:{first % 60:04.1f}"
-                )
-        console.print(grid)
+        rows = [
+            [
+                row["name"] or f"character {row['character_id']}",
+                row["n_tracks"],
+                round(row["screen_time_s"], 1),
+                f"{row['first_s'] // 60:.0f}:{row['first_s'] % 60:04.1f}",
+            ]
+            for row in cast
+            if row["title_id"] == title
+        ]
+        print(f"\n{name} ({title})")
+        print_table(["who", "tracks", "seconds on screen", "first seen"], rows)
+    print()
     for title, figures in _newest_scores(job).items():
         console.print(f"{names[title]} against its truth:\n  {evaluate.say_scores(figures)}", soft_wrap=True)
     adapters = job.lake.raw("adapters").collect()

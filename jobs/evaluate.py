@@ -26,7 +26,7 @@ The page of errors, reports/ID.errors.html in the lake's files, shows which kind
 whom, what the cannot-links and must-links do and whether confidence can be trusted. The same as tables:
 
   castmine sql --lake ./lake "select person, taken_for, count(*) from verdicts where person <> taken_for group by all"
-  castmine sql --lake ./lake "select * from errors order by title_id, property, place"
+  castmine sql --lake ./lake "select * from error_rates order by title_id, property, place"
 
 What the links do is found by clustering again without them, under the settings of castmine cluster: give evaluate the
 same --conf and --set (--characters 12 is --set cluster.characters=12). With report.blur=true faces are blurred.

@@ -15,6 +15,7 @@ from typing import Any
 from conf.cache import cache_dir
 from conf.errors import CastmineError, UsageError
 from conf.settings import HarvestSettings
+from jobs.cli.text_table import print_table
 from udfs import assets
 
 
@@ -28,7 +29,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return error.exit_code
     listed = [_describe(name) for name in assets.packs()]
-    print(json.dumps({"cache": str(cache_dir()), "packs": listed}, indent=2) if args.json else _table(listed))
+    if args.json:
+        print(json.dumps({"cache": str(cache_dir()), "packs": listed}, indent=2))
+    else:
+        _print(listed)
     return 0
 
 
@@ -78,17 +82,24 @@ def _describe(name: str) -> dict[str, Any]:
     }
 
 
-def _table(packs: list[dict[str, Any]]) -> str:
-    """The packs for reading: one line of figures each, then what their licences say."""
-    lines = [f"{'':<14}{'commercial use':<16}{'embedding':<11}{'size':<9}{'here':<6}switch with"]
+def _print(packs: list[dict[str, Any]]) -> None:
+    """The packs for reading: one line of figures each, then what they are and what their licences say."""
+    rows = [
+        [
+            pack["name"] + (" *" if pack["default"] else ""),
+            *("yes" if pack[key] else "no" for key in ("commercial_use", "present")),
+            pack["embedding_dim"],
+            f"{pack['size_bytes'] / 1e6:.0f} MB",
+            pack["switch"],
+        ]
+        for pack in packs
+    ]
+    print_table(["models", "commercial use", "here", "embedding", "size", "switch with"], rows)
     for pack in packs:
-        name = pack["name"] + (" *" if pack["default"] else "")
-        allowed, here = ("yes" if pack[key] else "no" for key in ("commercial_use", "present"))
-        size = f"{pack['size_bytes'] / 1e6:.0f} MB"
-        lines.append(f"{name:<14}{allowed:<16}{pack['embedding_dim']:<11}{size:<9}{here:<6}{pack['switch']}")
-        lines.append(f"    {pack['summary']}" + ("" if pack["tried"] else "; its address has not been tried"))
-        lines += [f"    {licence['name']}: {licence['summary']} {licence['link']}" for licence in pack["licences"]]
-    return "\n".join([*lines, "", f"* the default. Kept in {assets.files_dir()}"])
+        print(f"\n{pack['name']}: {pack['summary']}" + ("" if pack["tried"] else "; its address has not been tried"))
+        for licence in pack["licences"]:
+            print(f"  {licence['name']}: {licence['summary']} {licence['link']}")
+    print(f"\n* the default. Kept in {assets.files_dir()}")
 
 
 def entry() -> None:

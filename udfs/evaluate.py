@@ -86,7 +86,7 @@ def analyse_title(
     pictures = dict(zip(tracks.track_id.astype(int), tracks.thumbnail, strict=True))
     tracks = tracks.drop(columns=["embedding", "thumbnail"]).astype({"track_id": np.int64})
     found = errors.analyse(tracks, embeddings, links_of(pairs), rules.get(key[0]))
-    stage_tables(key[0], {"verdicts": found.tracks, "errors": found.groups}, staging, run_id)
+    stage_tables(key[0], {"verdicts": found.tracks, "error_rates": found.groups}, staging, run_id)
     with write_whole(error_page_file(folder, key[0])) as file:
         file.write_bytes(error_page.draw_page(name, found, pictures, blur))
     rows = [(key[0], protocol, figure, value) for figure, value in sorted(found.figures.items())]

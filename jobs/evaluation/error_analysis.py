@@ -19,7 +19,7 @@ from udfs import evaluate as udfs
 from udfs.kernels.cluster.characters import Rules
 from udfs.kernels.cluster.methods import METHODS
 
-TABLES = ("verdicts", "errors")
+TABLES = ("verdicts", "error_rates")
 OF_TRACKS = ("shot_id", "start_s", "end_s", "n_faces", "face_px", "quality", "flags", "embedding", "thumbnail")
 
 

@@ -64,7 +64,7 @@ def test_verdicts_say_who_was_taken_for_whom(evaluated):
 
 
 def test_errors_add_up_and_know_nothing_of_what_was_not_imported(evaluated):
-    rows = evaluated.rows("errors", ["alpha"]).toPandas()
+    rows = evaluated.rows("error_rates", ["alpha"]).toPandas()
     assert set(rows.property) == {"links", "person_tracks", "seconds", "shot", "status"}
     for name in ("links", "person_tracks", "seconds", "status"):
         of = rows[rows.property == name]
@@ -135,7 +135,7 @@ def test_a_title_called_script_stays_text(spark, lake, tmp_path):
     rows = collected(lake.rows("verdicts"), "title_id", "track_id", "person", "taken_for", "verdict")
     assert rows[2] == ("film", 2, evil, None, "unknown")
     assert {row[4] for row in rows} == {"right", "wrong", "unknown"}
-    errors = lake.rows("errors").where("property = 'pose'")
+    errors = lake.rows("error_rates").where("property = 'pose'")
     assert collected(errors, "title_id", "value", "n_tracks", "n_wrong", "n_unknown") == [("film", "profile", 3, 1, 1)]
     for title in ("film", "empty"):
         content = Path(lake.files, "reports", f"{title}.errors.html").read_text()

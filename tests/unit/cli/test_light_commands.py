@@ -20,7 +20,7 @@ LIGHT = {
     "export": SPARK,
     "status": SPARK | {"requests"},
     "show": {"numpy", "pyarrow", "pydantic", "rich", "yaml"},
-    "models": {"pydantic", "requests", "yaml"},
+    "models": {"pydantic", "requests", "rich", "yaml"},
     "doctor": set(),
 }
 KNOWN = HEAVY | SPARK | {"requests", "delta", "tensorboard"}

@@ -1,4 +1,4 @@
-"""errors: How often tracks of one kind go wrong: by pose, size, length and more. Of the newest evaluation."""
+"""error_rates: How often tracks of one kind go wrong: by pose, size, length and more. Of the newest evaluation."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from conf.table import TITLE_ID, Column, Table, run_id
 MAKER = "udfs.kernels.evaluate.errors:by_group"
 
 TABLE = Table(
-    name="errors",
+    name="error_rates",
     written_by="evaluate",
     meaning="How often tracks of one kind go wrong: by pose, size, length and more. Of the newest evaluation.",
     key=(
