@@ -5,7 +5,7 @@ CODE_VERSIONS = {
     "import": 1,  # the rows of unchanged files
     "mine": 2,  # the rows of unchanged tracks
     "train": 4,  # the adapter of the same snapshot and settings
-    "cluster": 6,  # the labels of unchanged tracks
-    "evaluate": 3,  # the figures of unchanged labels
+    "cluster": 7,  # the labels of unchanged tracks
+    "evaluate": 4,  # the figures of unchanged labels
     "report": 1,  # the sheets of unchanged characters
 }

@@ -28,7 +28,7 @@ from conf.ids import stable_id
 from conf.settings import ClusterSettings
 from jobs.cli import command, options, program
 from jobs.lake import edits, run_log, staging
-from jobs.lake.adapters import Registered, adapter_for
+from jobs.lake.adapters import Registered, adapter_for, id_of
 from jobs.lake.lake import Lake
 from training.adapters import Moved
 from udfs import assets
@@ -73,7 +73,7 @@ def main(
         chosen = {sha: adapter_for(job.lake, settings.adapter, sha) for sha in sorted(set(embedders.values()))}
         tasks = run.to_do(
             (
-                run_log.Task(title, {"mine": made, "adapter": _id(chosen[embedders[title]])})
+                run_log.Task(title, {"mine": made, "adapter": id_of(chosen[embedders[title]])})
                 for title, made in mined.items()
             ),
             args.force,
@@ -113,7 +113,7 @@ def _cluster_titles(
         rules=rules(settings, embedder_sha256, adapter),
         run_id=run_id,
         adapt=adapter.map() if adapter else None,
-        adapter_id=adapter.adapter_id if adapter else None,
+        adapter_id=id_of(adapter),
     )
     tracks = job.lake.rows("tracks", titles).select(
         "title_id", "track_id", "start_s", "end_s", "n_faces", "n_embedded", "quality", "flags", "embedding"
@@ -242,10 +242,6 @@ def _reach(method: str, adapter: Registered | None) -> float | None:
         return None
     threshold = adapter.load().card.threshold
     return None if threshold is None else threshold / 2
-
-
-def _id(adapter: Registered | None) -> str:
-    return adapter.adapter_id if adapter else "none"
 
 
 def _name_adapters(chosen: dict[str, Registered | None]) -> str:

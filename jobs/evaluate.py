@@ -45,12 +45,12 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from conf.catalog import table
-from conf.protocols import names
+from conf.protocol import list_protocols
 from jobs.cli import command, options, program
 from jobs.evaluation import error_analysis, published
 from jobs.inputs.truth import BY_BOXES, BY_TRACKS, read_truths
 from jobs.lake import run_log
-from jobs.lake.adapters import adapters_of, maps_of
+from jobs.lake.adapters import NO_ADAPTER, adapters_of, maps_of, read_labels
 from udfs import evaluate as udfs
 from udfs.kernels.evaluate.intervals import interval
 
@@ -67,22 +67,19 @@ def main(
     """`castmine evaluate`."""
     parser = options.parser(__doc__ or "", "evaluate")
     parser.add_argument("--truth", nargs="+", required=True, metavar="FILE", help="truth files, see above")
-    parser.add_argument("--protocol", choices=names(), help="a published benchmark, see above")
+    parser.add_argument("--protocol", choices=list_protocols(), help="a published benchmark, see above")
     args = parser.parse_args(argv)
     truth = read_truths([Path(file) for file in args.truth], args.titles)
     truth = published.select_counted(truth, args.protocol) if args.protocol else truth
     with command.open_job(args, "evaluate", spark, clock, run_id) as job:
         run = job.begin("evaluate", job.settings.evaluate.hash())
         clustered = run_log.list_clustered(job.lake, sorted(set(truth.title_id)))
-        labels = job.lake.rows("track_labels", sorted(clustered)).select("title_id", "method", "adapter_id").distinct()
-        made_by = {
-            row["title_id"]: {"method": row["method"], "adapter_id": row["adapter_id"] or ""}
-            for row in labels.collect()
-        }
+        labels = read_labels(job.lake, sorted(clustered)).select("title_id", "method", "adapter_id").distinct()
+        made_by = {row["title_id"]: row.asDict() for row in labels.collect()}
         used = {title: made["adapter_id"] for title, made in made_by.items()}
         rows = _scores(job, truth, sorted(clustered), used)
         rows += error_analysis.analyse_errors(job, run, truth, clustered, used)
-        nobody = {"method": "", "adapter_id": ""}  # a title without tracks
+        nobody = {"method": "", "adapter_id": NO_ADAPTER}  # a title without tracks
         values = [{**row, **made_by.get(str(row["title_id"]), nobody), "run_id": run.run_id} for row in rows]
         job.lake.append(table("metrics"), values)
         run.commit(

@@ -30,7 +30,7 @@ from jobs.cli import command, options, program
 from jobs.cli.text_table import print_table
 from jobs.inputs import gallery
 from jobs.lake import edits, run_log
-from jobs.lake.adapters import adapter_for
+from jobs.lake.adapters import adapter_for, read_labels
 from udfs import name as udfs
 from udfs.kernels.name.edits import BY_GALLERY, Names
 from udfs.kernels.name.gallery import Gallery
@@ -115,7 +115,7 @@ def _match_titles(
     job: command.Job, photographs: list[gallery.Photograph], titles: list[str], before: Mapping[str, Names]
 ) -> pd.DataFrame:
     """MATCHED of `udfs.name`: whom the photographs show in each title."""
-    labels = job.lake.rows("track_labels", titles).where("character_id IS NOT NULL")
+    labels = read_labels(job.lake, titles).where("character_id IS NOT NULL")
     tracks = job.lake.rows("tracks", titles).where("embedding IS NOT NULL").select("title_id", "track_id", "embedding")
     tracks = tracks.join(labels.select("title_id", "track_id", "character_id", "adapter_id"), ["title_id", "track_id"])
     by_hand = {title: _by_persons(names.standing) for title, names in before.items()}
@@ -133,14 +133,12 @@ def _match_titles(
     return pd.concat([part for part in parts if len(part)] or parts)
 
 
-def _galleries(
-    job: command.Job, seen: pd.DataFrame, embedder_sha256: str, adapters: set[str | None]
-) -> dict[str, Gallery]:
-    """The photographs as each adapter maps them, by its id; '' for no adapter."""
+def _galleries(job: command.Job, seen: pd.DataFrame, embedder_sha256: str, adapter_ids: set[str]) -> dict[str, Gallery]:
+    """The photographs as each adapter maps them, by its id."""
     person, raw = seen.person.to_numpy(str), stack_rows(seen.embedding)
     galleries = {}
-    for adapter_id in sorted(adapter or "" for adapter in adapters):
-        adapter = adapter_for(job.lake, adapter_id or "none", embedder_sha256)
+    for adapter_id in adapter_ids:
+        adapter = adapter_for(job.lake, adapter_id, embedder_sha256)
         adapt = adapter.map() if adapter else None
         galleries[adapter_id] = Gallery(person, adapt(raw) if adapt else raw, adapt)
     return galleries

@@ -25,7 +25,7 @@ from jobs.cli import command, options, program
 from jobs.cli.text_table import print_table
 from jobs.inputs.films import title_ids
 from jobs.lake import run_log
-from jobs.lake.adapters import adapter_for
+from jobs.lake.adapters import NO_ADAPTER, adapter_for, id_of
 from jobs.lake.lake import Lake
 from udfs import assets
 
@@ -98,7 +98,7 @@ def title_stages(
         made = {"harvest": _harvest_stage(title, source, film, settings)}
         task = run_log.Task(title, {"harvest": str(source["run_id"])})
         made["mine"] = _next_stage("mine", made["harvest"], task, mined, settings.mine.hash())
-        adapter = adapters.get(str(film.get("embedder_sha256")), "none")
+        adapter = adapters.get(str(film.get("embedder_sha256")), NO_ADAPTER)
         task = run_log.Task(title, {"mine": str(mined["run_id"]) if mined else "", "adapter": adapter})
         made["cluster"] = _next_stage("cluster", made["mine"], task, cast, settings.cluster.hash())
         stages[title] = made
@@ -133,8 +133,7 @@ def _stage(why: str | None, last: Mapping[str, Any]) -> Stage:
 
 def _chosen_adapters(lake: Lake, settings: Settings, films: Films) -> dict[str, str]:
     embedders = {film["embedder_sha256"] for film in films.values()} - {None}
-    found = {sha256: adapter_for(lake, settings.cluster.adapter, sha256) for sha256 in embedders}
-    return {sha256: adapter.adapter_id if adapter else "none" for sha256, adapter in found.items()}
+    return {sha256: id_of(adapter_for(lake, settings.cluster.adapter, sha256)) for sha256 in embedders}
 
 
 # --- counts -------------------------------------------------------------------------------------------------

@@ -42,6 +42,12 @@ def test_imports_run_one_way():
     assert done.returncode == 0, done.stdout
 
 
+def test_packages_say_nothing_themselves():
+    for file in (file for package in PACKAGES for file in (ROOT / package).rglob("__init__.py")):
+        body = ast.parse(file.read_text()).body
+        assert all(isinstance(line, ast.Expr) for line in body), f"{file} holds more than a docstring"
+
+
 @pytest.mark.parametrize(("table", "column"), COLUMNS, ids=[f"{table}.{column}" for table, column in COLUMNS])
 def test_every_column_names_the_code_that_makes_it(table: str, column: Column):
     module, _, name = column.made_by.partition(":")

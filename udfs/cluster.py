@@ -28,7 +28,7 @@ def cluster_tracks(
     rules: Rules,
     run_id: str,
     adapt: Callable[[np.ndarray], np.ndarray] | None,
-    adapter_id: str | None,
+    adapter_id: str,
 ) -> pd.DataFrame:
     """A title's tracks and links -> STAGED_TABLES; stages the rows of track_labels and characters.
 

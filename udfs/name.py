@@ -42,10 +42,10 @@ def match_title(
     """A title's tracks with a character and an embedding -> MATCHED: who of the gallery its characters are.
 
     Args:
-        galleries: by the adapter_id of the tracks' labels, '' for none.
+        galleries: by the adapter_id of the tracks' labels.
         by_hand: title_id -> character_id -> the name that a person gave.
     """
-    seen = galleries[tracks.adapter_id.iloc[0] or ""]
+    seen = galleries[tracks.adapter_id.iloc[0]]
     embedding = stack_rows(tracks.embedding)
     embedding = seen.adapt(embedding) if seen.adapt else embedding
     found = gallery.match(seen, embedding, tracks.character_id.to_numpy(np.int64), by_hand.get(key[0]))

@@ -8,14 +8,7 @@ TABLE = Table(
     name="metrics",
     written_by="evaluate",
     meaning="Scores against a truth file.",
-    key=(
-        "run_id",
-        "title_id",
-        "protocol",
-        "method",
-        "adapter_id",
-        "metric",
-    ),
+    key=("run_id", "title_id", "protocol", "method", "adapter_id", "metric"),
     columns=(
         TITLE_ID,
         Column(
@@ -25,9 +18,7 @@ TABLE = Table(
             "the benchmark whose rules it was scored by (conf/protocols), else what the truth labels: tracks or boxes",
         ),
         Column("method", "STRING", "udfs.kernels.cluster.title:cluster_title", "clustering method"),
-        Column(
-            "adapter_id", "STRING", "jobs.lake.adapters:adapter_for", "adapter of the embeddings, empty for raw ones"
-        ),
+        Column("adapter_id", "STRING", "jobs.lake.adapters:id_of", "adapter of the embeddings, `none` for raw ones"),
         Column(
             "metric",
             "STRING",

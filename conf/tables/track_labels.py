@@ -42,9 +42,7 @@ TABLE = Table(
             "why it has no character: not_a_face, no_embedding, poor or noise; null where it has one",
         ),
         Column("method", "STRING", "udfs.kernels.cluster.title:cluster_title", "clustering method"),
-        Column(
-            "adapter_id", "STRING", "jobs.lake.adapters:adapter_for", "adapter of the embeddings, null for raw ones"
-        ),
+        Column("adapter_id", "STRING", "jobs.lake.adapters:id_of", "adapter of the embeddings, `none` for raw ones"),
         run_id("cluster"),
     ),
 )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 
 from conf.cache import spark_log
 from conf.errors import CastmineError
 
-DONE, CANNOT_GO_ON, WRONG_USE, SOME_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
+DONE, CANNOT_GO_ON, WRONG_USE, SOME_FAILED, INTERRUPTED, NOBODY_READS = 0, 1, 2, 3, 130, 141
 
 
 def run(main: Callable[[], int]) -> None:
@@ -18,6 +19,10 @@ def run(main: Callable[[], int]) -> None:
     """
     try:
         code = main()
+        sys.stdout.flush()
+    except BrokenPipeError:  # `castmine ... | head`: as other programs end that nobody listens to any more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left is flushed there at the end
+        code = NOBODY_READS
     except CastmineError as error:
         print(f"castmine: {error}", file=sys.stderr)
         code = error.exit_code

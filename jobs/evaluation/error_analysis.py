@@ -34,7 +34,7 @@ def analyse_errors(
 
     Args:
         truth: as `read_truth` gives it.
-        clustered: title_id -> run_id of its clustering. adapter_ids: title_id -> its adapter, empty for raw embeddings.
+        clustered: title_id -> run_id of its clustering. adapter_ids: title_id -> its adapter.
     Returns:
         title_id, protocol, metric and value of the figures of links and calibration.
     """

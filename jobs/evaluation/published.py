@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from conf.errors import UsageError
-from conf.protocols import Protocol, protocol
+from conf.protocol import Protocol, read_protocol
 from jobs.cli.text_table import print_table
 
 COMPOSITE = "composite-"  # begins the id of a title whose tracks are a film's and whose faces are other people's
@@ -25,7 +25,7 @@ def select_counted(truth: pd.DataFrame, name: str) -> pd.DataFrame:
     Raises:
         UsageError: a title that is not the protocol's; composite titles among others.
     """
-    rules, titles = protocol(name), sorted(set(truth.title_id))
+    rules, titles = read_protocol(name), sorted(set(truth.title_id))
     composite = [title for title in titles if title.startswith(COMPOSITE)]
     if composite and composite != titles:
         raise UsageError(f"--protocol {name}: evaluate composite titles apart from others: {', '.join(composite)}")
@@ -43,7 +43,7 @@ def compare(name: str, figures: Mapping[str, Mapping[str, float]]) -> dict[str, 
 
     Numbers are in the paper's unit, null where there is none. `published` is empty for composite titles.
     """
-    rules = protocol(name)
+    rules = read_protocol(name)
     composite = any(title.startswith(COMPOSITE) for title in figures)
     titles = {f"{COMPOSITE}{title}" if composite else title: size for title, size in rules.titles.items()}
     columns = [*titles, *rules.columns[len(titles) :]]
@@ -84,7 +84,7 @@ def compare(name: str, figures: Mapping[str, Mapping[str, float]]) -> dict[str, 
 
 def show(said: Mapping[str, Any]) -> None:
     """Print what `compared` gave: the sizes of the titles, what sets the numbers apart, and a table a metric."""
-    rules = protocol(said["name"])
+    rules = read_protocol(said["name"])
     given = "given" if rules.number_given else "not given"
     print(f"\nprotocol {said['name']}: {rules.rule}; the number of characters is {given}\n{rules.paper}\n")
     sizes = [{"title": title, **size} for title, size in said["titles"].items()]

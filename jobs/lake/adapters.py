@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from conf.errors import ModelError, UsageError
@@ -16,6 +17,8 @@ from jobs.lake.lake import Lake
 
 if TYPE_CHECKING:  # torch takes a second to import; commands that only say which adapter there is do without
     from training.adapters import Adapter
+
+NO_ADAPTER = "none"  # the adapter_id of raw embeddings
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ def adapter_for(lake: Lake, wanted: str, embedder_sha256: str) -> Registered | N
     Raises:
         UsageError: no such adapter. ModelError: it is not usable, or was made for another embedder.
     """
-    if wanted == "none":
+    if wanted == NO_ADAPTER:
         return None
     adapters = lake.raw("adapters")
     if wanted == "newest":
@@ -70,14 +73,24 @@ def adapter_for(lake: Lake, wanted: str, embedder_sha256: str) -> Registered | N
     return _open_registered(lake, rows[0])
 
 
+def id_of(adapter: Registered | None) -> str:
+    """How options, tables and runs name it: `none` for raw embeddings."""
+    return adapter.adapter_id if adapter else NO_ADAPTER
+
+
+def read_labels(lake: Lake, titles: Sequence[str]) -> DataFrame:
+    """The rows of track_labels that count; an older castmine left adapter_id null for raw embeddings."""
+    return lake.rows("track_labels", titles).withColumn("adapter_id", F.coalesce("adapter_id", F.lit(NO_ADAPTER)))
+
+
 def adapters_of(lake: Lake, adapter_ids: Mapping[str, str]) -> dict[str, Registered]:
     """title_id -> the adapter with which it was clustered, of those titles that have one.
 
     Args:
-        adapter_ids: title_id -> adapter id, empty for raw embeddings.
+        adapter_ids: title_id -> adapter id.
     Raises: like `adapter_for`.
     """
-    used = {title: adapter for title, adapter in adapter_ids.items() if adapter}
+    used = {title: adapter for title, adapter in adapter_ids.items() if adapter != NO_ADAPTER}
     rows = lake.rows("titles", sorted(used)).select("title_id", "embedder_sha256").collect() if used else []
     made_for = {row["title_id"]: (used[row["title_id"]], row["embedder_sha256"]) for row in rows}
     found = {key: adapter_for(lake, *key) for key in sorted(set(made_for.values()))}

@@ -30,7 +30,7 @@ def utc_now() -> datetime:
 
 @dataclass(frozen=True)
 class Task:
-    """What a job is to do for one title: `inputs` names the runs (by job) or the file stamp that it reads."""
+    """What a job is to do for one title: `inputs` names the runs, the adapter or the file stamp that it reads."""
 
     title_id: str
     inputs: Mapping[str, str]
@@ -182,27 +182,25 @@ def list_harvested(lake: Lake, titles: Sequence[str] | None = None) -> dict[str,
 
 
 def list_mined(lake: Lake, titles: Sequence[str] | None = None) -> dict[str, str]:
-    """title_id -> run_id of the titles whose newest harvest is mined. Raises like `harvested`."""
-    current = list_harvested(lake)
-    fresh = {
-        title: str(row["run_id"])
-        for title, row in latest(lake, "mine").items()
-        if row["status"] == "ok" and row["input_versions"] == _as_json({"harvest": current.get(title, "")})
-    }
-    return _chosen(fresh, titles, "mined (run castmine mine)")
+    """title_id -> run_id of the titles whose newest harvest is mined. Raises like `list_harvested`."""
+    return _chosen(_list_current(lake, "mine"), titles, "mined (run castmine mine)")
 
 
 def list_clustered(lake: Lake, titles: Sequence[str] | None = None) -> dict[str, str]:
-    """title_id -> run_id of the titles whose newest harvest is clustered. Raises like `harvested`."""
-    counted = {(row["title_id"], row["run_id"]) for row in lake.counted("cluster").collect()}
-    found = _list_finished(lake, ("cluster",), None, "clustered")
-    fresh = {title: made for title, made in found.items() if (title, made) in counted}
-    return _chosen(fresh, titles, "clustered (run castmine cluster)")
+    """title_id -> run_id of the titles whose newest harvest is clustered. Raises like `list_harvested`."""
+    return _chosen(_list_current(lake, "cluster"), titles, "clustered (run castmine cluster)")
 
 
 def list_evaluated(lake: Lake) -> dict[str, str]:
     """title_id -> run_id of the newest evaluation."""
     return _list_finished(lake, ("evaluate",), None, "evaluated")
+
+
+def _list_current(lake: Lake, job: str) -> dict[str, str]:
+    """The titles that a job finished, whose rows count (`Lake.counted`) and whose harvest is not being replaced."""
+    counted = {(row["title_id"], row["run_id"]) for row in lake.counted(job).collect()}
+    finished, harvested = _list_finished(lake, (job,), None, job), list_harvested(lake)
+    return {title: made for title, made in finished.items() if title in harvested and (title, made) in counted}
 
 
 def _list_finished(lake: Lake, made_by: Sequence[str], titles: Sequence[str] | None, what: str) -> dict[str, str]:

@@ -12,8 +12,8 @@ from conf.catalog import table
 from conf.errors import ModelError, UsageError
 from conf.settings import ClusterSettings
 from jobs import cluster
-from jobs.lake.adapters import Registered, adapter_for
-from tests.helpers.small import SHA256
+from jobs.lake.adapters import NO_ADAPTER, Registered, adapter_for, adapters_of, read_labels
+from tests.helpers.small import SHA256, finished
 from training.adapters import Adapter, Card
 from training.networks import build, small
 
@@ -37,11 +37,22 @@ def registry(lake):
 
 
 @pytest.mark.parametrize(
-    ("wanted", "found"), [("newest", "aa02"), ("none", None), ("bb01", "bb01"), ("bb", "bb01"), ("aa01", "aa01")]
+    ("wanted", "found"), [("newest", "aa02"), (NO_ADAPTER, None), ("bb01", "bb01"), ("bb", "bb01"), ("aa01", "aa01")]
 )
 def test_the_one_that_is_meant(registry, wanted, found):
     adapter = adapter_for(registry, wanted, SHA256)
     assert (adapter and adapter.adapter_id) == found
+
+
+def test_labels_of_an_older_castmine_name_raw_embeddings_too(registry):
+    for title, adapter_id in (("a", None), ("b", "aa01"), ("c", NO_ADAPTER)):
+        harvest = finished(registry, "harvest", title, {"titles": [{"embedder_sha256": SHA256}]})
+        mine = finished(registry, "mine", title, {}, inputs={"harvest": harvest})
+        label = {"track_id": 0, "adapter_id": adapter_id}
+        finished(registry, "cluster", title, {"track_labels": [label]}, inputs={"mine": mine})
+    named = dict(read_labels(registry, ["a", "b", "c"]).select("title_id", "adapter_id").collect())
+    assert named == {"a": NO_ADAPTER, "b": "aa01", "c": NO_ADAPTER}
+    assert {title: adapter.adapter_id for title, adapter in adapters_of(registry, named).items()} == {"b": "aa01"}
 
 
 def test_where_none_is_ready_embeddings_stay_raw(registry):

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from conf.errors import UsageError
-from conf.protocols import Protocol, names, protocol
+from conf.protocol import Protocol, list_protocols, read_protocol
 from jobs.evaluation.published import compare, select_counted, show
 from udfs.kernels.evaluate import scoring
 from udfs.kernels.evaluate.verification import verification
@@ -19,13 +19,15 @@ TOTALS = {  # tracks; of BCL's Table 5, of VideoClusterNet's Tables 9 and 2, and
 KNOWN = {**scoring.score(["a", "b"], np.array([0, 1])), **verification(np.eye(3), ["a", "a", "b"])}
 
 
-@pytest.fixture(params=names())
+@pytest.fixture(params=list_protocols())
 def rules(request) -> Protocol:
-    return protocol(request.param)
+    return read_protocol(request.param)
 
 
 def test_there_is_a_total_to_check_every_protocol_by():
-    assert {name: sum(title.tracks for title in protocol(name).titles.values()) for name in names()} == TOTALS
+    assert {
+        name: sum(title.tracks for title in read_protocol(name).titles.values()) for name in list_protocols()
+    } == TOTALS
 
 
 def test_every_number_has_a_column_and_every_metric_a_figure(rules):
@@ -38,7 +40,7 @@ def test_every_number_has_a_column_and_every_metric_a_figure(rules):
 
 
 def test_the_means_of_the_mvcorr_paper_are_the_means_of_its_titles():
-    for *titles, mean in protocol("sail_mcb").published["V-measure"].values():
+    for *titles, mean in read_protocol("sail_mcb").published["V-measure"].values():
         assert mean == pytest.approx(np.mean(titles), abs=0.051)
 
 
@@ -77,7 +79,7 @@ def figures(*values: float, n: int = 634) -> dict[str, float]:
 
 
 def test_a_mean_needs_every_title():
-    rules = protocol("sail_mcb")
+    rules = read_protocol("sail_mcb")
     some = {"BFF": figures(0.9, 0.95, 1, 1)}
     row = compare("sail_mcb", some)["metrics"]["V-measure"]["castmine"]["castmine"]
     assert row == {"BFF": 90.0} | dict.fromkeys(["ALN", "DD2", "HF", "MT", "NH", "mean"])
