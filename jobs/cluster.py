@@ -19,6 +19,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -231,7 +232,7 @@ def _names(job: command.Job, titles: list[str], run_id: str) -> dict[tuple[str, 
     return edits.name_characters(found)
 
 
-def _map_embeddings(characters: pd.DataFrame, adapter: Registered | None) -> np.ndarray:
+def _map_embeddings(characters: pd.DataFrame, adapter: Registered | None) -> NDArray[np.float32]:
     rows = stack_rows(characters.embedding)
     return adapter.map()(rows) if adapter and len(rows) else rows
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
@@ -104,7 +105,7 @@ class Adapter:
             raise ModelError(f"{path}: not a castmine adapter, or damaged: {error}") from error
 
 
-def apply(adapter: Adapter, embeddings: np.ndarray, embedder_sha256: str) -> np.ndarray:
+def apply(adapter: Adapter, embeddings: NDArray[np.float32], embedder_sha256: str) -> NDArray[np.float32]:
     """Embeddings in the adapted space.
 
     Args:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from training.adapters import Adapter, apply
 from training.methods.registry import kind
@@ -76,5 +77,5 @@ def decide_status(raw: Verification, adapted: Verification) -> tuple[Literal["re
     return ("ready" if adapted.close_auc >= needed else "not_better"), change
 
 
-def _unit(x: np.ndarray) -> np.ndarray:
+def _unit(x: NDArray[np.float32]) -> NDArray[np.float32]:
     return x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-12)

@@ -25,6 +25,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from conf.errors import LakeError
@@ -142,7 +143,7 @@ def windows(rows: int, views: int, dim: int) -> int:
     return max(1, round(rows * views * dim * 4 / (LANES * GROUP_BYTES)))
 
 
-def lane_of(row: np.ndarray, windows: int) -> np.ndarray:
+def lane_of(row: NDArray[np.integer], windows: int) -> NDArray[np.int64]:
     """(N,) int64: the row group of each row of a part, in its window `row % windows`. Lengths differ by one at most."""
     return row // windows % LANES
 

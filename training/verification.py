@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from training.adapters import Moved
@@ -30,10 +31,10 @@ class Verification:
 
 
 def measure_move(
-    raw: tuple[np.ndarray, np.ndarray],
-    adapted: tuple[np.ndarray, np.ndarray],
-    has_negative: np.ndarray,
-    title: np.ndarray,
+    raw: tuple[NDArray[np.floating], NDArray[np.floating]],
+    adapted: tuple[NDArray[np.floating], NDArray[np.floating]],
+    has_negative: NDArray[np.bool_],
+    title: NDArray[np.integer],
 ) -> Moved:
     """Compare (views, negative) of the same rows in two spaces; shapes and pairs as in `verify`.
 
@@ -44,15 +45,18 @@ def measure_move(
     return Moved(*(_change(old, new) for old, new in zip(before, after, strict=True)))
 
 
-def _change(old: np.ndarray, new: np.ndarray) -> tuple[float, float]:
+def _change(old: NDArray[np.float64], new: NDArray[np.float64]) -> tuple[float, float]:
     if len(old) < 2 or old.std() == 0:
         return 0.0, 1.0
     return round(float(old.mean() - new.mean()), 6), round(float(new.std() / old.std()), 6)
 
 
 def _cosines(
-    views: np.ndarray, negative: np.ndarray, has_negative: np.ndarray, title: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+    views: NDArray[np.floating],
+    negative: NDArray[np.floating],
+    has_negative: NDArray[np.bool_],
+    title: NDArray[np.integer],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Cosines of pairs of one person, and of two people."""
     anchor = views[:, 0].astype(np.float64)
     different = np.einsum("nd,nd->n", anchor, negative)[has_negative]
@@ -60,7 +64,12 @@ def _cosines(
     return positive, different if len(different) else _pairs(anchor, title)
 
 
-def verify(views: np.ndarray, negative: np.ndarray, has_negative: np.ndarray, title: np.ndarray) -> Verification:
+def verify(
+    views: NDArray[np.floating],
+    negative: NDArray[np.floating],
+    has_negative: NDArray[np.bool_],
+    title: NDArray[np.integer],
+) -> Verification:
     """Judge one embedding space.
 
     Args:
@@ -85,7 +94,7 @@ def verify(views: np.ndarray, negative: np.ndarray, has_negative: np.ndarray, ti
     return Verification(_auc(positive, different), _auc(close, different), len(different))
 
 
-def _pairs(anchor: np.ndarray, title: np.ndarray) -> np.ndarray:
+def _pairs(anchor: NDArray[np.float64], title: NDArray[np.integer]) -> NDArray[np.float64]:
     """Cosines of all pairs of rows of one title, titles one after the other; of all rows where no title has two."""
     found = [np.zeros(0, anchor.dtype)]
     for one in np.unique(title):
@@ -95,6 +104,6 @@ def _pairs(anchor: np.ndarray, title: np.ndarray) -> np.ndarray:
     return pairs if len(pairs) or len(anchor) < 2 else _pairs(anchor, np.zeros_like(title))
 
 
-def _auc(higher: np.ndarray, lower: np.ndarray) -> float:
+def _auc(higher: NDArray[np.float64], lower: NDArray[np.float64]) -> float:
     truth = np.repeat([1, 0], [len(higher), len(lower)])
     return float(roc_auc_score(truth, np.concatenate([higher, lower])))

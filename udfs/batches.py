@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from conf.table import Table, unwritten
 
@@ -84,7 +85,7 @@ def _of_one_title(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
         yield batch.slice(start, end - start)
 
 
-def matrix(embeddings: pa.ChunkedArray) -> np.ndarray:
+def matrix(embeddings: pa.ChunkedArray) -> NDArray[np.float32]:
     """(E, D) float32: the rows that are not null; (0, 1) where all are, since no row says what D is."""
     there = embeddings.drop_null()
     if not len(there):

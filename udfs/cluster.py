@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from conf.table import unwritten
 from udfs.batches import one_row
@@ -27,7 +28,7 @@ def cluster_tracks(
     staging: str,
     rules: Rules,
     run_id: str,
-    adapt: Callable[[np.ndarray], np.ndarray] | None,
+    adapt: Callable[[NDArray[np.float32]], NDArray[np.float32]] | None,
     adapter_id: str,
 ) -> pd.DataFrame:
     """A title's tracks and links -> STAGED_TABLES; stages the rows of track_labels and characters.
@@ -42,7 +43,7 @@ def cluster_tracks(
 
 
 def within_track(
-    key: tuple[str, int], faces: pd.DataFrame, *, adapt: Callable[[np.ndarray], np.ndarray] | None
+    key: tuple[str, int], faces: pd.DataFrame, *, adapt: Callable[[NDArray[np.float32]], NDArray[np.float32]] | None
 ) -> pd.DataFrame:
     """The embeddings of a track's faces -> WITHIN; `adapt` as in `cluster_tracks`."""
     rows = stack_rows(faces.embedding)
@@ -51,7 +52,9 @@ def within_track(
     )
 
 
-def embeddings_of(column: pd.Series, adapt: Callable[[np.ndarray], np.ndarray] | None) -> tuple[np.ndarray, np.ndarray]:
+def embeddings_of(
+    column: pd.Series, adapt: Callable[[NDArray[np.float32]], NDArray[np.float32]] | None
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """(T, D) and (T, D') float32, NaN where a track has none: as they were harvested, and as they are clustered."""
     there = column.notna().to_numpy()
     harvested = fill_gaps(stack_rows(column[there]), there)

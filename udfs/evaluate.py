@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from conf.files import write_whole
 from conf.table import unwritten
@@ -28,7 +29,7 @@ def score_title(
     truth: pd.DataFrame,
     *,
     match_iou: float,
-    adapt: Mapping[str, Callable[[np.ndarray], np.ndarray]],
+    adapt: Mapping[str, Callable[[NDArray[np.float32]], NDArray[np.float32]]],
     protocol: str | None = None,
 ) -> pd.DataFrame:
     """A title's tracks (with boxes of faces below them where the truth has boxes) and its truth -> SCORED.
@@ -73,7 +74,7 @@ def analyse_title(
     folder: str,
     blur: bool,
     rules: Mapping[str, Rules],
-    adapt: Mapping[str, Callable[[np.ndarray], np.ndarray]],
+    adapt: Mapping[str, Callable[[NDArray[np.float32]], NDArray[np.float32]]],
 ) -> pd.DataFrame:
     """A title's labelled tracks and its links -> SCORED; stages the rows of verdicts and errors, writes its page.
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from jobs.demo_film.screenplay import DISSOLVE_FRAMES, FPS, HEIGHT, WIDTH, Part, Shot
 
@@ -32,7 +33,7 @@ def frames_of(shots: Sequence[Shot]) -> Iterator[list[tuple[Shot, int, float]]]:
                 yield [(shot, shot.n_frames - overlap + k, 1 - weight), (following, k, weight)]
 
 
-def render(shots: Sequence[Shot]) -> Iterator[np.ndarray]:
+def render(shots: Sequence[Shot]) -> Iterator[NDArray[np.uint8]]:
     """The film's frames, (HEIGHT, WIDTH, 3) BGR uint8."""
     for shown in frames_of(shots):
         image = frame(*shown[0][:2])
@@ -58,7 +59,7 @@ def write_truth(rows: Iterable[tuple[int, float, float, float, float, str]], pat
         writer.writerows((number, *(f"{value:.1f}" for value in box), label) for number, *box, label in rows)
 
 
-def move_part(part: Part, shot: Shot, k: int) -> np.ndarray:
+def move_part(part: Part, shot: Shot, k: int) -> NDArray[np.float64]:
     """(2, 3) float64: from the photograph's pixels to the frame's, in frame `k` of the shot."""
     u = k / max(shot.n_frames - 1, 1)
     u = u * u * (3 - 2 * u)  # slow at both ends
@@ -98,7 +99,7 @@ def _reach(part: Part, scale: float) -> tuple[float, float]:
     return (least, greatest) if least <= greatest else ((least + greatest) / 2,) * 2
 
 
-def visible_box(part: Part, transform: np.ndarray) -> tuple[float, float, float, float] | None:
+def visible_box(part: Part, transform: NDArray[np.float64]) -> tuple[float, float, float, float] | None:
     """The face's box in the frame (x, y, w, h), cut at the edges of its columns; None where most of it is outside.
 
     A face is taken for an ellipse, whose box turns with it.
@@ -113,7 +114,7 @@ def visible_box(part: Part, transform: np.ndarray) -> tuple[float, float, float,
     return float(x0), float(y0), float(x1 - x0), float(y1 - y0)
 
 
-def frame(shot: Shot, k: int) -> np.ndarray:
+def frame(shot: Shot, k: int) -> NDArray[np.uint8]:
     """Frame `k` of a shot, (HEIGHT, WIDTH, 3) BGR uint8."""
     image = None if shot.backdrop is None else _drifting(shot.backdrop, k)
     for part in shot.parts:
@@ -130,17 +131,17 @@ def frame(shot: Shot, k: int) -> np.ndarray:
     return image
 
 
-def _drifting(backdrop: np.ndarray, k: int) -> np.ndarray:
+def _drifting(backdrop: NDArray[np.uint8], k: int) -> NDArray[np.uint8]:
     """The backdrop under a camera that comes slowly nearer."""
     zoom = cv2.getRotationMatrix2D((WIDTH / 2, HEIGHT / 2), 0, 1 + 0.0015 * k)
     return cv2.warpAffine(backdrop, zoom, (WIDTH, HEIGHT), borderMode=cv2.BORDER_REFLECT_101)
 
 
-def _over(below: np.ndarray, above: np.ndarray, opacity: np.ndarray) -> np.ndarray:
+def _over(below: NDArray[np.uint8], above: NDArray[np.uint8], opacity: NDArray[np.floating]) -> NDArray[np.uint8]:
     return np.rint(below + (above.astype(np.float32) - below) * opacity).astype(np.uint8)
 
 
-def _opacity(part: Part, transform: np.ndarray) -> np.ndarray:
+def _opacity(part: Part, transform: NDArray[np.float64]) -> NDArray[np.floating]:
     """How much a part hides what is before it, 0 to 1, to be broadcast over (HEIGHT, WIDTH, 3) float32."""
     columns, rows = np.arange(WIDTH, dtype=np.float32), np.arange(HEIGHT, dtype=np.float32)[:, None]
     if not part.screen:  # a soft seam at the left: the parts come from left to right

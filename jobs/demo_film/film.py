@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import av
 import numpy as np
+from numpy.typing import NDArray
 
 from conf.cache import cache_dir
 from jobs.demo_film.camera import render, truth, write_truth
@@ -77,7 +78,7 @@ def _version(sources: Sequence[Path], small: bool, seed: int) -> str:
 
 
 def encode(
-    frames: Iterable[np.ndarray],
+    frames: Iterable[NDArray[np.uint8]],
     path: Path,
     *,
     fps: int = FPS,

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from udfs.kernels.harvest.networks import Faces
 
@@ -32,8 +33,8 @@ class Camera(NamedTuple):
 class Picture(NamedTuple):
     """One photograph: its one face's box (x, y, w, h) in its own pixels, and whose it is."""
 
-    image: np.ndarray
-    box: np.ndarray
+    image: NDArray[np.uint8]
+    box: NDArray[np.floating]
     person: int
 
 
@@ -54,7 +55,7 @@ class Shot(NamedTuple):
 
     seconds: float
     parts: tuple[Part, ...]
-    backdrop: np.ndarray | None = None
+    backdrop: NDArray[np.uint8] | None = None
     gain: float = 1.0
     noise: float = 0.0
     blur_px: float = 0.0
@@ -216,7 +217,7 @@ def empty(cast: Cast, person: int, seconds: float) -> Shot:
     return Shot(seconds, (), backdrop=background(cast.picture(person)))
 
 
-def background(picture: Picture) -> np.ndarray:
+def background(picture: Picture) -> NDArray[np.uint8]:
     """(HEIGHT, WIDTH, 3): the part of the photograph left or right of the person, whichever is wider."""
     x, _, w, _ = picture.box
     wide = picture.image.shape[1]
@@ -226,5 +227,5 @@ def background(picture: Picture) -> np.ndarray:
     return cv2.resize(strip[: max(high, 1)], (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)
 
 
-def unsharp(image: np.ndarray) -> np.ndarray:
+def unsharp(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return cv2.GaussianBlur(image, (0, 0), 14)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
@@ -35,7 +36,7 @@ class Registered:
 
         return Adapter.load(self.file)
 
-    def map(self) -> Callable[[np.ndarray], np.ndarray]:
+    def map(self) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
         """What maps embeddings, with all that it needs: tasks that get it read no file of the lake."""
         from training.adapters import apply
 
@@ -97,7 +98,7 @@ def adapters_of(lake: Lake, adapter_ids: Mapping[str, str]) -> dict[str, Registe
     return {title: adapter for title, key in made_for.items() if (adapter := found[key]) is not None}
 
 
-def maps_of(adapters: Mapping[str, Registered]) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
+def maps_of(adapters: Mapping[str, Registered]) -> dict[str, Callable[[NDArray[np.float32]], NDArray[np.float32]]]:
     """title_id -> what maps its embeddings; each adapter is loaded once."""
     loaded = {adapter: adapter.map() for adapter in set(adapters.values())}
     return {title: loaded[adapter] for title, adapter in adapters.items()}

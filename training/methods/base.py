@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from training.collective import Collective
@@ -49,7 +50,7 @@ class Method(nn.Module, ABC):
     def begin(self, reader: Reader) -> None:
         """Done once before the first epoch."""
 
-    def improve(self, number: int, raw: np.ndarray, title: np.ndarray) -> float:
+    def improve(self, number: int, raw: NDArray[np.float32], title: NDArray[np.int64]) -> float:
         """A round of a method `in_rounds` on this process's tracks, (N, D) unit rows; the loss before it."""
         raise NotImplementedError
 

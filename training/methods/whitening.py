@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
@@ -42,7 +43,7 @@ class WhiteningMethod(Method):
         return rows.title
 
     @torch.no_grad()
-    def improve(self, number: int, raw: np.ndarray, title: np.ndarray) -> float:
+    def improve(self, number: int, raw: NDArray[np.float32], title: NDArray[np.int64]) -> float:
         """A round on this process's tracks, (N, D) unit rows, and everybody's scatter; each has larger groups.
 
         Returns `score` before it, for the groups of this round.
@@ -60,7 +61,7 @@ class WhiteningMethod(Method):
         return float(inside / max(whole, 1e-12))
 
     @torch.no_grad()
-    def weigh(self, raw: np.ndarray, title: np.ndarray, floor: float) -> None:
+    def weigh(self, raw: NDArray[np.float32], title: NDArray[np.int64], floor: float) -> None:
         """After all rounds: each direction by what it tells of who it is, see `whitening.discriminant`."""
         now, dim = self._map(raw), raw.shape[1]
         within, between, counts = np.zeros((dim, dim)), np.zeros((dim, dim)), np.zeros(4)
@@ -80,7 +81,7 @@ class WhiteningMethod(Method):
             weight = next(self.networks.parameters())
             weight.copy_(torch.from_numpy(weighed @ weight.double().numpy()))
 
-    def _map(self, raw: np.ndarray) -> np.ndarray:
+    def _map(self, raw: NDArray[np.float32]) -> NDArray[np.float32]:
         """(N, D) unit rows as the network sees them now."""
         return normalize(self.networks[0](torch.from_numpy(raw)), dim=1).numpy()
 
@@ -93,7 +94,7 @@ class WhiteningMethod(Method):
         inside, whole = np.sum(shares, axis=0)
         return float(inside / max(whole, 1e-12))
 
-    def _groups(self, embeddings: Any, title: Any, cut: float) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def _groups(self, embeddings: Any, title: Any, cut: float) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
         """Rows of each title, and the group of each."""
         x, titles = np.asarray(embeddings), np.asarray(title)
         for one in np.unique(titles):
@@ -102,7 +103,7 @@ class WhiteningMethod(Method):
             yield rows, whitening.groups(x[rows], cut)
 
 
-def _shares(rows: np.ndarray, group: np.ndarray) -> np.ndarray:
+def _shares(rows: NDArray[np.floating], group: NDArray[np.int64]) -> NDArray[np.float64]:
     """Scatter inside the groups, and scatter in all."""
     inside, _ = whitening.within_scatter(rows, group, 1)
     whole, _ = whitening.within_scatter(rows, np.zeros(len(rows), np.int64), 1)

@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from training.snapshot import COLUMNS
 
 
-def row_groups(path: Path, rank: int, size: int) -> Iterator[dict[str, np.ndarray]]:
+def row_groups(path: Path, rank: int, size: int) -> Iterator[dict[str, NDArray[Any]]]:
     """COLUMNS of every `size`-th row group of a file, from `rank` on; lists of equal length as (rows, length) arrays.
 
     It is read in the thread that calls, in the order of the file; a file has `size` row groups at least.

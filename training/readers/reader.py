@@ -15,6 +15,7 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -144,7 +145,7 @@ class Reader:
             self._kept[window] = rows
         return self._kept[window]
 
-    def tracks(self) -> tuple[np.ndarray, np.ndarray]:
+    def tracks(self) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """Every `size`-th title's training tracks, beginning with this process's own: (N, D) unit means, (N,) title."""
         means, titles = [np.zeros((0, self.snapshot.dim), np.float32)], [np.zeros(0, np.int64)]
         for window in range(self._windows):

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 BOX = ["x", "y", "w", "h"]
 
 
-def iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def iou(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.float64]:
     """Overlap of every box of `a` (n, 4) with every one of `b` (m, 4), x y w h -> (n, m) float64 in [0, 1]."""
     a, b = a.astype(np.float64), b.astype(np.float64)
     low = np.maximum(a[:, None, :2], b[None, :, :2])
@@ -18,7 +18,7 @@ def iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return shared / np.maximum(both, 1e-9)
 
 
-def iou_by_pair(box_a: np.ndarray, box_b: np.ndarray) -> np.ndarray:
+def iou_by_pair(box_a: NDArray[np.floating], box_b: NDArray[np.floating]) -> NDArray[np.float64]:
     """Intersection over union, row by row.
 
     Args:

@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 _BLOCK = 1024  # rows held at a time
 
 
-def stack_rows(embeddings: pd.Series) -> np.ndarray:
+def stack_rows(embeddings: pd.Series) -> NDArray[np.float32]:
     """A column of (D,) arrays as (n, D) float32; (0, 1) where there is none, since no row says what D is."""
     return np.stack(embeddings.to_list()).astype(np.float32) if len(embeddings) else np.zeros((0, 1), np.float32)
 
 
-def fill_gaps(rows: np.ndarray, there: np.ndarray) -> np.ndarray:
+def fill_gaps(rows: NDArray[np.floating], there: NDArray[np.bool_]) -> NDArray[np.float32]:
     """(T, D) float32: the rows, in the places that are there; NaN in the others."""
     whole = np.full((len(there), rows.shape[1]), np.nan, np.float32)
     whole[there] = rows

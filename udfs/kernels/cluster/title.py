@@ -69,13 +69,15 @@ def _faces(tracks: pd.DataFrame) -> FaceSets | None:
     return FaceSets(tracks.within.to_numpy(np.float64), tracks.n_embedded.fillna(0).to_numpy(np.int64))
 
 
-def _rows_of(ids: np.ndarray, links: np.ndarray) -> np.ndarray:
+def _rows_of(ids: NDArray[np.integer], links: NDArray[np.integer]) -> NDArray[np.int64]:
     if not np.isin(links, ids).all():
         raise ValueError("a link names a track that is not among the tracks")
     return np.searchsorted(ids, links)
 
 
-def list_characters(tracks: pd.DataFrame, ids: np.ndarray, harvested: np.ndarray, found: Characters) -> pd.DataFrame:
+def list_characters(
+    tracks: pd.DataFrame, ids: NDArray[np.integer], harvested: NDArray[np.floating], found: Characters
+) -> pd.DataFrame:
     rows = []
     for character, exemplar in enumerate(found.exemplars):
         of_it = found.labels == character
@@ -95,7 +97,7 @@ def list_characters(tracks: pd.DataFrame, ids: np.ndarray, harvested: np.ndarray
     return pd.DataFrame(rows)
 
 
-def measure_union(start: np.ndarray, end: np.ndarray) -> float:
+def measure_union(start: NDArray[np.floating], end: NDArray[np.floating]) -> float:
     """Length of the union of the intervals [start, end), in their unit; 0 for none."""
     order = np.argsort(start, kind="stable")
     start, end = start[order], end[order]

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from udfs.kernels.boxes import BOX
 from udfs.kernels.evaluate import scoring
@@ -84,7 +85,7 @@ def figures_by_tracks(tracks: pd.DataFrame, truth: pd.DataFrame) -> dict[str, fl
     }
 
 
-def _scores(true: np.ndarray, of_track: pd.DataFrame, ids: np.ndarray) -> dict[str, float]:
+def _scores(true: NDArray[np.integer], of_track: pd.DataFrame, ids: NDArray[np.integer]) -> dict[str, float]:
     predicted, chosen = _predict(of_track, ids), of_track.reindex(ids)
     known = predicted != scoring.UNKNOWN
     of_known = _over_rows(true[known], predicted[known], chosen[known])
@@ -95,7 +96,7 @@ def _scores(true: np.ndarray, of_track: pd.DataFrame, ids: np.ndarray) -> dict[s
     }
 
 
-def _over_rows(true: np.ndarray, predicted: np.ndarray, chosen: pd.DataFrame) -> dict[str, float]:
+def _over_rows(true: NDArray[np.integer], predicted: NDArray[np.integer], chosen: pd.DataFrame) -> dict[str, float]:
     """The figures that need more of a track than its character: its seconds, and its embedding where it has one."""
     seen = chosen.embedding.notna().to_numpy()
     rows = np.stack(chosen.embedding[seen].to_list()) if seen.any() else np.zeros((0, 1), np.float32)
@@ -103,7 +104,7 @@ def _over_rows(true: np.ndarray, predicted: np.ndarray, chosen: pd.DataFrame) ->
     return {**scoring.over_time(true, predicted, chosen.seconds.to_numpy(np.float64)), **pairs}
 
 
-def _predict(of_track: pd.DataFrame, tracks: np.ndarray) -> np.ndarray:
+def _predict(of_track: pd.DataFrame, tracks: NDArray[np.integer]) -> NDArray[np.int64]:
     """(T,) characters of tracks, -1 where unknown."""
     found = of_track.character_id.reindex(tracks).astype("float64").fillna(scoring.UNKNOWN)
     return found.to_numpy().astype(np.int32)

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from udfs.kernels.boxes import BOX
 from udfs.kernels.harvest import quality
@@ -89,7 +90,7 @@ def number_tracks(pieces: list[PieceTracks], min_faces: int) -> list[pd.DataFram
 
 
 def track_faces(
-    pieces: Iterable[pd.DataFrame], numbers: list[pd.DataFrame], times: np.ndarray
+    pieces: Iterable[pd.DataFrame], numbers: list[pd.DataFrame], times: NDArray[np.floating]
 ) -> Iterator[pd.DataFrame]:
     """The film's faces, piece by piece, ordered by (track_id, frame) inside each.
 
@@ -107,7 +108,7 @@ def track_faces(
 
 
 def summarise_tracks(
-    pieces: Iterable[pd.DataFrame], times: np.ndarray, norms: tuple[float, float] | None
+    pieces: Iterable[pd.DataFrame], times: NDArray[np.floating], norms: tuple[float, float] | None
 ) -> Iterator[pd.DataFrame]:
     """Rows of `tracks` from the faces of `track_faces`, each as soon as its track has ended.
 
@@ -141,7 +142,7 @@ def _find_shared_detections(tail: pd.DataFrame, head: pd.DataFrame) -> pd.DataFr
     return last.assign(joined=~last.duplicated("before"))
 
 
-def _summary(faces: pd.DataFrame, times: np.ndarray, norms: tuple[float, float] | None) -> pd.DataFrame:
+def _summary(faces: pd.DataFrame, times: NDArray[np.floating], norms: tuple[float, float] | None) -> pd.DataFrame:
     rows = [
         summarise_track(int(track_id), rows, times, norms) for track_id, rows in faces.groupby("track_id", sort=True)
     ]
@@ -149,7 +150,7 @@ def _summary(faces: pd.DataFrame, times: np.ndarray, norms: tuple[float, float] 
 
 
 def summarise_track(
-    track_id: int, faces: pd.DataFrame, times: np.ndarray, norms: tuple[float, float] | None
+    track_id: int, faces: pd.DataFrame, times: NDArray[np.floating], norms: tuple[float, float] | None
 ) -> dict[str, object]:
     seen = faces[faces.detected]
     measures = quality.Measures(*(seen[name].to_numpy(np.float32) for name in quality.Measures._fields))
@@ -174,7 +175,7 @@ def summarise_track(
     }
 
 
-def mean_embedding(faces: pd.DataFrame) -> np.ndarray | None:
+def mean_embedding(faces: pd.DataFrame) -> NDArray[np.float32] | None:
     """The unit mean of their embeddings, each as long as the network made it and weighed by its face's quality.
 
     So a blurred face says less. None for none.
@@ -187,5 +188,5 @@ def mean_embedding(faces: pd.DataFrame) -> np.ndarray | None:
     return (mean / max(float(np.linalg.norm(mean)), 1e-12)).astype(np.float32)
 
 
-def _quality_and_norm(faces: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+def _quality_and_norm(faces: pd.DataFrame) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     return faces.quality.to_numpy(np.float32), faces.embedding_norm.to_numpy(np.float32)

@@ -20,6 +20,7 @@ import onnxruntime
 from insightface.model_zoo import get_model
 from insightface.model_zoo.scrfd import SCRFD, distance2bbox, distance2kps
 from insightface.utils.face_align import arcface_dst
+from numpy.typing import NDArray
 
 from conf.errors import GpuUnavailable, ModelError
 
@@ -36,9 +37,9 @@ class Detections(NamedTuple):
     sees them.
     """
 
-    boxes: np.ndarray
-    scores: np.ndarray
-    landmarks: np.ndarray
+    boxes: NDArray[np.floating]
+    scores: NDArray[np.floating]
+    landmarks: NDArray[np.floating]
 
 
 class Embedded(NamedTuple):
@@ -48,8 +49,8 @@ class Embedded(NamedTuple):
     it sees (a blur, the back of a head), the shorter (Kim et al., AdaFace, CVPR 2022, section 3.1).
     """
 
-    rows: np.ndarray
-    norm: np.ndarray
+    rows: NDArray[np.float32]
+    norm: NDArray[np.floating]
 
 
 class Faces(Protocol):
@@ -57,10 +58,10 @@ class Faces(Protocol):
 
     dim: int
 
-    def detect(self, images: Sequence[np.ndarray]) -> list[Detections]:
+    def detect(self, images: Sequence[NDArray[np.uint8]]) -> list[Detections]:
         """Faces of each (H, W, 3) BGR uint8 image, with their score; all images have one shape."""
 
-    def embed(self, crops: np.ndarray) -> Embedded:
+    def embed(self, crops: NDArray[np.uint8]) -> Embedded:
         """Of (n, 112, 112, 3) BGR uint8 aligned crops; n may be 0."""
 
 
@@ -94,7 +95,7 @@ def open_faces(
     return _InsightFace(_open(detector_path, index), _open(embedder_path, index), detect_size, min_score)
 
 
-def align(image: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+def align(image: NDArray[np.uint8], landmarks: NDArray[np.floating]) -> NDArray[np.uint8]:
     """Crops in which eyes, nose and mouth lie where the embedders expect them.
 
     The least-squares similarity transform takes the five points to ArcFace's template, which SFace was trained with
@@ -129,7 +130,7 @@ class _InsightFace:
         self._detect_size, self._min_score = detect_size, min_score
         self.dim = int(embedder.output_shape[1])
 
-    def detect(self, images: Sequence[np.ndarray]) -> list[Detections]:
+    def detect(self, images: Sequence[NDArray[np.uint8]]) -> list[Detections]:
         if not images:
             return []
         boxed, scales = zip(*(_letterbox(image, self._detect_size) for image in images), strict=True)
@@ -139,7 +140,7 @@ class _InsightFace:
             found += self._run(boxed[start : start + at_once], scales[0])
         return found
 
-    def _run(self, boxed: Sequence[np.ndarray], scale: float) -> list[Detections]:
+    def _run(self, boxed: Sequence[NDArray[np.uint8]], scale: float) -> list[Detections]:
         """One call of the network; then what SCRFD.detect does for each image, on the whole batch."""
         net = self._detector
         blob = cv2.dnn.blobFromImages(boxed, 1 / net.input_std, None, (net.input_mean,) * 3, swapRB=True)
@@ -162,7 +163,9 @@ class _InsightFace:
             for mine in (of_image == number for number in range(len(boxed)))
         ]
 
-    def _suppress(self, corners: np.ndarray, scores: np.ndarray, points: np.ndarray) -> Detections:
+    def _suppress(
+        self, corners: NDArray[np.floating], scores: NDArray[np.floating], points: NDArray[np.floating]
+    ) -> Detections:
         """Non-maximum suppression of one image's candidates, by insightface's own rule."""
         order = np.argsort(-scores, kind="stable")
         rows = np.hstack([corners, scores[:, None]]).astype(np.float32)[order]
@@ -170,7 +173,7 @@ class _InsightFace:
         kept = rows[keep]
         return _sort_detections(np.hstack([kept[:, :2], kept[:, 2:4] - kept[:, :2]]), kept[:, 4], points[order][keep])
 
-    def embed(self, crops: np.ndarray) -> Embedded:
+    def embed(self, crops: NDArray[np.uint8]) -> Embedded:
         starts = range(0, len(crops), EMBED_BATCH)
         return _make_embedded([self._embedder.get_feat(list(crops[at : at + EMBED_BATCH])) for at in starts], self.dim)
 
@@ -186,17 +189,17 @@ class _OpenCV:
             raise ModelError(f"{detector_path}, {embedder_path}: not networks that OpenCV can read: {error}") from error
         self._detect_size = detect_size
 
-    def detect(self, images: Sequence[np.ndarray]) -> list[Detections]:
+    def detect(self, images: Sequence[NDArray[np.uint8]]) -> list[Detections]:
         return [self._detect(image) for image in images]
 
-    def _detect(self, image: np.ndarray) -> Detections:
+    def _detect(self, image: NDArray[np.uint8]) -> Detections:
         boxed, scale = _letterbox(image, self._detect_size)
         self._detector.setInputSize(boxed.shape[1::-1])
         _, rows = self._detector.detect(boxed)
         rows = np.zeros((0, 15), np.float32) if rows is None else rows
         return _sort_detections(rows[:, :4] / scale, rows[:, 14], rows[:, 4:14].reshape(-1, 5, 2) / scale)
 
-    def embed(self, crops: np.ndarray) -> Embedded:
+    def embed(self, crops: NDArray[np.uint8]) -> Embedded:
         return _make_embedded([self._embedder.feature(crop) for crop in crops], self.dim)
 
 
@@ -234,7 +237,7 @@ def _no_gpu(index: int, reason: str) -> str:
     )
 
 
-def _letterbox(image: np.ndarray, longer: int) -> tuple[np.ndarray, float]:
+def _letterbox(image: NDArray[np.uint8], longer: int) -> tuple[NDArray[np.uint8], float]:
     """The image resized into the upper left of a black detector input, and the factor from image to input pixels.
 
     The longer side becomes `longer`; the other follows the aspect ratio and is filled up to a multiple of 32 (640 x 384
@@ -250,18 +253,20 @@ def _letterbox(image: np.ndarray, longer: int) -> tuple[np.ndarray, float]:
     return boxed, new_height / height
 
 
-def _anchor_centres(height: int, width: int, stride: int, anchors: int) -> np.ndarray:
+def _anchor_centres(height: int, width: int, stride: int, anchors: int) -> NDArray[np.float32]:
     """(rows x columns x anchors, 2) float32: x, y of each anchor of one level, in the order of the network's output."""
     y, x = np.mgrid[: height // stride, : width // stride]
     return np.repeat(np.stack([x, y], axis=-1).reshape(-1, 2), anchors, axis=0).astype(np.float32) * stride
 
 
-def _sort_detections(boxes: np.ndarray, scores: np.ndarray, landmarks: np.ndarray) -> Detections:
+def _sort_detections(
+    boxes: NDArray[np.floating], scores: NDArray[np.floating], landmarks: NDArray[np.floating]
+) -> Detections:
     order = np.lexsort((boxes[:, 1], boxes[:, 0], -scores))
     return Detections(*(part[order].astype(np.float32) for part in (boxes, scores, landmarks)))
 
 
-def _make_embedded(parts: list[np.ndarray], dim: int) -> Embedded:
+def _make_embedded(parts: list[NDArray[np.float32]], dim: int) -> Embedded:
     rows = np.concatenate(parts) if parts else np.zeros((0, dim))
     norm = np.linalg.norm(rows, axis=1)
     return Embedded((rows / norm[:, None]).astype(np.float32), norm.astype(np.float32))

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from udfs.kernels.harvest import quality
 from udfs.kernels.harvest import tracker as track
@@ -73,10 +74,10 @@ class _Found(NamedTuple):
     """Faces of one frame: see `Detections`; crops (n, 112, 112, 3) uint8."""
 
     frame: int
-    boxes: np.ndarray
-    scores: np.ndarray
-    landmarks: np.ndarray
-    crops: np.ndarray
+    boxes: NDArray[np.floating]
+    scores: NDArray[np.floating]
+    landmarks: NDArray[np.floating]
+    crops: NDArray[np.uint8]
 
 
 class Cut(NamedTuple):
@@ -88,7 +89,12 @@ class Cut(NamedTuple):
 
 
 def cut_pieces(
-    shot_start: np.ndarray, shot_end: np.ndarray, key_frames: np.ndarray, piece: int, longest: int, overlap: int
+    shot_start: NDArray[np.integer],
+    shot_end: NDArray[np.integer],
+    key_frames: NDArray[np.integer],
+    piece: int,
+    longest: int,
+    overlap: int,
 ) -> list[Cut]:
     """Cut a film into pieces of about `piece` frames, between shots; inside one only where it is longer than `longest`.
 
@@ -116,7 +122,7 @@ def cut_pieces(
     return cuts
 
 
-def shots_in(cut: Cut, shot_start: np.ndarray, shot_end: np.ndarray) -> list[Shot]:
+def shots_in(cut: Cut, shot_start: NDArray[np.integer], shot_end: NDArray[np.integer]) -> list[Shot]:
     """The shots, or parts of one, that a piece looks at; the overlap belongs to its last one."""
     inside = np.flatnonzero((shot_start < cut.end) & (shot_end > cut.start))
     return [
@@ -131,7 +137,7 @@ def shots_in(cut: Cut, shot_start: np.ndarray, shot_end: np.ndarray) -> list[Sho
     ]
 
 
-def frames_to_detect(shot: Shot, stride: int) -> np.ndarray:
+def frames_to_detect(shot: Shot, stride: int) -> NDArray[np.int64]:
     """Every `stride`-th frame from where the shot begins (not the piece: two pieces must agree), and its last one."""
     first = shot.begins + -(-(shot.start - shot.begins) // stride) * stride
     wanted = np.arange(first, shot.end, stride, dtype=np.int32)
@@ -214,7 +220,7 @@ def shot_faces(found: Iterable[_Found], shot_id: int, first_id: int, models: Fac
 class _Sample(NamedTuple):
     quality_of: float
     detection: int
-    crop: np.ndarray
+    crop: NDArray[np.uint8]
 
 
 class _Samples:
@@ -229,10 +235,17 @@ class _Samples:
         self._of_window: dict[int, _Sample] = {}
         self._of_track: dict[int, _Sample] = {}
         self._waiting: list[_Sample] = []
-        self._embeddings: dict[int, np.ndarray] = {}
+        self._embeddings: dict[int, NDArray[np.float32]] = {}
         self._norms: dict[int, float] = {}
 
-    def add(self, frame: int, ids: np.ndarray, quality_of: np.ndarray, crops: np.ndarray, first_detection: int) -> None:
+    def add(
+        self,
+        frame: int,
+        ids: NDArray[np.integer],
+        quality_of: NDArray[np.floating],
+        crops: NDArray[np.uint8],
+        first_detection: int,
+    ) -> None:
         """The faces of the next frame: their tracks (-1: none), qualities and crops."""
         if (window := int(frame / self._every)) > self._window:
             self._close_window()
@@ -242,7 +255,7 @@ class _Samples:
                 if ids[i] not in held or quality_of[i] > held[ids[i]].quality_of:
                     held[int(ids[i])] = _Sample(float(quality_of[i]), first_detection + int(i), crops[i].copy())
 
-    def embeddings(self) -> tuple[dict[int, np.ndarray], dict[int, float]]:
+    def embeddings(self) -> tuple[dict[int, NDArray[np.float32]], dict[int, float]]:
         """(dim,) float32 rows and their lengths (`Embedded`) by detection, after the last frame."""
         self._close_window()
         self._embed()
@@ -268,10 +281,10 @@ class _Samples:
             self._waiting = []
 
 
-def _jpeg(crop: np.ndarray, side: int) -> bytes:
+def _jpeg(crop: NDArray[np.uint8], side: int) -> bytes:
     resized = crop if side == crop.shape[0] else cv2.resize(crop, (side, side), interpolation=cv2.INTER_AREA)
     return bytes(cv2.imencode(".jpg", resized, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1])
 
 
-def _where_seen(values: np.ndarray, detection: np.ndarray) -> pa.Array:
+def _where_seen(values: NDArray[np.floating], detection: NDArray[np.integer]) -> pa.Array:
     return pa.array(values[detection].astype(np.float32), pa.float32(), mask=detection < 0)

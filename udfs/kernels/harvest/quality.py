@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 # Each pair is (worth nothing, worth everything); between them the worth grows in a straight line. They are round
 # numbers of the 112-pixel aligned crop, chosen by eye on the demo film's blurred, dark and small scenes.
@@ -28,15 +29,17 @@ class Measures(NamedTuple):
     plausible: 1 where the landmarks could be a face's, else 0.
     """
 
-    size_px: np.ndarray
-    sharpness: np.ndarray
-    light: np.ndarray
-    yaw: np.ndarray
-    score: np.ndarray
-    plausible: np.ndarray
+    size_px: NDArray[np.float32]
+    sharpness: NDArray[np.float32]
+    light: NDArray[np.float32]
+    yaw: NDArray[np.float32]
+    score: NDArray[np.float32]
+    plausible: NDArray[np.float32]
 
 
-def measure_faces(crops: np.ndarray, boxes: np.ndarray, landmarks: np.ndarray, scores: np.ndarray) -> Measures:
+def measure_faces(
+    crops: NDArray[np.uint8], boxes: NDArray[np.floating], landmarks: NDArray[np.floating], scores: NDArray[np.floating]
+) -> Measures:
     """Measure n faces.
 
     Args:
@@ -55,7 +58,7 @@ def measure_faces(crops: np.ndarray, boxes: np.ndarray, landmarks: np.ndarray, s
     )
 
 
-def yaw(landmarks: np.ndarray) -> np.ndarray:
+def yaw(landmarks: NDArray[np.floating]) -> NDArray[np.float32]:
     """(n, 5, 2) -> (n,) float32 in [-1, 1]: how far the nose lies from the middle of the eyes along their line."""
     left, right, nose = landmarks[:, 0], landmarks[:, 1], landmarks[:, 2]
     line = (right - left).astype(np.float64)
@@ -64,7 +67,7 @@ def yaw(landmarks: np.ndarray) -> np.ndarray:
     return np.clip(2 * along - 1, -1, 1).astype(np.float32)
 
 
-def plausible(boxes: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+def plausible(boxes: NDArray[np.floating], landmarks: NDArray[np.floating]) -> NDArray[np.float32]:
     """(n,) float32: 1 where eyes stand above mouth, apart, and all points lie in or near the box, else 0."""
     x, y, w, h = boxes.T
     near = (
@@ -78,7 +81,7 @@ def plausible(boxes: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
     return (near & tall).astype(np.float32)
 
 
-def face_quality(measures: Measures) -> np.ndarray:
+def face_quality(measures: Measures) -> NDArray[np.float32]:
     """(n,) float32 in [0, 1]: the geometric mean of the five worths, so that one bad side weighs"""
     worths = np.stack(
         [
@@ -92,7 +95,9 @@ def face_quality(measures: Measures) -> np.ndarray:
     return (np.prod(worths, axis=0) ** (1 / len(worths)) * measures.plausible).astype(np.float32)
 
 
-def track_quality(quality: np.ndarray, norm: np.ndarray, norms: tuple[float, float] | None) -> float:
+def track_quality(
+    quality: NDArray[np.floating], norm: NDArray[np.floating], norms: tuple[float, float] | None
+) -> float:
     """How well a track's face can be known, 0 to 1: the mean of the better half of its embedded faces.
 
     A face counts by its quality times what the embedder saw of it. The length of an embedding before it was made one
@@ -126,6 +131,6 @@ def track_flags(measures: Measures) -> list[str]:
     return [flag for flag, holds in flags.items() if holds]
 
 
-def _scale(values: np.ndarray, span: tuple[float, float]) -> np.ndarray:
+def _scale(values: NDArray[np.floating], span: tuple[float, float]) -> NDArray[np.floating]:
     nothing, everything = span
     return np.clip((values - nothing) / (everything - nothing), LEAST, 1)

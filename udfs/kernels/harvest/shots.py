@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 from scenedetect import FrameTimecode
 from scenedetect.detectors import AdaptiveDetector
 
@@ -33,18 +34,18 @@ class Scan(NamedTuple):
     last). last: (432,) uint8, signature of the range's last frame.
     """
 
-    frame: np.ndarray
-    opens: np.ndarray
-    closes: np.ndarray
-    last: np.ndarray
+    frame: NDArray[np.int32]
+    opens: NDArray[np.uint8]
+    closes: NDArray[np.uint8]
+    last: NDArray[np.uint8]
 
 
 class Shots(NamedTuple):
     """Shots of one film in order: start, end (s,) int32, frames; thread (s,) int32, index of its first shot."""
 
-    start: np.ndarray
-    end: np.ndarray
-    thread: np.ndarray
+    start: NDArray[np.int32]
+    end: NDArray[np.int32]
+    thread: NDArray[np.int32]
 
 
 def scan(frames: Iterable[Frame], start: int, threshold: float) -> Scan:
@@ -57,7 +58,7 @@ def scan(frames: Iterable[Frame], start: int, threshold: float) -> Scan:
     detector = AdaptiveDetector(adaptive_threshold=threshold, min_scene_len=0)
     cuts: list[int] = []
     numbers: list[int] = []
-    signatures: list[np.ndarray] = []
+    signatures: list[NDArray[np.uint8]] = []
     for number, image in frames:
         numbers.append(number)
         signatures.append(signature(image))
@@ -72,7 +73,7 @@ def scan(frames: Iterable[Frame], start: int, threshold: float) -> Scan:
     return Scan(np.array(numbers, np.int32)[opening], seen[opening], seen[np.maximum(opening - 1, 0)], seen[-1])
 
 
-def signature(image: np.ndarray) -> np.ndarray:
+def signature(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """(H, W, 3) uint8 -> (432,) uint8: the picture shrunk to 16 x 9, blurred by area."""
     return cv2.resize(image, SIGNATURE, interpolation=cv2.INTER_AREA).reshape(-1)
 
@@ -105,7 +106,7 @@ def join_shots(scans: list[tuple[int, Scan]], n_frames: int, min_shot_frames: in
     return Shots(starts, ends, threads(opens, np.vstack([closes[1:], seen[-1].last]), back, distance))
 
 
-def threads(opens: np.ndarray, closes: np.ndarray, back: int, distance: float) -> np.ndarray:
+def threads(opens: NDArray[np.uint8], closes: NDArray[np.uint8], back: int, distance: float) -> NDArray[np.int32]:
     """Which shots return to one camera set-up: a shot joins the one of the last `back` whose frames look most like it.
 
     Args:
@@ -128,7 +129,7 @@ def threads(opens: np.ndarray, closes: np.ndarray, back: int, distance: float) -
     return thread
 
 
-def _standardise(signatures: np.ndarray) -> np.ndarray:
+def _standardise(signatures: NDArray[np.uint8]) -> NDArray[np.floating]:
     """Rows of mean 0 and length 1; flat pictures become zeros, so that they correlate with nothing."""
     values = signatures.astype(np.float64)
     values = values - values.mean(axis=1, keepdims=True)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from udfs.kernels.boxes import iou
@@ -33,10 +34,10 @@ class Tracked(NamedTuple):
     detections given to the tracker, -1 where bridged. box: (n, 4) float32, x y w h.
     """
 
-    track: np.ndarray
-    frame: np.ndarray
-    detection: np.ndarray
-    box: np.ndarray
+    track: NDArray[np.integer]
+    frame: NDArray[np.integer]
+    detection: NDArray[np.integer]
+    box: NDArray[np.floating]
 
 
 class ShotTracker:
@@ -55,10 +56,12 @@ class ShotTracker:
         self._ids = np.zeros(0, np.int32)
         self._last_seen = np.zeros(0, np.int64)
         self._frame = -1
-        self._seen: list[tuple[int, int, int, np.ndarray]] = []  # track, frame, detection, box
+        self._seen: list[tuple[int, int, int, NDArray[np.float64]]] = []  # track, frame, detection, box
         self._count = 0
 
-    def step(self, frame: int, boxes: np.ndarray, scores: np.ndarray, looks: np.ndarray) -> np.ndarray:
+    def step(
+        self, frame: int, boxes: NDArray[np.floating], scores: NDArray[np.floating], looks: NDArray[np.floating]
+    ) -> NDArray[np.int32]:
         """Match the detections of one frame.
 
         Args:
@@ -103,7 +106,7 @@ class ShotTracker:
         order = np.lexsort((frame, track))
         return _bridge_gaps(track[order], frame[order], detection[order], box[order])
 
-    def _strong_cost(self, boxes: np.ndarray, looks: np.ndarray) -> np.ndarray:
+    def _strong_cost(self, boxes: NDArray[np.floating], looks: NDArray[np.floating]) -> NDArray[np.float64]:
         expected = self._boxes()
         if not len(expected) or not len(boxes):
             return np.ones((len(expected), len(boxes)))
@@ -116,13 +119,18 @@ class ShotTracker:
         return np.minimum(1 - iou(expected, boxes), by_look)
 
     def _match(
-        self, boxes: np.ndarray, looks: np.ndarray, detections: np.ndarray, cost: np.ndarray, limit: float
-    ) -> tuple[np.ndarray, np.ndarray]:
+        self,
+        boxes: NDArray[np.floating],
+        looks: NDArray[np.floating],
+        detections: NDArray[np.integer],
+        cost: NDArray[np.floating],
+        limit: float,
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         rows, columns = linear_sum_assignment(np.where(cost > limit, 1e3, cost))
         good = cost[rows, columns] <= limit
         return rows[good], detections[columns[good]]
 
-    def _start(self, frame: int, boxes: np.ndarray, looks: np.ndarray) -> np.ndarray:
+    def _start(self, frame: int, boxes: NDArray[np.floating], looks: NDArray[np.floating]) -> NDArray[np.int32]:
         ids = np.arange(self._count, self._count + len(boxes), dtype=np.int32)
         if not len(boxes):
             return ids
@@ -138,7 +146,7 @@ class ShotTracker:
         self._last_seen = np.concatenate([self._last_seen, np.full(len(boxes), frame)])
         return ids
 
-    def _keep(self, alive: np.ndarray) -> None:
+    def _keep(self, alive: NDArray[np.bool_]) -> None:
         self._mean, self._spread, self._ids = self._mean[alive], self._spread[alive], self._ids[alive]
         self._last_seen = self._last_seen[alive]
         self._look = self._look[alive] if self._look.size else self._look
@@ -152,7 +160,7 @@ class ShotTracker:
         self._mean = self._mean @ move.T
         self._spread = move @ self._spread @ move.T + frames * noise[:, :, None] ** 2 * np.eye(8)
 
-    def _update(self, rows: np.ndarray, boxes: np.ndarray) -> None:
+    def _update(self, rows: NDArray[np.integer], boxes: NDArray[np.floating]) -> None:
         if not len(rows):
             return
         spread, size = self._spread[rows], np.sqrt(boxes[:, 2] * boxes[:, 3])
@@ -162,12 +170,12 @@ class ShotTracker:
         self._mean[rows] += (gain @ error[:, :, None])[:, :, 0]
         self._spread[rows] = spread - gain @ spread[:, :4]
 
-    def _boxes(self) -> np.ndarray:
+    def _boxes(self) -> NDArray[np.float64]:
         centre, size = self._mean[:, :2], np.maximum(self._mean[:, 2:4], 1)
         return np.concatenate([centre - size / 2, size], axis=1)
 
 
-def appearance(crops: np.ndarray) -> np.ndarray:
+def appearance(crops: NDArray[np.uint8]) -> NDArray[np.float32]:
     """(n, 112, 112, 3) uint8 aligned crops -> (n, 192) float32 unit rows: the crop shrunk to 8 x 8, without its mean.
 
     Cheap, and enough to tell people apart for a second inside one shot; who they are is the embedder's business.
@@ -179,7 +187,9 @@ def appearance(crops: np.ndarray) -> np.ndarray:
     return values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-6)
 
 
-def _bridge_gaps(track: np.ndarray, frame: np.ndarray, detection: np.ndarray, box: np.ndarray) -> Tracked:
+def _bridge_gaps(
+    track: NDArray[np.integer], frame: NDArray[np.integer], detection: NDArray[np.integer], box: NDArray[np.floating]
+) -> Tracked:
     """Fill the frames between two detections of a track; rows ordered by track, then frame."""
     gap = np.where(np.append(track[1:] == track[:-1], False), np.append(frame[1:], 0) - frame, 1)
     row = np.repeat(np.arange(len(track)), gap)
@@ -194,9 +204,9 @@ def _bridge_gaps(track: np.ndarray, frame: np.ndarray, detection: np.ndarray, bo
     )
 
 
-def _centres(boxes: np.ndarray) -> np.ndarray:
+def _centres(boxes: NDArray[np.floating]) -> NDArray[np.float64]:
     return boxes[:, :2] + boxes[:, 2:] / 2
 
 
-def _to_state(boxes: np.ndarray) -> np.ndarray:
+def _to_state(boxes: NDArray[np.floating]) -> NDArray[np.float64]:
     return np.concatenate([_centres(boxes), boxes[:, 2:]], axis=1).astype(np.float64)

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import av
 import numpy as np
+from numpy.typing import NDArray
 
 from conf.errors import FilmError
 
@@ -40,8 +41,8 @@ class Film:
     width: int
     height: int
     rotation: int
-    pts: np.ndarray
-    key_frames: np.ndarray
+    pts: NDArray[np.integer]
+    key_frames: NDArray[np.integer]
     time_base: Fraction
     warning: str | None
 
@@ -50,7 +51,7 @@ class Film:
         return len(self.pts)
 
     @property
-    def times(self) -> np.ndarray:
+    def times(self) -> NDArray[np.float64]:
         """(n_frames + 1,) float64 seconds from the first frame; the last one is the end of the last frame."""
         return frame_times(self.pts, self.time_base)
 
@@ -68,10 +69,10 @@ class Frame(NamedTuple):
     """One displayed frame. image: (height, width, 3) uint8, BGR."""
 
     number: int
-    image: np.ndarray
+    image: NDArray[np.uint8]
 
 
-def frame_times(pts: np.ndarray, time_base: Fraction) -> np.ndarray:
+def frame_times(pts: NDArray[np.integer], time_base: Fraction) -> NDArray[np.float64]:
     """Seconds from the first frame of each stamp, and the end of the last frame: it lasts as long as the median one.
 
     (n,) int64 ascending, n >= 1 -> (n + 1,) float64. A single frame is taken to last 1/25 s.
@@ -112,7 +113,12 @@ def probe(path: str | Path) -> Film:
 
 
 def frames(
-    path: str | Path, film: Film, start: int, end: int, step_frames: np.ndarray | None = None, width: int | None = None
+    path: str | Path,
+    film: Film,
+    start: int,
+    end: int,
+    step_frames: NDArray[np.integer] | None = None,
+    width: int | None = None,
 ) -> Iterator[Frame]:
     """Decode the frames [start, end) of a film, in order, as a viewer sees them.
 
@@ -222,8 +228,8 @@ class _Index(NamedTuple):
     """Stamps and key frames in presentation order; packets read, those left out because their stamp was taken, and the
     time at which the last packet of any stream ends."""
 
-    pts: np.ndarray
-    key_frames: np.ndarray
+    pts: NDArray[np.integer]
+    key_frames: NDArray[np.integer]
     n_packets: int
     n_repeated: int
     end_s: float
@@ -350,14 +356,14 @@ def _stamp(shown: Any, stream: Any) -> int | None:
     return shown.dts if shown.pts is None or _decoding_stamps_only(stream) else shown.pts
 
 
-def _number(pts: np.ndarray, stamp: int | None) -> int | None:
+def _number(pts: NDArray[np.integer], stamp: int | None) -> int | None:
     if stamp is None:
         return None
     at = int(np.searchsorted(pts, stamp))
     return at if at < len(pts) and pts[at] == stamp else None
 
 
-def _display(frame: Any, size: tuple[int, int], rotation: int, fast: bool) -> np.ndarray:
+def _display(frame: Any, size: tuple[int, int], rotation: int, fast: bool) -> NDArray[np.uint8]:
     width, height = size[::-1] if rotation in (90, 270) else size
     image = frame.reformat(width=width, height=height, format="bgr24", interpolation="AREA" if fast else "BICUBIC")
     turned = np.rot90(image.to_ndarray(), rotation // 90)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from udfs.kernels.boxes import iou_by_pair
 
@@ -17,10 +18,10 @@ from udfs.kernels.boxes import iou_by_pair
 class PairsSeen:
     """Pairs of tracks seen in one frame, sorted by (track_a, track_b), each pair once with track_a < track_b."""
 
-    track_a: np.ndarray  # (L,) int64
-    track_b: np.ndarray  # (L,) int64
-    shared_frames: np.ndarray  # (L,) int32, frames in which both are detected, 1 or more
-    first_frame: np.ndarray  # (L,) int32, the first of them
+    track_a: NDArray[np.int64]  # (L,) int64
+    track_b: NDArray[np.int64]  # (L,) int64
+    shared_frames: NDArray[np.int32]  # (L,) int32, frames in which both are detected, 1 or more
+    first_frame: NDArray[np.int32]  # (L,) int32, the first of them
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +31,9 @@ class CannotLinks(PairsSeen):
     duplicates: PairsSeen
 
 
-def cannot_links(track_id: np.ndarray, frame: np.ndarray, box: np.ndarray, *, duplicate_iou: float) -> CannotLinks:
+def cannot_links(
+    track_id: NDArray[np.integer], frame: NDArray[np.integer], box: NDArray[np.floating], *, duplicate_iou: float
+) -> CannotLinks:
     """Every pair of tracks of one title seen together in at least one frame.
 
     A pair whose boxes overlap with IoU > `duplicate_iou` in any shared frame is one face detected twice: it is no
@@ -77,11 +80,11 @@ def cannot_links(track_id: np.ndarray, frame: np.ndarray, box: np.ndarray, *, du
     return CannotLinks(**vars(_where(seen, ~twice)), duplicates=_where(seen, twice))
 
 
-def _where(pairs: PairsSeen, mask: np.ndarray) -> PairsSeen:
+def _where(pairs: PairsSeen, mask: NDArray[np.bool_]) -> PairsSeen:
     return PairsSeen(*(column[mask] for column in vars(pairs).values()))
 
 
-def _rows_in_one_frame(frame: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _rows_in_one_frame(frame: NDArray[np.integer]) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """All pairs of rows left < right with equal frame, those at distance 1 first; `frame` is sorted."""
     for distance in range(1, len(frame)):
         left = np.flatnonzero(frame[:-distance] == frame[distance:])

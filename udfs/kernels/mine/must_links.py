@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
@@ -16,21 +17,21 @@ from udfs.kernels.boxes import iou_by_pair
 class MustLinks(NamedTuple):
     """Pairs of tracks that are one person, sorted by (track_a, track_b), each pair once with track_a < track_b."""
 
-    track_a: np.ndarray  # (L,) int64
-    track_b: np.ndarray  # (L,) int64
-    score: np.ndarray  # (L,) float32, cosine of the two embeddings
-    contradicted: np.ndarray  # (L,) bool, see `find_contradicted`
+    track_a: NDArray[np.int64]  # (L,) int64
+    track_b: NDArray[np.int64]  # (L,) int64
+    score: NDArray[np.float32]  # (L,) float32, cosine of the two embeddings
+    contradicted: NDArray[np.bool_]  # (L,) bool, see `find_contradicted`
 
 
 def must_links(
-    track_id: np.ndarray,
-    shot_id: np.ndarray,
-    thread_id: np.ndarray,
-    start_box: np.ndarray,
-    end_box: np.ndarray,
-    embedding: np.ndarray,
-    cannot_a: np.ndarray,
-    cannot_b: np.ndarray,
+    track_id: NDArray[np.integer],
+    shot_id: NDArray[np.integer],
+    thread_id: NDArray[np.integer],
+    start_box: NDArray[np.floating],
+    end_box: NDArray[np.floating],
+    embedding: NDArray[np.floating],
+    cannot_a: NDArray[np.integer],
+    cannot_b: NDArray[np.integer],
     *,
     min_cosine: float,
     min_iou: float,
@@ -84,8 +85,11 @@ def must_links(
 
 
 def _returns(
-    rows: np.ndarray, track_id: np.ndarray, shot_id: np.ndarray, thread_id: np.ndarray
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    rows: NDArray[np.intp],
+    track_id: NDArray[np.integer],
+    shot_id: NDArray[np.integer],
+    thread_id: NDArray[np.integer],
+) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
     """The rows of each shot with those of the next shot of its thread, each side in order of track_id."""
     rows = rows[np.lexsort((track_id[rows], shot_id[rows], thread_id[rows]))]
     breaks = np.diff(thread_id[rows], prepend=-1).astype(bool) | np.diff(shot_id[rows], prepend=-1).astype(bool)
@@ -95,7 +99,12 @@ def _returns(
             yield before, after
 
 
-def find_contradicted(must_a: np.ndarray, must_b: np.ndarray, cannot_a: np.ndarray, cannot_b: np.ndarray) -> np.ndarray:
+def find_contradicted(
+    must_a: NDArray[np.integer],
+    must_b: NDArray[np.integer],
+    cannot_a: NDArray[np.integer],
+    cannot_b: NDArray[np.integer],
+) -> NDArray[np.bool_]:
     """Which must-links are on a chain that joins two cannot-linked tracks; at least one link of the chain is wrong.
 
     A chain is a path that passes no track twice; where several join the two tracks, all are marked. What only hangs on
@@ -126,7 +135,7 @@ def find_contradicted(must_a: np.ndarray, must_b: np.ndarray, cannot_a: np.ndarr
     return np.isin(block[: len(must_a)], block[len(must_a) :])
 
 
-def _blocks(n: int, links: np.ndarray) -> np.ndarray:
+def _blocks(n: int, links: NDArray[np.integer]) -> NDArray[np.int64]:
     """The block of each link: two links are in one exactly if a loop that passes no node twice holds both.
 
     By depth-first search (Hopcroft and Tarjan 1973). `links` (2, E) of the nodes 0 to n - 1; of two links between the

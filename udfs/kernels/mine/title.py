@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from udfs.kernels.boxes import BOX
 from udfs.kernels.mine import tracklets
@@ -15,7 +16,7 @@ from udfs.kernels.mine.must_links import MustLinks, must_links
 
 def mine_title_tables(
     faces: pd.DataFrame,
-    embedding: np.ndarray,
+    embedding: NDArray[np.floating],
     *,
     seconds_per_detection: float,
     n_tracklets: int,
@@ -63,7 +64,7 @@ def mine_title_tables(
 
 
 def _must_links(
-    faces: pd.DataFrame, embedding: np.ndarray, cannot: CannotLinks, min_cosine: float, min_iou: float
+    faces: pd.DataFrame, embedding: NDArray[np.floating], cannot: CannotLinks, min_cosine: float, min_iou: float
 ) -> MustLinks:
     """Of the tracks that have an embedding; `faces` are sorted by track and frame."""
     tracks, start = np.unique(faces.track_id.to_numpy(np.int64)[faces.embedded], return_index=True)

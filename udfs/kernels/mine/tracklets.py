@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
 # The k nearest faces are found by looking at all that are left. The paper searches a KD-tree; one query a round never
@@ -22,33 +23,35 @@ _BLOCK = 512  # rows of a distance matrix held at once
 class Tracklets(NamedTuple):
     """Groups of faces of one track in rank order."""
 
-    embedding: np.ndarray  # (M, D) float32, unit mean of the unit rows of a tracklet's faces
-    frames: np.ndarray  # (M, k) int32, frames of a tracklet's faces, ascending
-    distance: np.ndarray  # (M,) float32, 0 to 2, from the anchor tracklet (rank 0); NaN where there is no anchor
+    embedding: NDArray[np.float32]  # (M, D) float32, unit mean of the unit rows of a tracklet's faces
+    frames: NDArray[np.int32]  # (M, k) int32, frames of a tracklet's faces, ascending
+    distance: NDArray[
+        np.float32
+    ]  # (M,) float32, 0 to 2, from the anchor tracklet (rank 0); NaN where there is no anchor
 
 
 class TrackletRows(NamedTuple):
     """Tracklets of a title, sorted by (track_id, rank)."""
 
-    track_id: np.ndarray  # (R,) int64
-    rank: np.ndarray  # (R,) int32, from 0 in each track
-    role: np.ndarray  # (R,) str: anchor (rank 0), hard_positive; face where the track is too short to segment
-    frames: list[np.ndarray]  # R arrays of int32, ascending
-    embedding: np.ndarray  # (R, D) float32, unit rows
-    distance: np.ndarray  # (R,) float32, from the track's anchor; NaN for role face
+    track_id: NDArray[np.int64]  # (R,) int64
+    rank: NDArray[np.int32]  # (R,) int32, from 0 in each track
+    role: NDArray[np.str_]  # (R,) str: anchor (rank 0), hard_positive; face where the track is too short to segment
+    frames: list[NDArray[np.int32]]  # R arrays of int32, ascending
+    embedding: NDArray[np.float32]  # (R, D) float32, unit rows
+    distance: NDArray[np.float32]  # (R,) float32, from the track's anchor; NaN for role face
 
 
 class HardNegativeRows(NamedTuple):
     """One row for each track that has an anchor and a partner with faces, sorted by track_id."""
 
-    track_id: np.ndarray  # (Q,) int64
-    negative_track_id: np.ndarray  # (Q,) int64
-    negative_rank: np.ndarray  # (Q,) int32, rank of the tracklet in its track
-    embedding: np.ndarray  # (Q, D) float32, of that tracklet
-    distance: np.ndarray  # (Q,) float32, 0 to 2, from the anchor tracklet
+    track_id: NDArray[np.int64]  # (Q,) int64
+    negative_track_id: NDArray[np.int64]  # (Q,) int64
+    negative_rank: NDArray[np.int32]  # (Q,) int32, rank of the tracklet in its track
+    embedding: NDArray[np.float32]  # (Q, D) float32, of that tracklet
+    distance: NDArray[np.float32]  # (Q,) float32, 0 to 2, from the anchor tracklet
 
 
-def segment(embeddings: np.ndarray, frames: np.ndarray, M: int) -> Tracklets | None:
+def segment(embeddings: NDArray[np.floating], frames: NDArray[np.integer], M: int) -> Tracklets | None:
     """M groups of k = N // M faces of one track, mutually unlike (Algorithm 1).
 
     The anchor face is the earlier face of the farthest pair. Rank 0 holds the k faces nearest to it; rank r takes, of
@@ -85,7 +88,7 @@ def segment(embeddings: np.ndarray, frames: np.ndarray, M: int) -> Tracklets | N
     return Tracklets(embedding, frames[groups], _distances(embedding[0], embedding).astype(np.float32))
 
 
-def partner_tracklets(embeddings: np.ndarray, frames: np.ndarray, M: int) -> Tracklets:
+def partner_tracklets(embeddings: NDArray[np.floating], frames: NDArray[np.integer], M: int) -> Tracklets:
     """What a track offers its partners as negatives: its tracklets, or each face alone where it has fewer than M.
 
     Arguments, errors and cost as for `segment`. Faces alone are ranked in frame order and have no anchor; N = 0 gives
@@ -99,11 +102,11 @@ def partner_tracklets(embeddings: np.ndarray, frames: np.ndarray, M: int) -> Tra
 
 
 def mine_title(
-    track_id: np.ndarray,
-    frame: np.ndarray,
-    embedding: np.ndarray,
-    track_a: np.ndarray,
-    track_b: np.ndarray,
+    track_id: NDArray[np.integer],
+    frame: NDArray[np.integer],
+    embedding: NDArray[np.floating],
+    track_a: NDArray[np.integer],
+    track_b: NDArray[np.integer],
     M: int,
 ) -> tuple[TrackletRows, HardNegativeRows]:
     """Tracklets of every track of a title, and the hard negative of every anchor (Algorithm 1).
@@ -137,26 +140,28 @@ def mine_title(
     return tracklets, _hard_negatives(tracklets, _partners(tracks, track_a, track_b))
 
 
-def _in_frame_order(embeddings: np.ndarray, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _in_frame_order(
+    embeddings: NDArray[np.floating], frames: NDArray[np.integer]
+) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
     """(N, D) float64 unit rows and (N,) int32 frames, both in frame order."""
     if len(embeddings) != len(frames):
         raise ValueError(f"{len(embeddings)} embeddings and {len(frames)} frames: one of each per face")
     order = np.argsort(frames, kind="stable")
-    rows, frames = embeddings[order].astype(np.float64), frames[order].astype(np.int32)
-    if np.any(np.diff(frames) == 0):
+    rows, ordered = embeddings[order].astype(np.float64), frames[order].astype(np.int32)
+    if np.any(np.diff(ordered) == 0):
         raise ValueError("a track has one face a frame, but a frame is repeated")
     length = np.linalg.norm(rows, axis=1, keepdims=True)
     if not np.all(np.isfinite(length) & (length > 0)):
         raise ValueError("an embedding is zero or not finite; give only the faces that have one")
-    return rows / length, frames
+    return rows / length, ordered
 
 
-def _distances(point: np.ndarray, rows: np.ndarray) -> np.ndarray:
+def _distances(point: NDArray[np.floating], rows: NDArray[np.floating]) -> NDArray[np.float64]:
     """(N,) Euclidean distances as they are compared: from differences, as a dot product is off by 1e-8 near 0."""
     return np.round(cdist(point[None], rows)[0], _DECIMALS)
 
 
-def _farthest_pair(unit: np.ndarray) -> tuple[int, int]:
+def _farthest_pair(unit: NDArray[np.floating]) -> tuple[int, int]:
     """(a, b): the farthest two of (N, D) unit rows, N >= 2; of tied pairs the first in row order.
 
     A matrix product in single precision finds the rows that can be an end of it; only these are compared exactly. All
@@ -176,18 +181,18 @@ def _farthest_pair(unit: np.ndarray) -> tuple[int, int]:
     return a, b
 
 
-def _nearest(point: np.ndarray, rows: np.ndarray, k: int) -> np.ndarray:
+def _nearest(point: NDArray[np.floating], rows: NDArray[np.floating], k: int) -> NDArray[np.int64]:
     """(k,) ascending numbers of the k rows nearest to `point`, 1 <= k <= N; of tied rows the first are taken."""
     return np.sort(np.argsort(_distances(point, rows), kind="stable")[:k])
 
 
-def _unit_mean(rows: np.ndarray, fallback: np.ndarray) -> np.ndarray:
+def _unit_mean(rows: NDArray[np.floating], fallback: NDArray[np.floating]) -> NDArray[np.floating]:
     mean = rows.mean(axis=0)
     length = np.linalg.norm(mean)
     return mean / length if length > 1e-9 else fallback
 
 
-def _flat(tracks: np.ndarray, mined: list[Tracklets], D: int) -> TrackletRows:
+def _flat(tracks: NDArray[np.integer], mined: list[Tracklets], D: int) -> TrackletRows:
     count = np.array([len(found.frames) for found in mined], np.intp)
     rank = np.concatenate([np.zeros(0, np.int32), *(np.arange(n, dtype=np.int32) for n in count)])
     distance = np.concatenate([np.zeros(0, np.float32), *(found.distance for found in mined)])
@@ -201,7 +206,9 @@ def _flat(tracks: np.ndarray, mined: list[Tracklets], D: int) -> TrackletRows:
     )
 
 
-def _partners(tracks: np.ndarray, track_a: np.ndarray, track_b: np.ndarray) -> dict[int, np.ndarray]:
+def _partners(
+    tracks: NDArray[np.integer], track_a: NDArray[np.integer], track_b: NDArray[np.integer]
+) -> dict[int, NDArray[np.integer]]:
     """For each of `tracks` with partners among them, those partners: ascending, each once."""
     known = np.isin(track_a, tracks) & np.isin(track_b, tracks)
     a, b = track_a[known], track_b[known]
@@ -210,7 +217,7 @@ def _partners(tracks: np.ndarray, track_a: np.ndarray, track_b: np.ndarray) -> d
     return dict(zip(owners.tolist(), np.split(pairs[:, 1], starts[1:]), strict=False))
 
 
-def _hard_negatives(tracklets: TrackletRows, partners: dict[int, np.ndarray]) -> HardNegativeRows:
+def _hard_negatives(tracklets: TrackletRows, partners: dict[int, NDArray[np.integer]]) -> HardNegativeRows:
     anchors = [row for row in np.flatnonzero(tracklets.role == "anchor") if int(tracklets.track_id[row]) in partners]
     chosen, distance = np.empty(len(anchors), np.intp), np.empty(len(anchors), np.float32)
     for place, anchor in enumerate(anchors):

@@ -6,22 +6,23 @@ import math
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 
 class TrainingRule(NamedTuple):
     """What passes the rule of MvCorr (section III-B); each mask is in the order of its argument."""
 
-    long_enough: np.ndarray  # (T,) bool, step 2: the track is long enough
-    links: np.ndarray  # (L,) bool, step 3: both tracks are long enough and seen together for long enough
-    tracks: np.ndarray  # (T,) bool, long enough and in at least one passing link
+    long_enough: NDArray[np.bool_]  # (T,) bool, step 2: the track is long enough
+    links: NDArray[np.bool_]  # (L,) bool, step 3: both tracks are long enough and seen together for long enough
+    tracks: NDArray[np.bool_]  # (T,) bool, long enough and in at least one passing link
 
 
 def training_rule(
-    track_id: np.ndarray,
-    n_faces: np.ndarray,
-    track_a: np.ndarray,
-    track_b: np.ndarray,
-    shared_frames: np.ndarray,
+    track_id: NDArray[np.integer],
+    n_faces: NDArray[np.integer],
+    track_a: NDArray[np.integer],
+    track_b: NDArray[np.integer],
+    shared_frames: NDArray[np.integer],
     *,
     detections_per_s: float,
     min_track_s: float,
@@ -61,8 +62,8 @@ def _detections_in(seconds: float, detections_per_s: float) -> int:
 
 
 def spread_faces(
-    track_id: np.ndarray, frame: np.ndarray, embedding: np.ndarray, n: int
-) -> tuple[np.ndarray, np.ndarray]:
+    track_id: NDArray[np.integer], frame: NDArray[np.integer], embedding: NDArray[np.floating], n: int
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """n faces of every track, evenly spread over its faces in frame order, the first and the last among them.
 
     Args:
