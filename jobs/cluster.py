@@ -111,7 +111,7 @@ def _cluster_titles(
     function = functools.partial(
         udfs.cluster_tracks,
         staging=staging.folder(job),
-        rules=rules(settings, embedder_sha256, adapter),
+        rules=choose_rules(settings, embedder_sha256, adapter),
         run_id=run_id,
         adapt=adapter.map() if adapter else None,
         adapter_id=id_of(adapter),
@@ -124,11 +124,11 @@ def _cluster_titles(
         faces = job.lake.rows("faces", titles).where("embedding IS NOT NULL").select(*TRACK, "embedding")
         spread = faces.groupBy(*TRACK).applyInPandas(by_track, udfs.WITHIN.schema)
         tracks = tracks.join(spread, list(TRACK), "left")
-    grouped = tracks.groupBy("title_id").cogroup(links(job.lake, titles).groupBy("title_id"))
+    grouped = tracks.groupBy("title_id").cogroup(read_links(job.lake, titles).groupBy("title_id"))
     return grouped.applyInPandas(function, STAGED_TABLES.schema)
 
 
-def rules(settings: ClusterSettings, embedder_sha256: str | None, adapter: Registered | None) -> Rules:
+def choose_rules(settings: ClusterSettings, embedder_sha256: str | None, adapter: Registered | None) -> Rules:
     """How a title is clustered.
 
     Args:
@@ -138,7 +138,7 @@ def rules(settings: ClusterSettings, embedder_sha256: str | None, adapter: Regis
     """
     if settings.method not in METHODS:
         raise UsageError(f"cluster.method: no method {settings.method!r}; there are {', '.join(METHODS)}")
-    bounds = Bounds(_reach(settings.method, adapter), *settings.bounds())
+    bounds = Bounds(_choose_threshold(settings.method, adapter), *settings.bounds())
     try:
         METHODS[settings.method].check(settings.method, bounds)
     except ValueError as error:
@@ -159,7 +159,7 @@ def expect_distances(embedder_sha256: str | None, change: Moved | None) -> Dista
     return known.shift_by(change.same, change.different) if change else known
 
 
-def links(lake: Lake, titles: list[str]) -> DataFrame:
+def read_links(lake: Lake, titles: list[str]) -> DataFrame:
     """title_id, track_a, track_b, kind (cannot or must): the links that clustering obeys."""
     cannot = lake.rows("cannot_links", titles).withColumn("kind", F.lit("cannot"))
     must = lake.rows("must_links", titles).where("NOT contradicted").withColumn("kind", F.lit("must"))
@@ -227,7 +227,7 @@ def _say_doubted(job: command.Job, titles: list[str]) -> None:
 
 def _names(job: command.Job, titles: list[str], run_id: str) -> dict[tuple[str, int], str]:
     """The names of staged characters: what the edits of these titles say about them now."""
-    found = edits.names(job.lake, titles, staging.read_staged(job, run_id, "track_labels", titles))
+    found = edits.read_names(job.lake, titles, staging.read_staged(job, run_id, "track_labels", titles))
     edits.say(job.progress, found)
     return edits.name_characters(found)
 
@@ -237,7 +237,7 @@ def _map_embeddings(characters: pd.DataFrame, adapter: Registered | None) -> NDA
     return adapter.map()(rows) if adapter and len(rows) else rows
 
 
-def _reach(method: str, adapter: Registered | None) -> float | None:
+def _choose_threshold(method: str, adapter: Registered | None) -> float | None:
     """BCL's learned threshold, a squared distance of unit rows, as the cosine distance at which its linkage stops."""
     if method != "hac_complete" or adapter is None:
         return None

@@ -74,7 +74,7 @@ def main(
             raise UsageError(f"--lake {args.lake}: no title is clustered; run castmine cluster first")
         characters = job.lake.rows("characters", titles).drop("embedding").toPandas()
         labels = job.lake.rows("track_labels", titles)
-        before = edits.names(job.lake, titles, labels)
+        before = edits.read_names(job.lake, titles, labels)
         if args.gallery:
             for line in left:
                 job.progress.say(f"  left alone: {line}")
@@ -83,7 +83,7 @@ def main(
         else:
             found, given = NOTHING_FOUND, _by_hand(characters, int(args.character[0]), name)
         n_edits = edits.record(job, given, before, BY_GALLERY if args.gallery else BY_HAND)
-        after = edits.names(job.lake, titles, labels) if n_edits else before
+        after = edits.read_names(job.lake, titles, labels) if n_edits else before
         edits.say(job.progress, after)
         n_changed = edits.put_to_use(job.lake, characters, after)
         cast = _cast(characters, after)

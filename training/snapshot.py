@@ -138,12 +138,12 @@ class Snapshot(BaseModel):
         return (pq.read_table(file, columns=[name])[0] for file in self.files(part))
 
 
-def windows(rows: int, views: int, dim: int) -> int:
+def count_windows(rows: int, views: int, dim: int) -> int:
     """How many files a part of so many rows of `views` embeddings has."""
     return max(1, round(rows * views * dim * 4 / (LANES * GROUP_BYTES)))
 
 
-def lane_of(row: NDArray[np.integer], windows: int) -> NDArray[np.int64]:
+def find_row_group(row: NDArray[np.integer], windows: int) -> NDArray[np.int64]:
     """(N,) int64: the row group of each row of a part, in its window `row % windows`. Lengths differ by one at most."""
     return row // windows % LANES
 
@@ -169,7 +169,7 @@ def write_window(path: str | Path, rows: pa.Table, windows: int) -> None:
         if pa.types.is_list(column.type) and len(pc.unique(pc.list_value_length(column))) > 1:
             raise LakeError(f"{path}: column {name} holds lists of unequal length")
     row = table["row"].to_numpy()
-    lane = lane_of(row, windows)
+    lane = find_row_group(row, windows)
     order = np.lexsort((row, lane))
     lengths = np.bincount(lane, minlength=LANES)
     writer = functools.partial(pq.ParquetWriter, schema=SCHEMA, compression="none", use_dictionary=["title_id"])

@@ -19,7 +19,7 @@ from scipy.spatial.distance import squareform
 LARGEST_TITLE = 4096  # tracks of a title that are clustered; of more, as many are drawn
 
 
-def groups(embeddings: NDArray[np.floating], cut: float) -> NDArray[np.int64]:
+def group_tracks(embeddings: NDArray[np.floating], cut: float) -> NDArray[np.int64]:
     """Average linkage on cosine distance, stopped early.
 
     It stops `cut` of the way from near to far: near is the 95 % quantile of the distances from each row to its nearest,

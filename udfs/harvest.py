@@ -68,8 +68,8 @@ def scan_films(batches: Iterator[pd.DataFrame], staging: str, settings: HarvestS
             if not files.scan(row.start).exists():
                 film = read_index(files)
                 lead = max(0, row.start - shots.SCAN_LEAD)
-                seen = video.frames(row.uri, film, lead, row.end, width=shots.SCAN_WIDTH)
-                write_scan(files.scan(row.start), shots.scan(seen, row.start, settings.shot_threshold))
+                seen = video.decode_frames(row.uri, film, lead, row.end, width=shots.SCAN_WIDTH)
+                write_scan(files.scan(row.start), shots.scan_range(seen, row.start, settings.shot_threshold))
             yield one_row(STAGED, title_id=row.title_id, start=row.start, frames=row.end - row.start)
         except FilmError as error:
             yield one_row(STAGED, title_id=row.title_id, start=row.start, frames=0, error=str(error))
@@ -129,7 +129,7 @@ def _piece_table(row: Any, files: FilmFiles, settings: HarvestSettings) -> pa.Ta
 
     def counted() -> Iterator[video.Frame]:
         nonlocal decoded
-        for frame in video.frames(row.uri, film, cut.start, cut.overlap_end, wanted):
+        for frame in video.decode_frames(row.uri, film, cut.start, cut.overlap_end, wanted):
             decoded += 1
             yield frame
 

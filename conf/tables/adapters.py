@@ -37,10 +37,10 @@ TABLE = Table(
         Column(
             "status",
             "STRING",
-            "training.judge:decide_status",
-            "ready, not_better (than the raw embedding on held-out pairs) or skipped",
+            "jobs.train:train_adapter",
+            "ready, not_better (than the raw embedding on held-out pairs: training.judge:decide_status) or skipped",
         ),
-        Column("reason", "STRING", "training.judge:decide_status", "why it is not ready, null when it is"),
+        Column("reason", "STRING", "jobs.train:train_adapter", "why it is not ready, null when it is"),
         Column("uri", "STRING", "jobs.train:train_adapter", "safetensors file, relative to the lake's files"),
         Column(
             "sha256",

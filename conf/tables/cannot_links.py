@@ -15,10 +15,17 @@ TABLE = Table(
     ),
     columns=(
         TITLE_ID,
-        Column("track_a", "BIGINT", "udfs.kernels.mine.cannot_links:cannot_links", "the smaller track_id of the two"),
-        Column("track_b", "BIGINT", "udfs.kernels.mine.cannot_links:cannot_links", "the larger track_id of the two"),
         Column(
-            "shared_frames", "INT", "udfs.kernels.mine.cannot_links:cannot_links", "frames in which both are detected"
+            "track_a", "BIGINT", "udfs.kernels.mine.cannot_links:find_cannot_links", "the smaller track_id of the two"
+        ),
+        Column(
+            "track_b", "BIGINT", "udfs.kernels.mine.cannot_links:find_cannot_links", "the larger track_id of the two"
+        ),
+        Column(
+            "shared_frames",
+            "INT",
+            "udfs.kernels.mine.cannot_links:find_cannot_links",
+            "frames in which both are detected",
         ),
         Column(
             "shared_s",
@@ -29,7 +36,7 @@ TABLE = Table(
         Column(
             "first_frame",
             "INT",
-            "udfs.kernels.mine.cannot_links:cannot_links",
+            "udfs.kernels.mine.cannot_links:find_cannot_links",
             "first frame in which both are detected",
         ),
         Column("reason", "STRING", "udfs.kernels.mine.title:mine_title_tables", "co_occurrence"),

@@ -15,14 +15,14 @@ TABLE = Table(
     ),
     columns=(
         TITLE_ID,
-        Column("track_a", "BIGINT", "udfs.kernels.mine.must_links:must_links", "the smaller track_id of the two"),
-        Column("track_b", "BIGINT", "udfs.kernels.mine.must_links:must_links", "the larger track_id of the two"),
-        Column("score", "FLOAT", "udfs.kernels.mine.must_links:must_links", "cosine of the two tracks"),
+        Column("track_a", "BIGINT", "udfs.kernels.mine.must_links:find_must_links", "the smaller track_id of the two"),
+        Column("track_b", "BIGINT", "udfs.kernels.mine.must_links:find_must_links", "the larger track_id of the two"),
+        Column("score", "FLOAT", "udfs.kernels.mine.must_links:find_must_links", "cosine of the two tracks"),
         Column("reason", "STRING", "udfs.kernels.mine.title:mine_title_tables", "shot_thread"),
         Column(
             "contradicted",
             "BOOLEAN",
-            "udfs.kernels.mine.must_links:must_links",
+            "udfs.kernels.mine.must_links:find_contradicted",
             "a chain of must-links joins a cannot-link: reported, not obeyed",
         ),
         run_id("mine"),

@@ -22,7 +22,7 @@ TABLE = Table(
         Column(
             "thread_id",
             "INT",
-            "udfs.kernels.harvest.shots:threads",
+            "udfs.kernels.harvest.shots:find_threads",
             "shots that return to one camera set-up share it; the first one's shot_id",
         ),
         run_id("harvest"),

@@ -55,7 +55,7 @@ TABLE = Table(
         Column(
             "embedding",
             "ARRAY<FLOAT>",
-            "udfs.kernels.harvest.assemble:mean_embedding",
+            "udfs.kernels.harvest.assemble:average_embeddings",
             "unit mean of its embedded faces, weighed by their quality and embedding_norm, null where none",
         ),
         Column("thumbnail", "BINARY", "udfs.kernels.harvest.assemble:summarise_track", "its best face, JPEG"),

@@ -70,7 +70,7 @@ def move_part(part: Part, shot: Shot, k: int) -> NDArray[np.float64]:
     scale = face * HEIGHT / high
     if not part.screen:
         scale = max(scale, _least_scale(part))
-        x = np.clip(x, *_reach(part, scale))
+        x = np.clip(x, *_bound_x(part, scale))
     sway = 0.003 * math.sin(2 * math.pi * (0.4 * k / FPS + 0.37 * part.picture.person))  # a camera held by hand
     x, y = (x + sway) * WIDTH, (y + sway / 2) * HEIGHT
     cos, sin = scale * math.cos(math.radians(turn)), scale * math.sin(math.radians(turn))
@@ -88,7 +88,7 @@ def _least_scale(part: Part) -> float:
     return max(lowest * 1.02, 0.8 * (part.right - part.left) * WIDTH / wide)
 
 
-def _reach(part: Part, scale: float) -> tuple[float, float]:
+def _bound_x(part: Part, scale: float) -> tuple[float, float]:
     """Least and greatest x of the face (shares of the frame) at which no more than half of what lies beside the head is
     mirrored, so that no second head appears; their mean twice where that cannot be."""
     left, _, wide, _ = part.picture.box

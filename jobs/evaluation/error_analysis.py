@@ -58,7 +58,7 @@ def analyse_errors(
     for more in (labels, name_people(job, truth, titles)):
         tracks = tracks.join(more, ["title_id", "track_id"], "left")
     whole = names.join(tracks, "title_id", "left")  # a title without faces has a page too
-    grouped = whole.groupBy("title_id").cogroup(cluster.links(job.lake, titles).groupBy("title_id"))
+    grouped = whole.groupBy("title_id").cogroup(cluster.read_links(job.lake, titles).groupBy("title_id"))
     with job.progress.step("analysing errors", len(titles), "titles"):
         found = grouped.applyInPandas(function, udfs.SCORED.schema).collect()
     run.writes(run_log.Task(title, {"cluster": made}) for title, made in clustered.items())
@@ -107,5 +107,5 @@ def _rules(job: command.Job, titles: list[str], adapters: Mapping[str, Registere
         )
     films = job.lake.rows("titles", known).select("title_id", "embedder_sha256").collect()
     of_title = {row["title_id"]: (row["embedder_sha256"], adapters.get(row["title_id"])) for row in films}
-    made = {of: cluster.rules(settings, *of) for of in set(of_title.values())}
+    made = {of: cluster.choose_rules(settings, *of) for of in set(of_title.values())}
     return {title: made[of] for title, of in of_title.items()}

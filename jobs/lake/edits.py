@@ -27,7 +27,7 @@ ANCHOR = ["title_id", "edit_id", "frame", *BOX]
 CHARACTER = ["title_id", "character_id"]
 
 
-def names(lake: Lake, titles: Sequence[str], labels: DataFrame) -> dict[str, kernel.Names]:
+def read_names(lake: Lake, titles: Sequence[str], labels: DataFrame) -> dict[str, kernel.Names]:
     """What the name edits of each title come to; titles without one are left out.
 
     Args:
@@ -39,7 +39,7 @@ def names(lake: Lake, titles: Sequence[str], labels: DataFrame) -> dict[str, ker
     faces = _faces_at(lake, anchors, labels)
     of_title = {title: rows for title, rows in faces.groupby("title_id")}
     return {
-        str(title): kernel.names(rows, anchors[anchors.title_id == title], of_title.get(title, faces.iloc[:0]))
+        str(title): kernel.resolve_names(rows, anchors[anchors.title_id == title], of_title.get(title, faces.iloc[:0]))
         for title, rows in said.groupby("title_id")
     }
 
@@ -95,11 +95,11 @@ def anchors(lake: Lake, characters: pd.DataFrame) -> dict[tuple[str, int], list[
 
 
 def record(job: command.Job, names: pd.DataFrame, now: dict[str, kernel.Names], source: str) -> int:
-    """Append a name edit for each row of `names` that says something new; how many those are.
+    """Append a name edit for each row of `read_names` that says something new; how many those are.
 
     Args:
         names: title_id, character_id, name (empty: none), confidence (NaN where not known).
-        now: what is said already, see `names`. A name that stands is not said again, unless by a person whose word
+        now: what is said already, see `read_names`. A name that stands is not said again, unless by a person whose word
             then counts from now on.
     """
     standing = {

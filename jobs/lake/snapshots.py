@@ -21,7 +21,7 @@ from conf.ids import stable_id
 from conf.settings import TrainSettings
 from jobs.lake.lake import Lake
 from training.methods.registry import kind
-from training.snapshot import NOBODY, Kind, Snapshot, windows, write_window
+from training.snapshot import NOBODY, Kind, Snapshot, count_windows, write_window
 from udfs import train as udfs
 
 LAYOUT = 2  # raise it when the same rows are written another way
@@ -78,7 +78,7 @@ def write_selection(lake: Lake, selection: Selection, versions: dict[str, int | 
     shutil.rmtree(folder, ignore_errors=True)  # left by a run that was killed
     total = {part: sum(n for (p, _), (n, _) in counts.items() if p == part) for part in ("train", "dev")}
     views = selection.n_views + selection.n_negatives
-    files = {part: windows(n, views, selection.dim) for part, n in total.items()}
+    files = {part: count_windows(n, views, selection.dim) for part, n in total.items()}
     writers = {part: functools.partial(write_window, windows=n) for part, n in files.items()}
     writer = functools.partial(udfs.write_files, folder=str(folder), writers=writers)
     numbered = _number_rows(selection.rows, counts, files)

@@ -44,7 +44,7 @@ from udfs import assets
 from udfs.kernels.cluster.interface import Bounds, Links
 from udfs.kernels.cluster.odds import Distances
 from udfs.kernels.mine import tracklets
-from udfs.kernels.mine.cannot_links import cannot_links
+from udfs.kernels.mine.cannot_links import find_cannot_links
 from udfs.kernels.rows import stack_rows
 from udfs.kernels.train.selection import training_rule
 
@@ -83,7 +83,7 @@ def _load(folder: Path, name: str, m: int, mine: Mine) -> Title:
     faces = pd.read_parquet(folder / "faces" / name)
     faces = faces[faces.track_id.isin(tracks.track_id)]
     ids, frame = faces.track_id.to_numpy(np.int64), faces.frame.to_numpy(np.int32)
-    cannot = cannot_links(ids, frame, faces[["x", "y", "w", "h"]].to_numpy(np.float32), duplicate_iou=0.5)
+    cannot = find_cannot_links(ids, frame, faces[["x", "y", "w", "h"]].to_numpy(np.float32), duplicate_iou=0.5)
     rule = training_rule(
         tracks.track_id.to_numpy(np.int64),
         faces.groupby("track_id").size().loc[tracks.track_id].to_numpy(),

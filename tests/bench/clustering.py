@@ -29,7 +29,7 @@ from udfs.kernels.cluster.interface import Bounds, FaceSets, Links
 from udfs.kernels.cluster.methods import METHODS
 from udfs.kernels.cluster.odds import Distances
 from udfs.kernels.cluster.videoclusternet import measure_spread
-from udfs.kernels.evaluate.scoring import calibration_error, pure, score
+from udfs.kernels.evaluate.scoring import calibration_error, mark_pure, score
 
 NONE = np.zeros((0, 2), np.int64)
 COLUMNS = ("embedding", "number", "method", "V", "WCP", "B-cubed F", "people off", "unknown", "links", "ECE", "s")
@@ -98,7 +98,7 @@ def measured(
         "off": people(found.labels[found.labels >= 0]) - people(title.label),
         "links": int(((a == b) & (a >= 0)).sum()),
         "confidence": found.confidence,
-        "right": pure(title.label, found.labels),
+        "right": mark_pure(title.label, found.labels),
         "doubted": found.doubted,
         "s": seconds,
     }

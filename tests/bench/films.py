@@ -41,7 +41,7 @@ from udfs.kernels.cluster import characters, smoothing
 from udfs.kernels.cluster.characters import Characters, Evidence, Rules, find_characters
 from udfs.kernels.cluster.interface import Bounds, Links
 from udfs.kernels.cluster.odds import Distances
-from udfs.kernels.evaluate.scoring import calibration_error, pure, right, score
+from udfs.kernels.evaluate.scoring import calibration_error, mark_pure, mark_right, score
 from udfs.kernels.evaluate.title import BOX
 from udfs.kernels.rows import stack_rows
 
@@ -187,12 +187,12 @@ def _predicted(film: Film, labels: NDArray[np.int32]) -> tuple[NDArray[np.str_],
 
 
 def _accuracy(film: Film) -> Callable[[NDArray[np.int32]], float]:
-    return lambda labels: float(right(*_predicted(film, labels)).mean() + _lone_unknown(*_predicted(film, labels)))
+    return lambda labels: float(mark_right(*_predicted(film, labels)).mean() + _lone_unknown(*_predicted(film, labels)))
 
 
 def _lone_unknown(person: NDArray[np.str_], labels: NDArray[np.int32]) -> float:
     """The share of unknown tracks that count as right: each is by itself, so one a person whom no character has."""
-    named = set(person[right(person, labels)])
+    named = set(person[mark_right(person, labels)])
     return len(set(person[labels < 0]) - named) / len(person)
 
 
@@ -226,7 +226,7 @@ def _confidences(films: dict[str, Film], ours: dict[str, Characters]) -> Iterato
         person, labels = _predicted(film, ours[name].labels)
         known = labels >= 0
         confidence = ours[name].confidence[film.row[film.label != NOT_A_FACE]]
-        yield confidence[known], pure(person[known], labels[known]), right(person[known], labels[known])
+        yield confidence[known], mark_pure(person[known], labels[known]), mark_right(person[known], labels[known])
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from tests.bench.adaptation import known as known_distances
 from tests.bench.clustering import NONE, unit
 from udfs.kernels.cluster.characters import Evidence, Rules, find_characters
 from udfs.kernels.cluster.interface import Links
-from udfs.kernels.cluster.people import Characters, link, reach
+from udfs.kernels.cluster.people import Characters, find_threshold, link
 from udfs.kernels.evaluate.scoring import score
 
 
@@ -73,7 +73,7 @@ def _shown(tracks: pd.DataFrame) -> str:
         found = score(tracks.person.to_numpy(str), pd.factorize(labels)[0].astype(np.int32))
         cells.append(f"{100 * found['v_measure']:.1f}, {100 * found['bcubed_f']:.1f}")
     people = f"{len(set(linked.values()))}, {tracks.person.nunique()}"
-    return f"{len(characters)} | {reach(cast.title, cast.embedding):.3f} | {people} | {' | '.join(cells)}"
+    return f"{len(characters)} | {find_threshold(cast.title, cast.embedding):.3f} | {people} | {' | '.join(cells)}"
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ from training.loop import _step
 from training.methods.registry import make_plan, method_of
 from training.plan import Plan
 from training.readers.reader import Reader, Rows
-from training.snapshot import NOBODY, Snapshot, windows
+from training.snapshot import NOBODY, Snapshot, count_windows
 
 DIM, M, ROUNDS = 512, 3, 3
 LARGE_BATCH = 8192
@@ -63,7 +63,7 @@ def random_snapshot(folder: Path, rows: int) -> Snapshot:
         columns = {"views": list(vectors[:, :M].reshape(n, -1)), "negative": list(vectors[:, M])}
         ids = {"title_id": ["film"] * n, "track_id": np.arange(n), "row": np.arange(n)}
         table = pa.table({**ids, **columns, "has_negative": np.full(n, True), "label": np.full(n, NOBODY)})
-        write_part(folder / part, table, windows(n, M + 1, DIM))
+        write_part(folder / part, table, count_windows(n, M + 1, DIM))
     Snapshot(
         **{"folder": folder, "fingerprint": "bench", "kind": "tracklets", "base_embedder_sha256": "0" * 64},
         **{"n_views": M, "n_negatives": 1, "dim": DIM, "rows_train": rows, "rows_dev": 512, "split": "shots"},

@@ -24,5 +24,5 @@ def castmine(*words: object) -> int:
 def cut(source: Path, made: Path, seconds: float) -> None:
     """The first `seconds` of a film, encoded anew, with a key frame every two seconds."""
     index = video.probe(source)
-    frames = video.frames(source, index, 0, round(seconds * index.fps))
+    frames = video.decode_frames(source, index, 0, round(seconds * index.fps))
     film.encode((frame.image for frame in frames), made, fps=round(index.fps))

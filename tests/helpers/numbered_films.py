@@ -56,4 +56,4 @@ def write(
 
 def all_frames(path: Path) -> dict[int, np.ndarray]:
     film = video.probe(path)
-    return {frame.number: frame.image for frame in video.frames(path, film, 0, film.n_frames)}
+    return {frame.number: frame.image for frame in video.decode_frames(path, film, 0, film.n_frames)}

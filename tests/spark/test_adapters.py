@@ -85,8 +85,8 @@ def test_a_learned_threshold_is_where_complete_linkage_stops(tmp_path, threshold
     adapter = Registered("bcl", SHA256, tmp_path / "bcl.safetensors")
     if threshold is None:
         with pytest.raises(UsageError, match="hac_complete cannot find the number of characters"):
-            cluster.rules(ClusterSettings(method="hac_complete"), SHA256, adapter)
+            cluster.choose_rules(ClusterSettings(method="hac_complete"), SHA256, adapter)
     else:
-        assert cluster.rules(ClusterSettings(method="hac_complete"), SHA256, adapter).bounds.cut == cut
-    assert cluster.rules(ClusterSettings(), SHA256, adapter).bounds.cut is None, "another method finds its own"
+        assert cluster.choose_rules(ClusterSettings(method="hac_complete"), SHA256, adapter).bounds.cut == cut
+    assert cluster.choose_rules(ClusterSettings(), SHA256, adapter).bounds.cut is None, "another method finds its own"
     assert json.loads(card.model_dump_json())["threshold"] == threshold

@@ -31,7 +31,7 @@ from conf.errors import CastmineError, LakeError, UsageError
 from conf.files import write_whole
 from training.collective import Collective
 from training.judge import Epoch
-from training.launchers.job import Job, Made, loopback, run
+from training.launchers.job import Job, Made, loopback, train_in_process
 from training.loop import Progress
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def work(task: Task, collective: Collective) -> bytes:
     outcome: Outcome
     try:
         check_seen_by_all(task.job.snapshot, collective)
-        outcome = run(task.job, collective, progress)
+        outcome = train_in_process(task.job, collective, progress)
     except CastmineError as error:
         outcome = error
     except Exception:

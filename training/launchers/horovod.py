@@ -26,7 +26,7 @@ from conf.errors import CastmineError, UsageError
 from training.adapters import Adapter
 from training.collective import Processes
 from training.judge import Epoch
-from training.launchers.job import STALL_S, START_S, Job, Made, loopback, run
+from training.launchers.job import STALL_S, START_S, Job, Made, loopback, train_in_process
 from training.loop import Progress
 
 END_S = 10  # Horovod's own grace before it kills is 5 seconds
@@ -143,7 +143,7 @@ def work(folder: Path) -> None:
             print(json.dumps(asdict(epoch)), flush=True)
 
     job = Job.model_validate_json((folder / "job.json").read_text())
-    result, adapter = run(job, collective, progress)
+    result, adapter = train_in_process(job, collective, progress)
     if collective.rank == 0:
         adapter.save(folder / "adapter.safetensors")
         (folder / "result.json").write_text(json.dumps(result))

@@ -36,7 +36,7 @@ class Job(BaseModel):
     checkpoint: Path
 
 
-def run(job: Job, collective: Collective, progress: Progress | None) -> Made:
+def train_in_process(job: Job, collective: Collective, progress: Progress | None) -> Made:
     """What every process of a launch does: the same training as everyone's, checked to have come out the same."""
     snapshot = Snapshot.open(job.snapshot)
     trained = train(snapshot, job.plan, collective, progress, job.library, job.kept_gb, job.checkpoint)

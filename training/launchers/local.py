@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from conf.errors import UsageError
 from training.collective import Alone
-from training.launchers.job import Job, Made, run
+from training.launchers.job import Job, Made, train_in_process
 from training.loop import Progress
 
 
@@ -15,4 +15,4 @@ def launch(job: Job, processes: int, progress: Progress | None) -> Made:
             f"train.processes={processes}: the local launcher has one; set train.launcher=horovod, horovod_spark or "
             "torch_distributor"
         )
-    return run(job, Alone(), progress)
+    return train_in_process(job, Alone(), progress)

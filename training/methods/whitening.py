@@ -100,7 +100,7 @@ class WhiteningMethod(Method):
         for one in np.unique(titles):
             rows = np.flatnonzero(titles == one)
             rows = rows[whitening.draw_pairs(len(rows), self.seed)]
-            yield rows, whitening.groups(x[rows], cut)
+            yield rows, whitening.group_tracks(x[rows], cut)
 
 
 def _shares(rows: NDArray[np.floating], group: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -21,7 +21,7 @@ from torch.nn.functional import normalize
 
 from conf.errors import LakeError, UsageError
 from conf.settings import Library
-from training.snapshot import COLUMNS, LANES, NOBODY, Needs, Part, Snapshot, lane_of
+from training.snapshot import COLUMNS, LANES, NOBODY, Needs, Part, Snapshot, find_row_group
 
 DRAWS = 3
 KEPT_GB = 4.0
@@ -109,7 +109,7 @@ class Reader:
 
     def _dealt(self, rows: Rows, seed: list[int]) -> tuple[list[Tensor], Tensor]:
         """Which of a window's rows make each step, and every row's draws; a lane's own, whoever reads it."""
-        lanes, start = np.unique(lane_of(rows.row.numpy(), self._windows), return_index=True)
+        lanes, start = np.unique(find_row_group(rows.row.numpy(), self._windows), return_index=True)
         order, step, draws = [], [], [torch.zeros(0, DRAWS, dtype=torch.int64)]
         for lane, first, stop in zip(lanes.tolist(), start, [*start[1:], len(rows)], strict=True):
             random, n = np.random.default_rng([*seed, lane]), stop - first

@@ -9,7 +9,7 @@ from udfs.kernels.cluster.characters import Evidence, Rules, confidence_of, find
 from udfs.kernels.cluster.hac import average_linkage_twice
 from udfs.kernels.cluster.interface import Bounds, Clustering, FaceSets, Links, Method
 from udfs.kernels.cluster.methods import METHODS
-from udfs.kernels.cluster.odds import UNMEASURED, Distances, Spread, weigh
+from udfs.kernels.cluster.odds import UNMEASURED, Distances, Spread, fit_odds
 from udfs.kernels.cluster.smoothing import smooth_by_neighbours
 
 NONE = np.zeros((0, 2), np.int64)
@@ -66,7 +66,7 @@ def test_characters_are_numbered_by_their_faces_then_by_their_first_row():
 def test_margin_and_exemplar_are_those_of_the_mean_distances():
     x, who = three_people(noise=0.15)
     found = find_characters(Evidence(x, np.ones(12, int)))
-    drawn = smooth_by_neighbours(x, NONE, weigh(x, NONE, UNMEASURED)).rows.astype(float)
+    drawn = smooth_by_neighbours(x, NONE, fit_odds(x, NONE, UNMEASURED)).rows.astype(float)
     distance = 1 - drawn @ drawn.T
     for row in range(12):
         mean = [distance[row, [j for j in range(12) if who[j] == c and j != row]].mean() for c in range(3)]

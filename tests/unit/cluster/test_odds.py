@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from udfs.kernels.cluster import odds
 from udfs.kernels.cluster.hac import average_linkage_twice
 from udfs.kernels.cluster.interface import NO_LINKS, Bounds, Links
-from udfs.kernels.cluster.odds import UNMEASURED, Distances, Odds, Spread, weigh
+from udfs.kernels.cluster.odds import UNMEASURED, Distances, Odds, Spread, fit_odds
 
 NONE = np.zeros((0, 2), np.int64)
 KNOWN = Distances(Spread(0.52, 0.16), Spread(0.98, 0.07))
@@ -87,7 +87,7 @@ def test_equal_to_a_loop_over_pairs(seed, tracks, dim, links):
     x, _, _ = title(seed, people=3, tracks=tracks, dim=dim)
     cannot = np.random.default_rng(seed).integers(0, tracks, size=(links, 2))
     cannot = cannot[cannot[:, 0] != cannot[:, 1]]
-    found = weigh(x, cannot, KNOWN)
+    found = fit_odds(x, cannot, KNOWN)
 
     def off(expected):
         numbers = ((of.share, *of.same, *of.different) for of in (found, expected))
@@ -102,7 +102,7 @@ def test_a_cast_that_returns_is_found_with_and_without_links(dim, known):
     x, who, pairs = title(seed=dim, dim=dim)
     truth = np.equal.outer(who, who)[np.triu_indices(len(who), 1)].mean()
     for cannot in (pairs, pairs[:5], NONE):
-        found = weigh(x, cannot, known)
+        found = fit_odds(x, cannot, known)
         assert found.share == pytest.approx(truth, abs=0.04)
         assert found.same.mean == pytest.approx(0.5, abs=0.03)
         assert found.different.mean == pytest.approx(1.0, abs=0.05)
@@ -114,7 +114,7 @@ def test_a_cast_that_returns_is_found_with_and_without_links(dim, known):
 def test_where_nobody_returns_nobody_is_taken_for_another(tracks):
     for seed in range(5):
         x = strangers(seed, tracks)
-        found = weigh(x, NONE, KNOWN)
+        found = fit_odds(x, NONE, KNOWN)
         assert found.share < 1 / 11
         assert found.same.mean == pytest.approx(KNOWN.same.mean, abs=0.02)  # nothing was seen that could move it
         assert average_linkage_twice(x, NO_LINKS, Bounds(cut=found.threshold)).k_found >= 0.99 * tracks
@@ -123,7 +123,7 @@ def test_where_nobody_returns_nobody_is_taken_for_another(tracks):
 def test_one_person_in_nearly_all_tracks_is_no_reason_to_cut_her_in_pieces():
     x, who, _ = title(3, people=2, tracks=200)
     kept = np.concatenate([np.flatnonzero(who == 0), np.flatnonzero(who == 1)[:12]])
-    found = weigh(x[kept], NONE, KNOWN)
+    found = fit_odds(x[kept], NONE, KNOWN)
     assert found.share > 0.7
     assert average_linkage_twice(x[kept], NO_LINKS, Bounds(cut=found.threshold)).k_found == 2
 
@@ -131,7 +131,7 @@ def test_one_person_in_nearly_all_tracks_is_no_reason_to_cut_her_in_pieces():
 def test_the_fit_follows_an_embedding_whose_distances_are_smaller():
     x, _, pairs = title(1)
     near = unit(x + np.full(x.shape[1], 0.6 / np.sqrt(x.shape[1]), np.float32))  # draws all faces together
-    wide, narrow = weigh(x, pairs, KNOWN), weigh(near, pairs, KNOWN)
+    wide, narrow = fit_odds(x, pairs, KNOWN), fit_odds(near, pairs, KNOWN)
     assert narrow.different.mean < wide.different.mean - 0.1
     assert narrow.threshold < wide.threshold
 
@@ -142,7 +142,7 @@ def test_an_embedding_that_nobody_has_measured_may_draw_all_faces_together(track
     """One person at 0.04 or 0.15, two people at 0.5: far nearer than in any embedding that is known."""
     x, who, _ = title(7, people=people, tracks=tracks, noise=noise)
     near = unit(x + np.full(x.shape[1], 1 / np.sqrt(x.shape[1]), np.float32))
-    found = weigh(near, NONE, UNMEASURED)
+    found = fit_odds(near, NONE, UNMEASURED)
     labels = average_linkage_twice(near, NO_LINKS, Bounds(cut=found.threshold)).labels
     assert (np.equal.outer(labels, labels) == np.equal.outer(who, who)).all()
 
@@ -150,13 +150,13 @@ def test_an_embedding_that_nobody_has_measured_may_draw_all_faces_together(track
 def test_links_of_one_person_are_not_taken_at_their_word():
     x, who, pairs = title(2)
     alike = np.array([(a, b) for a in range(40) for b in range(a) if who[a] == who[b]])[: len(pairs) // 10]
-    clean, with_wrong = weigh(x, pairs, KNOWN), weigh(x, np.concatenate([pairs, alike]), KNOWN)
+    clean, with_wrong = fit_odds(x, pairs, KNOWN), fit_odds(x, np.concatenate([pairs, alike]), KNOWN)
     assert with_wrong.different == pytest.approx(clean.different, abs=0.01)
 
 
 def test_titles_with_almost_no_tracks_have_what_is_known():
     for tracks in (0, 1):
-        found = weigh(np.eye(tracks, 8, dtype=np.float32), NONE, KNOWN)
+        found = fit_odds(np.eye(tracks, 8, dtype=np.float32), NONE, KNOWN)
         assert (found.same, found.different) == (KNOWN.same, KNOWN.different)
         assert found.share == pytest.approx(1 / 11, abs=1e-6)
 
@@ -164,7 +164,7 @@ def test_titles_with_almost_no_tracks_have_what_is_known():
 @pytest.mark.parametrize(("cosine", "people"), [(0.5, 1), (0.33, 1), (0.2, 2), (-0.2, 2)])
 def test_two_tracks_are_judged_by_what_is_known(cosine, people):
     x = np.array([[1, 0], [cosine, math.sqrt(1 - cosine**2)]], np.float32)
-    assert average_linkage_twice(x, NO_LINKS, Bounds(cut=weigh(x, NONE, KNOWN).threshold)).k_found == people
+    assert average_linkage_twice(x, NO_LINKS, Bounds(cut=fit_odds(x, NONE, KNOWN).threshold)).k_found == people
 
 
 def test_odds_by_paper_and_pencil():
@@ -199,22 +199,22 @@ def test_an_adapter_whose_distances_hardly_vary_leaves_numbers_to_count_with():
     x, _, pairs = title(1)
     moved = KNOWN.shift_by((0.0, 0.0), (0.0, 0.0))
     assert moved.same.sd == moved.different.sd == odds.LEAST_SD
-    assert np.isfinite(weigh(x, pairs, moved).threshold)
+    assert np.isfinite(fit_odds(x, pairs, moved).threshold)
 
 
 @given(st.integers(0, 1000))
 def test_the_order_of_rows_and_links_does_not_matter(seed):
     x, _, pairs = title(seed, tracks=20, dim=8)
     order = np.random.default_rng(seed).permutation(len(x))
-    there = weigh(x[order], np.argsort(order)[pairs][::-1, ::-1], KNOWN)
-    assert there == weigh(x, np.concatenate([pairs, pairs]), KNOWN)
+    there = fit_odds(x[order], np.argsort(order)[pairs][::-1, ::-1], KNOWN)
+    assert there == fit_odds(x, np.concatenate([pairs, pairs]), KNOWN)
 
 
 def test_of_many_rows_some_stand_for_all(monkeypatch):
     x, _, pairs = title(5, tracks=600, people=12)
-    whole = weigh(x, pairs, KNOWN)
+    whole = fit_odds(x, pairs, KNOWN)
     monkeypatch.setattr(odds, "EXACT", 500)
     monkeypatch.setattr(odds, "SAMPLED", 300)
-    found = weigh(x, pairs, KNOWN)
+    found = fit_odds(x, pairs, KNOWN)
     assert found.share == pytest.approx(whole.share, abs=0.02)
     assert (*found.same, *found.different) == pytest.approx((*whole.same, *whole.different), abs=0.02)

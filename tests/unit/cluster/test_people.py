@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 
 from udfs.kernels.cluster import people
-from udfs.kernels.cluster.people import LARGEST_REACH, Characters, link, reach
+from udfs.kernels.cluster.people import LARGEST_REACH, Characters, find_threshold, link
 
 DIM = 64
 NOBODY = Characters(np.zeros(0, str), np.zeros((0, DIM), np.float32), np.zeros(0, str))
@@ -114,8 +114,10 @@ def test_the_reach_is_how_near_strangers_come():
     distance = 1 - x.astype(float) @ x.astype(float).T
     a, b = np.triu_indices(60, 1)
     inside = distance[a, b][title[a] == title[b]]
-    assert reach(title, x) == pytest.approx(min(LARGEST_REACH, np.quantile(inside, 0.002, method="lower")), abs=1e-4)
-    assert reach(np.array(["a", "b"]), x[:2]) == LARGEST_REACH
+    assert find_threshold(title, x) == pytest.approx(
+        min(LARGEST_REACH, np.quantile(inside, 0.002, method="lower")), abs=1e-4
+    )
+    assert find_threshold(np.array(["a", "b"]), x[:2]) == LARGEST_REACH
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from udfs.kernels.cluster import smoothing
-from udfs.kernels.cluster.odds import UNMEASURED, Odds, Spread, weigh
+from udfs.kernels.cluster.odds import UNMEASURED, Odds, Spread, fit_odds
 from udfs.kernels.cluster.smoothing import find_doubted, smooth_by_neighbours
 
 NONE = np.zeros((0, 2), np.int64)
@@ -48,7 +48,7 @@ def test_equal_to_a_loop_over_rows(seed, tracks, dim, block):
     x[rng.integers(0, tracks)] = x[0]  # a duplicate
     cannot = rng.integers(0, tracks, size=(tracks // 2, 2))
     cannot = cannot[cannot[:, 0] != cannot[:, 1]]
-    odds = weigh(x, cannot, UNMEASURED)
+    odds = fit_odds(x, cannot, UNMEASURED)
     before, smoothing._BLOCK = smoothing._BLOCK, block
     try:
         found = smooth_by_neighbours(x, cannot, odds)
@@ -112,7 +112,7 @@ def two_people(tracks=20, dim=128):
 def test_a_link_inside_one_person_is_doubted_and_those_between_two_are_not():
     x, _ = two_people()
     cannot = np.array([[0, 1], [0, 20], [3, 25], [21, 30], [5, 39]])
-    found = find_doubted(x, cannot, weigh(x, cannot, UNMEASURED))
+    found = find_doubted(x, cannot, fit_odds(x, cannot, UNMEASURED))
     assert found.tolist() == [True, False, False, True, False]
 
 
@@ -120,14 +120,14 @@ def test_two_alike_whom_nobody_else_knows_are_two():
     x, _ = two_people(tracks=2)
     cannot = np.array([[0, 1]])  # nearly one face, but no third track speaks for it: the frame counts
     x[1] = unit(x[:1] + 0.2 * x[1:2])[0]
-    assert not find_doubted(x, cannot, weigh(x, cannot, UNMEASURED)).any()
+    assert not find_doubted(x, cannot, fit_odds(x, cannot, UNMEASURED)).any()
 
 
 def test_in_a_crowd_of_like_faces_links_are_obeyed():
     rng = np.random.default_rng(3)  # six small dark faces of six people, as like as faces of one person are
     x = unit(unit(rng.normal(size=(1, 128))) + unit(rng.normal(size=(6, 128))))
     cannot = np.array([(a, b) for a in range(6) for b in range(a)])
-    assert not find_doubted(x, cannot, weigh(x, cannot, UNMEASURED)).any()
+    assert not find_doubted(x, cannot, fit_odds(x, cannot, UNMEASURED)).any()
 
 
 def test_without_links_nothing_is_doubted():
@@ -142,6 +142,6 @@ def test_doubts_do_not_depend_on_the_order_of_rows(seed):
     cannot = rng.integers(0, 40, size=(30, 2))
     cannot = cannot[cannot[:, 0] != cannot[:, 1]]
     order = rng.permutation(40)
-    odds = weigh(x, cannot, UNMEASURED)
+    odds = fit_odds(x, cannot, UNMEASURED)
     there = find_doubted(x[order], np.argsort(order)[cannot][:, ::-1], odds)
     assert there.tolist() == find_doubted(x, cannot, odds).tolist()

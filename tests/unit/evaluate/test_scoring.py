@@ -12,12 +12,12 @@ from sklearn import metrics
 from udfs.kernels.evaluate.scoring import (
     Counts,
     calibration_error,
+    compute_figures,
     confidence_bin,
     count,
-    figures,
+    mark_pure,
+    mark_right,
     over_time,
-    pure,
-    right,
     score,
     score_known,
 )
@@ -113,7 +113,9 @@ def test_titles_add_up_to_the_corpus(titles):
     added = sum((count(true, predicted) for true, predicted in titles), Counts())
     true = [f"{i}-{t}" for i, (labels, _) in enumerate(titles) for t in labels]
     predicted = [p if p == -1 else 100 * i + p for i, (_, clusters) in enumerate(titles) for p in clusters.tolist()]
-    assert figures(added) == pytest.approx(figures(count(true, np.array(predicted, np.int32))), abs=1e-9)
+    assert compute_figures(added) == pytest.approx(
+        compute_figures(count(true, np.array(predicted, np.int32))), abs=1e-9
+    )
 
 
 @given(clusterings)
@@ -132,19 +134,21 @@ def test_the_known_figures_are_those_without_the_unknown_tracks(clustering):
 def test_right_and_pure_tracks_are_those_that_are_counted(clustering):
     true, predicted = clustering
     counted = count(true, predicted)
-    assert right(true, predicted).sum() == counted.assigned
-    assert pure(true, predicted).sum() == counted.majority
-    pairs = {(t, p) for t, p in zip(true[right(true, predicted)], predicted[right(true, predicted)], strict=True)}
+    assert mark_right(true, predicted).sum() == counted.assigned
+    assert mark_pure(true, predicted).sum() == counted.majority
+    pairs = {
+        (t, p) for t, p in zip(true[mark_right(true, predicted)], predicted[mark_right(true, predicted)], strict=True)
+    }
     assert len(pairs) == len({t for t, _ in pairs}) == len({p for _, p in pairs}), "one to one"
-    assert not (right(true, predicted) | pure(true, predicted))[predicted == -1].any()
+    assert not (mark_right(true, predicted) | mark_pure(true, predicted))[predicted == -1].any()
 
 
 def test_no_track_is_right_where_there_is_none():
     none = np.zeros(0, np.int32)
-    assert len(right([], none)) == len(pure([], none)) == 0
+    assert len(mark_right([], none)) == len(mark_pure([], none)) == 0
     unknown = np.array([-1])
-    assert not right(["a"], unknown).any()
-    assert not pure(["a"], unknown).any()
+    assert not mark_right(["a"], unknown).any()
+    assert not mark_pure(["a"], unknown).any()
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), max_size=60), st.integers(1, 12))

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from udfs.kernels.evaluate import scoring, title
-from udfs.kernels.evaluate.verification import verification
+from udfs.kernels.evaluate.verification import verify_tracks
 
 
 def labels_of(*characters: float) -> pd.DataFrame:
@@ -67,8 +67,8 @@ def test_by_tracks_in_any_order(seed, n):
     true = [known[t] for t in sorted(known)]
     rows = np.array([labels.embedding[t] for t in sorted(known)]).reshape(len(known), 4)
     with_one = np.array(predicted, int) >= 0
-    pairs = verification(rows, true) | {
-        f"known_{name}": value for name, value in verification(rows[with_one], np.array(true, str)[with_one]).items()
+    pairs = verify_tracks(rows, true) | {
+        f"known_{name}": value for name, value in verify_tracks(rows[with_one], np.array(true, str)[with_one]).items()
     }
     pairs = {name: value for name, value in pairs.items() if np.isfinite(value)}
     expected = expected_of(true, predicted, [float(t + 1) for t in sorted(known)])

@@ -10,13 +10,13 @@ from conf.errors import UsageError
 from conf.protocol import Protocol, list_protocols, read_protocol
 from jobs.evaluation.published import compare, select_counted, show
 from udfs.kernels.evaluate import scoring
-from udfs.kernels.evaluate.verification import verification
+from udfs.kernels.evaluate.verification import verify_tracks
 
 TOTALS = {  # tracks; of BCL's Table 5, of VideoClusterNet's Tables 9 and 2, and our sum of MvCorr's Table I
     **{"bbt": 3908, "buffy": 5832, "bbt_named": 3504, "buffy_named": 5477},
     **{"movie_face_cluster": 3619, "sail_mcb": 9773},
 }
-KNOWN = {**scoring.score(["a", "b"], np.array([0, 1])), **verification(np.eye(3), ["a", "a", "b"])}
+KNOWN = {**scoring.score(["a", "b"], np.array([0, 1])), **verify_tracks(np.eye(3), ["a", "a", "b"])}
 
 
 @pytest.fixture(params=list_protocols())

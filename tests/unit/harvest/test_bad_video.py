@@ -34,7 +34,7 @@ def test_a_film_cut_off_is_done_as_far_as_it_goes(tmp_path, ending, share):
     assert 120 * share * 0.6 < film.n_frames < 119
     assert film.warning is not None
     assert film.warning.startswith("cut off")
-    got = list(video.frames(path, film, 0, film.n_frames))
+    got = list(video.decode_frames(path, film, 0, film.n_frames))
     assert [read_number(frame.image) for frame in got][:-2] == [frame.number for frame in got][:-2]
     assert len(got) >= film.n_frames - 2
 
@@ -53,7 +53,7 @@ def test_a_damaged_packet_costs_its_own_group_of_frames(tmp_path):
     data[middle : middle + 60] = np.random.default_rng(1).bytes(60)
     path.write_bytes(data)
     film = video.probe(path)
-    got = [frame.number for frame in video.frames(path, film, 0, film.n_frames)]
+    got = [frame.number for frame in video.decode_frames(path, film, 0, film.n_frames)]
     assert got == sorted(set(got))
     assert film.n_frames >= 60 - 2 * GOP  # packets in the damage are gone, others do not decode
     assert len(got) >= film.n_frames - 2 * GOP
@@ -90,7 +90,7 @@ def test_damage_of_any_kind_is_the_films_own_fault(whole_films, tmp_path_factory
     assert np.all(np.diff(film.times) > 0)
     assert film.key_frames[0] == 0
     try:
-        got = [frame.number for frame in video.frames(path, film, 0, film.n_frames, width=32)]
+        got = [frame.number for frame in video.decode_frames(path, film, 0, film.n_frames, width=32)]
     except FilmError:
         return
     assert got == sorted(set(got))

@@ -125,7 +125,7 @@ SHOTS = np.array([0, 120]), np.array([120, 168])
 
 def decoded(path: Path, cut: piece.Cut) -> list[Frame]:
     (wanted,) = looked_at([cut], *SHOTS, RULES.stride)
-    return list(video.frames(path, video.probe(path), cut.start, cut.overlap_end, wanted))
+    return list(video.decode_frames(path, video.probe(path), cut.start, cut.overlap_end, wanted))
 
 
 Harvest = Callable[[list[piece.Cut]], tuple[pd.DataFrame, pd.DataFrame]]

@@ -109,8 +109,8 @@ def test_one_bad_side_makes_a_face_poor_not_worthless():
 def test_yaw_is_where_the_nose_lies_between_the_eyes(nose_x, yaw, flag):
     turned = FRONTAL.copy()
     turned[2, 0] = nose_x
-    assert quality.yaw(turned[None])[0] == pytest.approx(yaw, abs=1e-6)
-    flags = quality.track_flags(looks(yaw=float(quality.yaw(turned[None])[0])))
+    assert quality.measure_yaw(turned[None])[0] == pytest.approx(yaw, abs=1e-6)
+    flags = quality.track_flags(looks(yaw=float(quality.measure_yaw(turned[None])[0])))
     assert flags == ([flag] if flag else [])
 
 
@@ -120,7 +120,7 @@ def test_yaw_sees_neither_tilt_nor_size(angle, scale, nose):
     face = FRONTAL.copy()
     face[2, 0] = nose
     turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    assert quality.yaw((face @ turn.T)[None])[0] == pytest.approx(quality.yaw(face[None])[0], abs=1e-3)
+    assert quality.measure_yaw((face @ turn.T)[None])[0] == pytest.approx(quality.measure_yaw(face[None])[0], abs=1e-3)
 
 
 def test_landmarks_of_no_face():
@@ -129,8 +129,8 @@ def test_landmarks_of_no_face():
     flat[:, 1] = 50
     outside[0, 0] = -30
     points = np.stack([FRONTAL, flat, outside, on_a_point])
-    assert quality.plausible(boxes, points).tolist() == [1, 0, 0, 0]
-    assert np.all(np.isfinite(quality.yaw(points)))
+    assert quality.check_plausible(boxes, points).tolist() == [1, 0, 0, 0]
+    assert np.all(np.isfinite(quality.measure_yaw(points)))
 
 
 @pytest.mark.parametrize(

@@ -19,11 +19,11 @@ LEAD = shots.SCAN_LEAD
 def pictures(small_film) -> list[Frame]:
     """The small film as the cut detector sees it."""
     film = video.probe(small_film)
-    return list(video.frames(small_film, film, 0, film.n_frames, width=shots.SCAN_WIDTH))
+    return list(video.decode_frames(small_film, film, 0, film.n_frames, width=shots.SCAN_WIDTH))
 
 
 def scanned(pictures: list[Frame], ranges: list[tuple[int, int]]) -> list[tuple[int, shots.Scan]]:
-    return [(a, shots.scan(pictures[max(0, a - LEAD) : b], a, 3.0)) for a, b in ranges]
+    return [(a, shots.scan_range(pictures[max(0, a - LEAD) : b], a, 3.0)) for a, b in ranges]
 
 
 def found(pictures: list[Frame], bounds: list[int], min_shot: int = MIN_SHOT, back: int = 6) -> shots.Shots:
@@ -91,7 +91,7 @@ def test_frames_that_do_not_decode_are_bridged(pictures):
 
 
 def scanned_by_number(pictures: list[Frame], ranges: list[tuple[int, int]]) -> list[tuple[int, shots.Scan]]:
-    return [(a, shots.scan([p for p in pictures if a - LEAD <= p.number < b], a, 3.0)) for a, b in ranges]
+    return [(a, shots.scan_range([p for p in pictures if a - LEAD <= p.number < b], a, 3.0)) for a, b in ranges]
 
 
 def test_a_range_without_a_frame_says_nothing(pictures):
@@ -105,10 +105,10 @@ def test_a_range_without_a_frame_says_nothing(pictures):
 
 
 def test_no_frame_one_frame_and_nothing_decoded():
-    nothing = shots.scan([], 0, 3.0)
+    nothing = shots.scan_range([], 0, 3.0)
     assert all(len(column) == 0 for column in shots.join_shots([], 0, 10, 6, 0.1))
     assert [column.tolist() for column in shots.join_shots([(0, nothing)], 50, 10, 6, 0.1)] == [[0], [50], [0]]
-    one = shots.scan([Frame(0, np.full((9, 16, 3), 7, np.uint8))], 0, 3.0)
+    one = shots.scan_range([Frame(0, np.full((9, 16, 3), 7, np.uint8))], 0, 3.0)
     assert one.frame.tolist() == [0]
     assert [column.tolist() for column in shots.join_shots([(0, one)], 1, 10, 6, 0.1)] == [[0], [1], [0]]
 
@@ -142,23 +142,27 @@ def set_ups(order: str, exposure: list[float] | None = None) -> np.ndarray:
 )
 def test_threads(order, back, expected):
     pictures = set_ups(order).reshape(-1, 432)
-    assert shots.threads(pictures, pictures, back, 0.1).tolist() == expected
+    assert shots.find_threads(pictures, pictures, back, 0.1).tolist() == expected
 
 
 def test_a_set_up_is_known_in_another_light():
     pictures = set_ups("ABAB", [1.0, 1.0, 0.5, 1.2])
-    assert shots.threads(pictures, pictures, 6, 0.1).tolist() == [0, 1, 0, 1]
+    assert shots.find_threads(pictures, pictures, 6, 0.1).tolist() == [0, 1, 0, 1]
 
 
 def test_a_shot_is_compared_with_both_ends_of_the_earlier_one():
     opens, closes = set_ups("ABC"), set_ups("CDE")  # the camera moved from A to C; the third shot starts at C
-    assert shots.threads(opens, closes, 6, 0.1).tolist() == [0, 1, 0]
-    assert shots.threads(set_ups("ABF"), set_ups("CDA"), 6, 0.1).tolist() == [0, 1, 2]  # its own end does not count
+    assert shots.find_threads(opens, closes, 6, 0.1).tolist() == [0, 1, 0]
+    assert shots.find_threads(set_ups("ABF"), set_ups("CDA"), 6, 0.1).tolist() == [
+        0,
+        1,
+        2,
+    ]  # its own end does not count
 
 
 def test_the_latest_of_equals_is_taken_and_leads_to_the_first():
     pictures = set_ups("AAAA")
-    assert shots.threads(pictures, pictures, 1, 0.1).tolist() == [0, 0, 0, 0]
+    assert shots.find_threads(pictures, pictures, 1, 0.1).tolist() == [0, 0, 0, 0]
 
 
 @settings(max_examples=50)
@@ -180,5 +184,5 @@ def test_threads_against_a_slow_reading_of_the_rule(seed, n, back, distance):
             best = max(likeness, key=lambda earlier: (round(likeness[earlier], 6), earlier))
             if 1 - likeness[best] <= distance:
                 expected[shot] = expected[best]
-    assert shots.threads(opens, closes, back, distance).tolist() == expected
+    assert shots.find_threads(opens, closes, back, distance).tolist() == expected
     assert np.array_equal(opens, before)

@@ -253,11 +253,11 @@ def test_inputs_are_left_as_they_are():
 def test_appearance_is_a_unit_row_that_sees_light_as_nothing():
     rng = np.random.default_rng(0)
     crops = rng.integers(0, 120, (3, 112, 112, 3), dtype=np.uint8)
-    looks = track.appearance(crops)
+    looks = track.describe_appearance(crops)
     assert looks.shape == (3, 192)
     assert looks.dtype == np.float32
     assert np.allclose(np.linalg.norm(looks, axis=1), 1, atol=1e-5)
-    assert np.allclose(track.appearance(crops + 60), looks, atol=0.02)
-    flat = track.appearance(np.full((1, 112, 112, 3), 9, np.uint8))
+    assert np.allclose(track.describe_appearance(crops + 60), looks, atol=0.02)
+    flat = track.describe_appearance(np.full((1, 112, 112, 3), 9, np.uint8))
     assert np.array_equal(flat, np.zeros((1, 192), np.float32)), "a crop without content is like nothing, itself too"
-    assert track.appearance(np.zeros((0, 112, 112, 3), np.uint8)).shape == (0, 192)
+    assert track.describe_appearance(np.zeros((0, 112, 112, 3), np.uint8)).shape == (0, 192)

@@ -52,7 +52,7 @@ def test_any_range_is_a_slice_of_the_whole(tmp_path, ending, codec, options):
     assert film.fps == pytest.approx(FPS, rel=1e-3)
     assert np.allclose(film.times, np.arange(film.n_frames + 1) / FPS, atol=1.1e-3)  # stamps of whole milliseconds
     for start in range(film.n_frames):
-        part = list(video.frames(path, film, start, min(start + 5, film.n_frames)))
+        part = list(video.decode_frames(path, film, start, min(start + 5, film.n_frames)))
         assert [frame.number for frame in part] == list(range(start, min(start + 5, film.n_frames)))
         assert all(np.array_equal(frame.image, whole[frame.number]) for frame in part)
 
@@ -61,18 +61,18 @@ def test_chosen_frames_only(tmp_path):
     path = write(tmp_path / "film.mp4")
     film, whole = video.probe(path), all_frames(path)
     chosen = np.array([3, 4, 17, 30], np.int32)
-    part = list(video.frames(path, film, 2, 35, chosen))
+    part = list(video.decode_frames(path, film, 2, 35, chosen))
     assert [frame.number for frame in part] == chosen.tolist()
     assert all(np.array_equal(frame.image, whole[frame.number]) for frame in part)
-    assert list(video.frames(path, film, 0, 40, np.zeros(0, np.int32))) == []
-    assert list(video.frames(path, film, 7, 7)) == []
+    assert list(video.decode_frames(path, film, 0, 40, np.zeros(0, np.int32))) == []
+    assert list(video.decode_frames(path, film, 7, 7)) == []
 
 
 def test_narrow_frames_keep_their_shape_and_never_grow(tmp_path):
     path = write(tmp_path / "film.mp4")
     film = video.probe(path)
-    (narrow,) = video.frames(path, film, 3, 4, width=32)
-    (same,) = video.frames(path, film, 3, 4, width=500)
+    (narrow,) = video.decode_frames(path, film, 3, 4, width=32)
+    (same,) = video.decode_frames(path, film, 3, 4, width=500)
     assert narrow.image.shape == (24, 32, 3)
     assert same.image.shape == (HEIGHT, WIDTH, 3)
     assert np.abs(narrow.image.astype(int) - cv2.resize(same.image, (32, 24), interpolation=cv2.INTER_AREA)).mean() < 4
@@ -81,9 +81,9 @@ def test_narrow_frames_keep_their_shape_and_never_grow(tmp_path):
 def test_ranges_of_narrow_frames_are_slices_too(tmp_path):
     path = write(tmp_path / "film.mkv")
     film = video.probe(path)
-    whole = [frame.image for frame in video.frames(path, film, 0, 40, width=32)]
+    whole = [frame.image for frame in video.decode_frames(path, film, 0, 40, width=32)]
     for start in (1, 11, 12, 13, 29):
-        part = [frame.image for frame in video.frames(path, film, start, 40, width=32)]
+        part = [frame.image for frame in video.decode_frames(path, film, start, 40, width=32)]
         assert np.array_equal(part, whole[start:])
 
 
@@ -119,14 +119,14 @@ def test_rotated(tmp_path, rotation, seen):
     path = tmp_path / "turned.mp4"
     encode([four_colours()] * 3, path, rotation=rotation)
     film = video.probe(path)
-    (frame,) = video.frames(path, film, 1, 2)
+    (frame,) = video.decode_frames(path, film, 1, 2)
     upright = rotation in (0, 180)
     assert film.rotation == rotation
     assert (film.width, film.height) == ((WIDTH, HEIGHT) if upright else (HEIGHT, WIDTH))
     assert frame.image.shape == (film.height, film.width, 3)
     assert frame.image.flags.c_contiguous
     assert corners(frame.image) == seen
-    (narrow,) = video.frames(path, film, 1, 2, width=24)
+    (narrow,) = video.decode_frames(path, film, 1, 2, width=24)
     assert narrow.image.shape == ((18, 24, 3) if upright else (32, 24, 3))
     assert corners(narrow.image) == seen
 
@@ -145,7 +145,7 @@ def test_anamorphic_frames_are_shown_with_square_pixels(tmp_path, shape, rotatio
     encode([four_colours()] * 3, path, sample_aspect_ratio=shape, rotation=rotation)
     film = video.probe(path)
     assert (film.width, film.height) == size
-    (frame,) = video.frames(path, film, 0, 1)
+    (frame,) = video.decode_frames(path, film, 0, 1)
     assert frame.image.shape == (size[1], size[0], 3)
     assert sorted(corners(frame.image)) == sorted(CORNERS)
 
@@ -158,7 +158,7 @@ def test_times_come_from_the_stamps(tmp_path):
     assert np.allclose(film.times, [*np.array(pts) / 1000, 2.080], atol=1e-9)  # the last lasts as long as the median
     assert film.fps == pytest.approx(8 / 2.08)
     for number in range(8):
-        (frame,) = video.frames(path, film, number, number + 1)
+        (frame,) = video.decode_frames(path, film, number, number + 1)
         assert (frame.number, read_number(frame.image)) == (number, number)
 
 
@@ -178,13 +178,13 @@ def test_odd_sizes(tmp_path, codec, pix_fmt, ending):
     path = write(tmp_path / f"odd.{ending}", codec, 5, pix_fmt=pix_fmt, size=(72 + 1, 49), b_frames=0)
     film = video.probe(path)
     assert (film.width, film.height) == (73, 49)
-    assert [frame.image.shape for frame in video.frames(path, film, 0, 5)] == [(49, 73, 3)] * 5
+    assert [frame.image.shape for frame in video.decode_frames(path, film, 0, 5)] == [(49, 73, 3)] * 5
 
 
 def test_ten_bit_films_have_their_colours(tmp_path):
     path = tmp_path / "deep.mkv"
     encode([four_colours()] * 3, path, pix_fmt="yuv420p10le")
-    (frame,) = video.frames(path, video.probe(path), 0, 1)
+    (frame,) = video.decode_frames(path, video.probe(path), 0, 1)
     assert frame.image.dtype == np.uint8
     assert corners(frame.image) == ["red", "blue", "white", "green"]
 
@@ -223,8 +223,8 @@ def test_a_film_cut_without_encoding_starts_where_its_edit_list_says(tmp_path):
     film = video.probe(cut)
     assert film.n_frames == 42
     assert film.warning is None
-    assert [read_number(frame.image) for frame in video.frames(cut, film, 0, 42)] == list(range(18, 60))
-    assert [read_number(frame.image) for frame in video.frames(cut, film, 10, 14)] == [28, 29, 30, 31]
+    assert [read_number(frame.image) for frame in video.decode_frames(cut, film, 0, 42)] == list(range(18, 60))
+    assert [read_number(frame.image) for frame in video.decode_frames(cut, film, 10, 14)] == [28, 29, 30, 31]
 
 
 # --- numbers --------------------------------------------------------------------------------------------------------
@@ -236,7 +236,7 @@ def test_a_film_cut_without_encoding_starts_where_its_edit_list_says(tmp_path):
 )
 def test_frame_times_ascend_from_0(stamps, rate):
     pts = np.array(sorted(stamps), np.int64)
-    times = video.frame_times(pts, Fraction(1, rate))
+    times = video.compute_times(pts, Fraction(1, rate))
     assert len(times) == len(pts) + 1
     assert times[0] == 0
     assert np.all(np.isfinite(times))

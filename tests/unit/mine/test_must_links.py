@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.helpers.boxes import slow_iou
-from udfs.kernels.mine.must_links import find_contradicted, must_links
+from udfs.kernels.mine.must_links import find_contradicted, find_must_links
 
 LEFT, RIGHT = (100.0, 100.0, 80.0, 80.0), (500.0, 100.0, 80.0, 80.0)
 ANN, BOB, EVE = np.eye(3, 8, dtype=np.float32)
@@ -23,7 +23,7 @@ def returns(tracks, cannot=(), *, min_cosine=0.6, min_iou=0.2, order=None):
     rows = [tracks[i] for i in (order if order is not None else range(len(tracks)))]
     places = [place if isinstance(place[0], tuple) else (place, place) for *_, place, _ in rows]
     cannot = np.array(list(cannot), np.int64).reshape(-1, 2)
-    found = must_links(
+    found = find_must_links(
         np.array([track for track, *_ in rows], np.int64),
         np.array([shot for _, shot, *_ in rows], np.int32),
         np.array([thread for _, _, thread, *_ in rows], np.int32),
@@ -131,7 +131,7 @@ class TestMustLinks:
     def test_unequal_lengths_are_refused(self):
         ids, boxes = np.arange(2), np.zeros((2, 4), np.float32)
         with pytest.raises(ValueError, match="one row per track"):
-            must_links(ids, ids, ids, boxes, boxes, np.eye(3), ids, ids + 1, min_cosine=0.5, min_iou=0.5)
+            find_must_links(ids, ids, ids, boxes, boxes, np.eye(3), ids, ids + 1, min_cosine=0.5, min_iou=0.5)
 
     def test_contradictions_are_reported_and_not_obeyed(self):
         chain = [(track, track, 0, LEFT, ANN) for track in range(1, 7)]

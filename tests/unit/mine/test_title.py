@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from conf.catalog import table
 from udfs.kernels.mine import title as mining
 from udfs.kernels.mine import tracklets
-from udfs.kernels.mine.cannot_links import cannot_links
+from udfs.kernels.mine.cannot_links import find_cannot_links
 from udfs.kernels.rows import stack_rows
 
 RULES = {"n_tracklets": 3, "duplicate_iou": 0.5, "must_link_cosine": 0.6, "must_link_iou": 0.2}
@@ -80,7 +80,7 @@ def test_tables_hold_what_the_kernels_say(seed, n_tracks, embedded):
     pd.testing.assert_frame_equal(faces, before[0])
     pd.testing.assert_frame_equal(tracks, before[1])
 
-    cannot = cannot_links(
+    cannot = find_cannot_links(
         faces.track_id.to_numpy(), faces.frame.to_numpy(), faces[["x", "y", "w", "h"]].to_numpy(), duplicate_iou=0.5
     )
     rows = made["cannot_links"]

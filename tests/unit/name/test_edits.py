@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from udfs.kernels.boxes import BOX, iou_by_pair
-from udfs.kernels.name.edits import MATCH_IOU, characters_meant, faces_at, names
+from udfs.kernels.name.edits import MATCH_IOU, characters_meant, faces_at, resolve_names
 
 LEFT, RIGHT = (10.0, 10.0, 40.0, 40.0), (200.0, 10.0, 40.0, 40.0)
 
@@ -115,7 +115,9 @@ def named(said, character):
         {"track_id": n, "frame": n, **dict(zip(BOX, LEFT, strict=True)), "character_id": c if c >= 0 else None}
         for n, c in enumerate(character.values())
     ]
-    return names(edits(said), table(rows, "edit_id", "frame", *BOX), table(faces, "frame", *BOX, "character_id"))
+    return resolve_names(
+        edits(said), table(rows, "edit_id", "frame", *BOX), table(faces, "frame", *BOX, "character_id")
+    )
 
 
 def table(rows, *columns):
@@ -168,8 +170,8 @@ def test_most_of_the_anchors_decide_and_places_count():
     anchors = table([["e", 0, *LEFT], ["e", 1, *LEFT], ["e", 2, *LEFT]], "edit_id", "frame", *BOX)
     nudged = (LEFT[0] + 5, LEFT[1], *LEFT[2:])
     faces = [[0, *nudged, 7], [0, *RIGHT, 1], [1, *RIGHT, 1], [2, *nudged, 4], [2, *LEFT, 7], [3, *LEFT, 1]]
-    found = names(edits([gallery("e", "Ann")]), anchors, table(faces, "frame", *BOX, "character_id"))
+    found = resolve_names(edits([gallery("e", "Ann")]), anchors, table(faces, "frame", *BOX, "character_id"))
     assert found.standing.character_id.tolist() == [7]
     moved = [[frame, *RIGHT, 7] for frame in range(3)]
-    found = names(edits([gallery("e", "Ann")]), anchors, table(moved, "frame", *BOX, "character_id"))
+    found = resolve_names(edits([gallery("e", "Ann")]), anchors, table(moved, "frame", *BOX, "character_id"))
     assert (len(found.standing), found.lost.edit_id.tolist()) == (0, ["e"])

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.helpers.boxes import detections
-from udfs.kernels.mine.cannot_links import cannot_links
+from udfs.kernels.mine.cannot_links import find_cannot_links
 from udfs.kernels.train.selection import training_rule
 
 PAPER = {"min_track_s": 1.0, "min_shared_s": 0.25}
@@ -55,7 +55,7 @@ class TestTrainingRule:
 
     def test_alternating_detections_never_train(self):
         track_id, frame, box = detections({1: list(range(0, 60, 2)), 2: list(range(1, 61, 2))})
-        links = cannot_links(track_id, frame, box, duplicate_iou=0.5)
+        links = find_cannot_links(track_id, frame, box, duplicate_iou=0.5)
         ids, n_faces = np.unique(track_id, return_counts=True)
         pairs = links.track_a, links.track_b, links.shared_frames
         assert not training_rule(ids, n_faces, *pairs, detections_per_s=24.0, **PAPER).tracks.any()

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from conf.errors import LakeError
 from tests.helpers.snapshots import write_part
-from training.snapshot import LANES, SCHEMA, Snapshot, lane_of, windows, write_window
+from training.snapshot import LANES, SCHEMA, Snapshot, count_windows, find_row_group, write_window
 
 Corpus = Callable[..., pa.Table]
 Written = Callable[..., Snapshot]
@@ -36,13 +36,13 @@ def test_a_window_has_a_row_group_a_lane_and_none_differs_by_more_than_a_row(tmp
 @given(first=st.integers(0, 5000), rows=st.integers(1, 5000), files=st.integers(1, 5))
 def test_every_stretch_of_rows_is_spread_evenly(first: int, rows: int, files: int) -> None:
     row = np.arange(first, first + rows)
-    shares = np.bincount(row % files * LANES + lane_of(row, files), minlength=files * LANES)
+    shares = np.bincount(row % files * LANES + find_row_group(row, files), minlength=files * LANES)
     assert shares.max() - shares.min() <= 1
 
 
 def test_files_are_as_many_as_the_bytes_ask_for() -> None:
-    assert windows(0, 4, 512) == windows(1000, 4, 512) == 1
-    assert windows(169_201, 4, 512) == 14
+    assert count_windows(0, 4, 512) == count_windows(1000, 4, 512) == 1
+    assert count_windows(169_201, 4, 512) == 14
 
 
 def test_what_was_saved_is_opened(tmp_path: Path, corpus: Corpus, written: Written) -> None:

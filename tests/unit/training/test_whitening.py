@@ -80,23 +80,23 @@ def test_a_direction_counts_by_what_it_tells_of_who_it_is() -> None:
 
 def test_groups_hold_one_person_each() -> None:
     x, who = people(0)
-    group = whitening.groups(x, 0.3)
+    group = whitening.group_tracks(x, 0.3)
     assert all(len(set(who[group == one])) == 1 for one in set(group.tolist()))
     assert len(set(group.tolist())) < 30
-    assert len(set(whitening.groups(x, 1.0).tolist())) < len(set(group.tolist()))
+    assert len(set(whitening.group_tracks(x, 1.0).tolist())) < len(set(group.tolist()))
 
 
 def test_groups_do_not_depend_on_the_order_of_rows() -> None:
     x, _ = people(1)
     order = np.random.default_rng(0).permutation(60)
-    one, other = whitening.groups(x, 0.3)[order], whitening.groups(x[order], 0.3)
+    one, other = whitening.group_tracks(x, 0.3)[order], whitening.group_tracks(x[order], 0.3)
     assert (one[:, None] == one[None]).tolist() == (other[:, None] == other[None]).tolist()
 
 
 @pytest.mark.parametrize("n", [0, 1, 2])
 def test_titles_of_no_track_one_and_two(n: int) -> None:
     x = unit(np.random.default_rng(0).normal(size=(n, 8)))
-    assert len(whitening.groups(x, 0.3)) == n
+    assert len(whitening.group_tracks(x, 0.3)) == n
 
 
 def test_the_map_makes_the_scatter_round_as_far_as_rows_can_tell() -> None:

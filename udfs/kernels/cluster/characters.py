@@ -16,7 +16,7 @@ from conf.settings import ClusterSettings
 from udfs.kernels.cluster.interface import NO_LINKS, UNBOUNDED, Bounds, FaceSets, Links
 from udfs.kernels.cluster.methods import METHODS
 from udfs.kernels.cluster.nearest import Partners
-from udfs.kernels.cluster.odds import UNMEASURED, Distances, Odds, weigh
+from udfs.kernels.cluster.odds import UNMEASURED, Distances, Odds, fit_odds
 from udfs.kernels.cluster.smoothing import find_doubted, smooth_by_neighbours
 from udfs.kernels.rows import dot_by_group, sum_by_group
 
@@ -105,7 +105,7 @@ DEFAULT = Rules()
 def find_characters(evidence: Evidence, rules: Rules = DEFAULT) -> Characters:
     """Cluster the strong tracks of a title, drawn to their neighbours, then attach the weak ones where that is clear.
 
-    How near is near follows from the title's own distances and what is known of the embedding, see `odds.weigh`.
+    How near is near follows from the title's own distances and what is known of the embedding, see `odds.fit_odds`.
     Cannot-links that the tracks' neighbours doubt are set aside by a method that draws tracks to them.
 
     Weak is a track of low quality, unless must-links join it to one that is not, and one that `method` leaves as noise:
@@ -187,12 +187,12 @@ def _weigh_up(
 ) -> tuple[NDArray[np.floating], float, Odds, NDArray[np.bool_]]:
     """Rows as they are to be compared, where to cut between them, the odds of the strong ones, (P,) links set aside."""
     cannot, among_strong = links.cannot, links.among(strong, len(embeddings)).cannot
-    odds, doubts = weigh(embeddings[strong], among_strong, known), np.zeros(len(cannot), bool)
+    odds, doubts = fit_odds(embeddings[strong], among_strong, known), np.zeros(len(cannot), bool)
     if not draw:
         return embeddings, odds.threshold, odds, doubts
     of_strong = find_doubted(embeddings[strong], among_strong, odds)
     if of_strong.any():
-        odds = weigh(embeddings[strong], among_strong[~of_strong], known)
+        odds = fit_odds(embeddings[strong], among_strong[~of_strong], known)
         doubts[np.isin(cannot, strong).all(axis=1)] = of_strong
     rows = np.array(embeddings, np.float32)
     left = Links(cannot[~doubts], links.must).among(usable, len(embeddings)).cannot
@@ -204,9 +204,9 @@ def confidence_of(margin: NDArray[np.floating]) -> NDArray[np.float32]:
     """How likely a track belongs to its character, by its margin in units of the distance at which two people lie.
 
     A logistic, fitted to the share of tracks that show the person whom most of their character shows; 0 where the
-    margin is NaN. A track that is a character by itself has no margin to speak of: `find_characters` takes the title's
-    own odds that its nearest track is another person, a little more (fitted, too), as most characters have been told
-    apart by more than two tracks.
+    margin is NaN: such a track has no character, and `cluster_title` leaves its confidence null. A track that is a
+    character by itself has no margin to speak of: `find_characters` takes the title's own odds that its nearest track
+    is another person, a little more (fitted, too), as most characters have been told apart by more than two tracks.
     """
     confidence = expit(_STEEPNESS * margin.astype(np.float64) + _EVEN)
     return np.nan_to_num(confidence, nan=0.0).astype(np.float32)

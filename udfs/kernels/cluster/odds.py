@@ -81,7 +81,7 @@ class Odds(NamedTuple):
         return high if self.log_odds(high) >= 0 else round(float(brentq(self.log_odds, low, high)), 6)
 
 
-def weigh(embeddings: NDArray[np.floating], cannot: NDArray[np.integer], known: Distances) -> Odds:
+def fit_odds(embeddings: NDArray[np.floating], cannot: NDArray[np.integer], known: Distances) -> Odds:
     """The odds of a title: two normal distributions fitted to the distances of its pairs, drawn to what is known.
 
     Pairs of tracks are a mixture of one person and two people, how much of each the title tells: where nobody returns,

@@ -32,7 +32,7 @@ class Characters(NamedTuple):
     person: NDArray[np.str_]
 
 
-def reach(title: NDArray[np.str_], embedding: NDArray[np.floating]) -> float:
+def find_threshold(title: NDArray[np.str_], embedding: NDArray[np.floating]) -> float:
     """The cosine distance within which two characters of different titles are one person.
 
     Characters of one title are two people (clustering has said so), and their distances show how near strangers come:
@@ -73,7 +73,9 @@ def link(known: Characters, new: Characters) -> NDArray[np.str_]:
         compared with all people, above with those of its 30 nearest characters, so that cost is near O(N D).
     """
     stays = ~np.isin(known.title, new.title)  # a title's old characters are no strangers to its new ones
-    within = reach(np.concatenate([known.title[stays], new.title]), _stack(known.embedding[stays], new.embedding))
+    within = find_threshold(
+        np.concatenate([known.title[stays], new.title]), _stack(known.embedding[stays], new.embedding)
+    )
     people = _People(known, new)
     for name in np.unique(new.title):
         people.take_in(np.flatnonzero(new.title == name), within)

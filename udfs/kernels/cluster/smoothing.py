@@ -50,7 +50,7 @@ def smooth_by_neighbours(
     Args:
         embeddings: (T, D) finite unit rows.
         cannot: (P, 2) row indices of pairs that are two people; neither counts for the other.
-        odds: of the title, see `odds.weigh`.
+        odds: of the title, see `odds.fit_odds`.
         exclusive: of two cannot-linked rows that are among a third row's neighbours, only the nearer counts for it.
         drawing: (T,) the rows that others are drawn to; all where it is None.
 

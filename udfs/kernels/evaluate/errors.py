@@ -1,7 +1,7 @@
 """Where the clustering of one title goes wrong: which tracks, of which kind, taken for whom, and what the links do.
 
 Every function takes the tracks whose true person is known. A track is right where its character is the one that its
-person gets by the best one-to-one assignment of characters to people (`scoring.right`), unknown where it has no
+person gets by the best one-to-one assignment of characters to people (`scoring.mark_right`), unknown where it has no
 character, else wrong. A character is taken for the person whom most of its tracks show.
 """
 
@@ -42,7 +42,7 @@ class Analysis(NamedTuple):
         tracks: the columns of `judge_tracks`, `confidence`, `start_s` and what else was given, a row a track.
         groups: see `by_group`.
         confusions: see `confusions`.
-        people, characters: see `people` and `characters`.
+        people, characters: see `count_people` and `count_characters`.
         reliability: see `reliability`.
         scores: `scoring.score` of the tracks.
         figures: of the links and the calibration, see `link_figures`; `ece`, see `scoring.calibration_error`.
@@ -81,8 +81,8 @@ def analyse(tracks: pd.DataFrame, embeddings: NDArray[np.floating], links: Links
         tracks=mine,
         groups=by_group(mine),
         confusions=confusions(mine),
-        people=people(mine),
-        characters=characters(mine),
+        people=count_people(mine),
+        characters=count_characters(mine),
         reliability=bins,
         scores=scoring.score(mine.person.to_numpy(str), characters_of(mine)),
         figures={"ece": calibration_error(mine), **figures},
@@ -103,7 +103,7 @@ def verdicts(person: NDArray | pd.Series, character: NDArray[np.integer]) -> NDA
     Args:
         person: (T,) str. character: (T,) int, -1 where it is unknown.
     """
-    names = np.array([WRONG, RIGHT], object)[scoring.right(np.asarray(person, str), character).astype(int)]
+    names = np.array([WRONG, RIGHT], object)[scoring.mark_right(np.asarray(person, str), character).astype(int)]
     names[character == scoring.UNKNOWN] = UNKNOWN
     return names
 
@@ -292,7 +292,7 @@ def _most_confident(tracks: pd.DataFrame) -> list[int]:
     return [int(track) for track in tracks.track_id.iloc[chosen]]
 
 
-def people(tracks: pd.DataFrame) -> pd.DataFrame:
+def count_people(tracks: pd.DataFrame) -> pd.DataFrame:
     """Each true person, most tracks first: person, n_tracks, n_right, n_elsewhere (taken for somebody else), n_unknown,
     n_characters: those in which most tracks show this person. None of them: lost among others. Several: split.
     """
@@ -312,7 +312,7 @@ def people(tracks: pd.DataFrame) -> pd.DataFrame:
     return found.reset_index().sort_values(["n_tracks", "person"], ascending=[False, True], ignore_index=True)
 
 
-def characters(tracks: pd.DataFrame) -> pd.DataFrame:
+def count_characters(tracks: pd.DataFrame) -> pd.DataFrame:
     """Who is in each character: character_id, person, n_tracks; a character's most frequent person first."""
     known = tracks[tracks.verdict != UNKNOWN]
     found = known.groupby(["character_id", "person"]).size().rename("n_tracks").reset_index()
@@ -359,7 +359,7 @@ def link_figures(tracks: pd.DataFrame, links: Links, without: Mapping[str, NDArr
         that clustering does not keep unless it is told to).
     """
     person = pd.Series(tracks.person.to_numpy(str), tracks.track_id.to_numpy(np.int64))
-    right = scoring.right(person.to_numpy(), characters_of(tracks))
+    right = scoring.mark_right(person.to_numpy(), characters_of(tracks))
     found: dict[str, float] = {}
     for name, kind in LINKS.items():
         if kind in KINDS:
@@ -371,7 +371,7 @@ def link_figures(tracks: pd.DataFrame, links: Links, without: Mapping[str, NDArr
             found[f"{name}_tracks"] = len(np.unique(of_kind))
         if name not in without:
             continue
-        again = scoring.right(person.to_numpy(), without[name])
+        again = scoring.mark_right(person.to_numpy(), without[name])
         scores = scoring.score(person.to_numpy(), without[name])
         found |= {f"{name}_fixed": int((right & ~again).sum()), f"{name}_broke": int((again & ~right).sum())}
         found |= {f"without_{name}_{figure}": scores[figure] for figure in ("v_measure", "wcp")}

@@ -138,7 +138,7 @@ def count(true: Sequence | NDArray, predicted: NDArray[np.integer]) -> Counts:
     )
 
 
-def figures(counts: Counts) -> dict[str, float]:
+def compute_figures(counts: Counts) -> dict[str, float]:
     """The figures of a title or, from added counts, of a corpus.
 
     Returns:
@@ -180,18 +180,18 @@ def score(true: Sequence | NDArray, predicted: NDArray[np.integer]) -> dict[str,
     The known set alone flatters a clustering that gives up often (with no known track at all it is 1 throughout), so
     `unknown_share` stands beside it always.
 
-    Arguments and errors as in `count`, names as in `figures`.
+    Arguments and errors as in `count`, names as in `compute_figures`.
     """
     true, predicted = np.asarray(true), np.asarray(predicted)
     every = count(true, predicted)
     known = predicted != UNKNOWN
-    return figures(every) | score_known(count(true[known], predicted[known]))
+    return compute_figures(every) | score_known(count(true[known], predicted[known]))
 
 
-def right(true: Sequence | NDArray, predicted: NDArray[np.integer]) -> NDArray[np.bool_]:
+def mark_right(true: Sequence | NDArray, predicted: NDArray[np.integer]) -> NDArray[np.bool_]:
     """(T,) whether a track's character is the one that its label gets by the best one-to-one assignment.
 
-    The share of right tracks is the accuracy of `figures`. Arguments and errors as in `count`.
+    The share of right tracks is the accuracy of `compute_figures`. Arguments and errors as in `count`.
     """
     crossed = cross_table(true, predicted)
     label_of = np.full(len(crossed.characters) + 1, -2)  # -2: no label gets it; the last entry is for unknown tracks
@@ -200,10 +200,11 @@ def right(true: Sequence | NDArray, predicted: NDArray[np.integer]) -> NDArray[n
     return np.asarray(label_of[crossed.character] == crossed.label)
 
 
-def pure(true: Sequence | NDArray, predicted: NDArray[np.integer]) -> NDArray[np.bool_]:
+def mark_pure(true: Sequence | NDArray, predicted: NDArray[np.integer]) -> NDArray[np.bool_]:
     """(T,) whether a track has the label of most of its character's tracks (of equally many, the smaller one).
 
-    The share of pure tracks is the WCP of `figures`. Unknown tracks are not. Arguments and errors as in `count`.
+    The share of pure tracks is the WCP of `compute_figures`. Unknown tracks are not pure. Arguments and errors as in
+    `count`.
     """
     crossed = cross_table(true, predicted)
     return np.asarray(crossed.majority()[crossed.character] == crossed.label)
@@ -258,8 +259,8 @@ def over_time(
 
 
 def score_known(counts: Counts) -> dict[str, float]:
-    """`figures` of counts over the tracks with a character, each name with `known_` before it."""
-    return {f"known_{name}": value for name, value in figures(counts).items() if name != "unknown_share"}
+    """`compute_figures` of counts over the tracks with a character, each name with `known_` before it."""
+    return {f"known_{name}": value for name, value in compute_figures(counts).items() if name != "unknown_share"}
 
 
 def _pairs(n: NDArray[np.floating]) -> float:

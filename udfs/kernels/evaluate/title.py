@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from udfs.kernels.boxes import BOX
 from udfs.kernels.evaluate import scoring
 from udfs.kernels.evaluate.matching import MatchedTracks, box_accuracy, match_boxes
-from udfs.kernels.evaluate.verification import verification
+from udfs.kernels.evaluate.verification import verify_tracks
 
 NOT_COUNTED = ""  # the label of a null one while boxes are matched
 
@@ -100,7 +100,7 @@ def _over_rows(true: NDArray[np.integer], predicted: NDArray[np.integer], chosen
     """The figures that need more of a track than its character: its seconds, and its embedding where it has one."""
     seen = chosen.embedding.notna().to_numpy()
     rows = np.stack(chosen.embedding[seen].to_list()) if seen.any() else np.zeros((0, 1), np.float32)
-    pairs = {name: value for name, value in verification(rows, true[seen]).items() if np.isfinite(value)}
+    pairs = {name: value for name, value in verify_tracks(rows, true[seen]).items() if np.isfinite(value)}
     return {**scoring.over_time(true, predicted, chosen.seconds.to_numpy(np.float64)), **pairs}
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 FPR = (0.001, 0.01, 0.1)
 
 
-def verification(embeddings: NDArray[np.floating], true: Sequence | NDArray) -> dict[str, float]:
+def verify_tracks(embeddings: NDArray[np.floating], true: Sequence | NDArray) -> dict[str, float]:
     """How well one distance tells the pairs of a title's tracks apart (MvCorr, V-A): all pairs, cosine of unit rows.
 
     Args:

@@ -170,12 +170,12 @@ def summarise_track(
         "face_px": float(np.median(measures.size_px)),
         "quality": quality.track_quality(quality_of, norm, norms if len(embedded) else None),
         "flags": quality.track_flags(measures),
-        "embedding": mean_embedding(embedded),
+        "embedding": average_embeddings(embedded),
         "thumbnail": pictures.thumbnail.iloc[int(np.argmax(pictures.quality.to_numpy()))] if len(pictures) else None,
     }
 
 
-def mean_embedding(faces: pd.DataFrame) -> NDArray[np.float32] | None:
+def average_embeddings(faces: pd.DataFrame) -> NDArray[np.float32] | None:
     """The unit mean of their embeddings, each as long as the network made it and weighed by its face's quality.
 
     So a blurred face says less. None for none.

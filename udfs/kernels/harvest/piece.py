@@ -184,7 +184,7 @@ def shot_faces(found: Iterable[_Found], shot_id: int, first_id: int, models: Fac
         offsets[faces.frame] = count
         measured = quality.measure_faces(faces.crops, faces.boxes, faces.landmarks, faces.scores)
         quality_of = quality.face_quality(measured)
-        ids = tracker.step(faces.frame, faces.boxes, faces.scores, track.appearance(faces.crops))
+        ids = tracker.step(faces.frame, faces.boxes, faces.scores, track.describe_appearance(faces.crops))
         samples.add(faces.frame, ids, quality_of, faces.crops, count)
         qualities.append(quality_of)
         measures.append(measured)

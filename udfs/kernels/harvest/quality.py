@@ -52,13 +52,13 @@ def measure_faces(
         np.minimum(boxes[:, 2], boxes[:, 3]).astype(np.float32),
         np.log(np.maximum(np.array(variance, np.float32), 1e-3)),
         np.array([image.mean() for image in gray], np.float32),
-        yaw(landmarks),
+        measure_yaw(landmarks),
         scores.astype(np.float32),
-        plausible(boxes, landmarks),
+        check_plausible(boxes, landmarks),
     )
 
 
-def yaw(landmarks: NDArray[np.floating]) -> NDArray[np.float32]:
+def measure_yaw(landmarks: NDArray[np.floating]) -> NDArray[np.float32]:
     """(n, 5, 2) -> (n,) float32 in [-1, 1]: how far the nose lies from the middle of the eyes along their line."""
     left, right, nose = landmarks[:, 0], landmarks[:, 1], landmarks[:, 2]
     line = (right - left).astype(np.float64)
@@ -67,7 +67,7 @@ def yaw(landmarks: NDArray[np.floating]) -> NDArray[np.float32]:
     return np.clip(2 * along - 1, -1, 1).astype(np.float32)
 
 
-def plausible(boxes: NDArray[np.floating], landmarks: NDArray[np.floating]) -> NDArray[np.float32]:
+def check_plausible(boxes: NDArray[np.floating], landmarks: NDArray[np.floating]) -> NDArray[np.float32]:
     """(n,) float32: 1 where eyes stand above mouth, apart, and all points lie in or near the box, else 0."""
     x, y, w, h = boxes.T
     near = (

@@ -1,6 +1,6 @@
 """Shots of a film: cuts by PySceneDetect, and threads of shots that return to one camera set-up.
 
-A film is scanned in ranges (`scan`), so that a long one is not one task's work; `join_shots` puts the ranges together.
+A film is scanned in ranges (`scan_range`), so that a long one is not one task's work; `join_shots` joins them.
 Each range is scanned from `SCAN_LEAD` frames before its start: whether there is a cut shows in the frames around it.
 """
 
@@ -48,7 +48,7 @@ class Shots(NamedTuple):
     thread: NDArray[np.int32]
 
 
-def scan(frames: Iterable[Frame], start: int, threshold: float) -> Scan:
+def scan_range(frames: Iterable[Frame], start: int, threshold: float) -> Scan:
     """Find the cuts in the frames of one range; frames before `start` only lead in.
 
     The source of the rule is PySceneDetect's AdaptiveDetector: a frame whose content changes `threshold` times more
@@ -61,7 +61,7 @@ def scan(frames: Iterable[Frame], start: int, threshold: float) -> Scan:
     signatures: list[NDArray[np.uint8]] = []
     for number, image in frames:
         numbers.append(number)
-        signatures.append(signature(image))
+        signatures.append(compute_signature(image))
         shown = detector.process_frame(FrameTimecode(number, RATE), image)
         cuts += [cut.frame_num for cut in shown if number >= start]
     first = bisect_left(numbers, start)
@@ -73,7 +73,7 @@ def scan(frames: Iterable[Frame], start: int, threshold: float) -> Scan:
     return Scan(np.array(numbers, np.int32)[opening], seen[opening], seen[np.maximum(opening - 1, 0)], seen[-1])
 
 
-def signature(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def compute_signature(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """(H, W, 3) uint8 -> (432,) uint8: the picture shrunk to 16 x 9, blurred by area."""
     return cv2.resize(image, SIGNATURE, interpolation=cv2.INTER_AREA).reshape(-1)
 
@@ -85,7 +85,7 @@ def join_shots(scans: list[tuple[int, Scan]], n_frames: int, min_shot_frames: in
         scans: (first frame of the range, what was seen), in order, each range scanned once.
         n_frames: frames of the film; the shots cover them all, without gaps.
         min_shot_frames: a shot shorter than this joins the one before it, the first one the one behind it.
-        back, distance: see `threads`.
+        back, distance: see `find_threads`.
     Returns:
         No shots for a film without frames; one for a film in which nothing decoded.
     """
@@ -103,10 +103,10 @@ def join_shots(scans: list[tuple[int, Scan]], n_frames: int, min_shot_frames: in
     first_frames, opens, closes = (np.array(column) for column in zip(*kept, strict=True))
     starts = first_frames.astype(np.int32)
     ends = np.append(starts[1:], n_frames).astype(np.int32)
-    return Shots(starts, ends, threads(opens, np.vstack([closes[1:], seen[-1].last]), back, distance))
+    return Shots(starts, ends, find_threads(opens, np.vstack([closes[1:], seen[-1].last]), back, distance))
 
 
-def threads(opens: NDArray[np.uint8], closes: NDArray[np.uint8], back: int, distance: float) -> NDArray[np.int32]:
+def find_threads(opens: NDArray[np.uint8], closes: NDArray[np.uint8], back: int, distance: float) -> NDArray[np.int32]:
     """Which shots return to one camera set-up: a shot joins the one of the last `back` whose frames look most like it.
 
     Args:

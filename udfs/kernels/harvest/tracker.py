@@ -65,7 +65,7 @@ class ShotTracker:
         """Match the detections of one frame.
 
         Args:
-            boxes: (n, 4) float32 x y w h. scores: (n,). looks: (n, k) float32 from `appearance`.
+            boxes: (n, 4) float32 x y w h. scores: (n,). looks: (n, k) float32 from `describe_appearance`.
         Returns:
             (n,) int32: the track each detection belongs to, -1 where it was too weak to start one.
         """
@@ -175,7 +175,7 @@ class ShotTracker:
         return np.concatenate([centre - size / 2, size], axis=1)
 
 
-def appearance(crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+def describe_appearance(crops: NDArray[np.uint8]) -> NDArray[np.float32]:
     """(n, 112, 112, 3) uint8 aligned crops -> (n, 192) float32 unit rows: the crop shrunk to 8 x 8, without its mean.
 
     Cheap, and enough to tell people apart for a second inside one shot; who they are is the embedder's business.

@@ -1,7 +1,7 @@
 """Films: the packet index, and frames of a range as a viewer sees them.
 
 A film is read twice: `probe` walks its packets without decoding, so that every frame has its number and time before any
-piece of work is cut; `frames` then decodes one range. Times come from presentation stamps, never from a frame rate.
+piece of work is cut; `decode_frames` then reads one range. Times are presentation stamps, never from a frame rate.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Film:
     @property
     def times(self) -> NDArray[np.float64]:
         """(n_frames + 1,) float64 seconds from the first frame; the last one is the end of the last frame."""
-        return frame_times(self.pts, self.time_base)
+        return compute_times(self.pts, self.time_base)
 
     @property
     def duration_s(self) -> float:
@@ -72,7 +72,7 @@ class Frame(NamedTuple):
     image: NDArray[np.uint8]
 
 
-def frame_times(pts: NDArray[np.integer], time_base: Fraction) -> NDArray[np.float64]:
+def compute_times(pts: NDArray[np.integer], time_base: Fraction) -> NDArray[np.float64]:
     """Seconds from the first frame of each stamp, and the end of the last frame: it lasts as long as the median one.
 
     (n,) int64 ascending, n >= 1 -> (n + 1,) float64. A single frame is taken to last 1/25 s.
@@ -112,7 +112,7 @@ def probe(path: str | Path) -> Film:
     return Film(codec, width, height, rotation, index.pts, index.key_frames, time_base, warning)
 
 
-def frames(
+def decode_frames(
     path: str | Path,
     film: Film,
     start: int,

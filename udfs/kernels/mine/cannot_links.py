@@ -31,7 +31,7 @@ class CannotLinks(PairsSeen):
     duplicates: PairsSeen
 
 
-def cannot_links(
+def find_cannot_links(
     track_id: NDArray[np.integer], frame: NDArray[np.integer], box: NDArray[np.floating], *, duplicate_iou: float
 ) -> CannotLinks:
     """Every pair of tracks of one title seen together in at least one frame.

@@ -23,7 +23,7 @@ class MustLinks(NamedTuple):
     contradicted: NDArray[np.bool_]  # (L,) bool, see `find_contradicted`
 
 
-def must_links(
+def find_must_links(
     track_id: NDArray[np.integer],
     shot_id: NDArray[np.integer],
     thread_id: NDArray[np.integer],

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from udfs.kernels.boxes import BOX
 from udfs.kernels.mine import tracklets
-from udfs.kernels.mine.cannot_links import CannotLinks, cannot_links
-from udfs.kernels.mine.must_links import MustLinks, must_links
+from udfs.kernels.mine.cannot_links import CannotLinks, find_cannot_links
+from udfs.kernels.mine.must_links import MustLinks, find_must_links
 
 
 def mine_title_tables(
@@ -39,7 +39,7 @@ def mine_title_tables(
     seen = faces.embedded.to_numpy(bool)
     number = number[order][seen]
     track_id, frame = faces.track_id.to_numpy(np.int64), faces.frame.to_numpy(np.int32)
-    cannot = cannot_links(track_id, frame, faces[BOX].to_numpy(np.float32), duplicate_iou=duplicate_iou)
+    cannot = find_cannot_links(track_id, frame, faces[BOX].to_numpy(np.float32), duplicate_iou=duplicate_iou)
     embedding = embedding[number]
     must = _must_links(faces, embedding, cannot, must_link_cosine, must_link_iou)
     mined, negatives = tracklets.mine_title(
@@ -74,7 +74,7 @@ def _must_links(
     sums = np.zeros((len(tracks), embedding.shape[1]))
     for track in np.flatnonzero(thread >= 0):  # one by one: reduceat takes 20 times as long
         sums[track] = embedding[start[track] : start[track + 1] if track + 1 < len(start) else None].sum(0, np.float64)
-    return must_links(
+    return find_must_links(
         tracks,
         first.shot_id.astype(float).fillna(-1).to_numpy(np.int32),
         thread,

@@ -33,7 +33,7 @@ class Names(NamedTuple):
     lost: pd.DataFrame
 
 
-def names(edits: pd.DataFrame, anchors: pd.DataFrame, faces: pd.DataFrame) -> Names:
+def resolve_names(edits: pd.DataFrame, anchors: pd.DataFrame, faces: pd.DataFrame) -> Names:
     """The name of each character of a title.
 
     An edit is about the character of most of the tracks that its anchors lie on; of equally many, about that of the
