@@ -75,10 +75,13 @@ class Measured(_Entry):
 
 
 class File(_Entry):
-    """One model or asset; `tried` is false where nobody has fetched it by this entry yet.
+    """One model or asset.
 
-    `distances` and `norms` are an embedder's, None where they were not measured: `norms` are the lengths of embeddings
-    that are worth nothing and everything.
+    Attributes:
+        size: bytes.
+        tried: false where nobody has fetched it by this entry yet.
+        distances: of an embedder, None where not measured: how far apart tracks of one person and of two lie.
+        norms: of an embedder, None where not measured: the lengths of embeddings worth nothing, and everything.
     """
 
     sha256: str = Field(pattern="^[0-9a-f]{64}$")

@@ -25,9 +25,11 @@ from udfs.kernels.harvest import quality
 class PieceTracks(NamedTuple):
     """What numbering needs of one piece.
 
-    tracks: DataFrame indexed by local_id: first_frame, last_frame, x, y (of the first detection), n_detected.
-    head, tail: detections (local_id, frame, x, y, w, h) in the overlap at the piece's start, with the first one of each
-    track behind it, and those past the piece's end.
+    Attributes:
+        tracks: indexed by local_id: first_frame, last_frame, x, y (of the first detection), n_detected.
+        head: detections (local_id, frame, x, y, w, h) in the overlap at the piece's start, with the first one of each
+            track behind it.
+        tail: those past the piece's end.
     """
 
     tracks: pd.DataFrame

@@ -30,11 +30,13 @@ EMBED_BATCH = 32  # crops in one call: bounds the memory of a long list
 
 
 class Detections(NamedTuple):
-    """The faces of one image, best first; ties by x, then y. Boxes may reach beyond the image.
+    """The faces of one image, best first; ties by x, then y.
 
-    boxes (n, 4) float32: x, y, w, h in image pixels, origin top left. scores (n,) float32, 0 to 1.
-    landmarks (n, 5, 2) float32, image pixels: left eye, right eye, nose, left and right mouth corner as the viewer
-    sees them.
+    Attributes:
+        boxes: (n, 4) float32, x, y, w, h in image pixels, origin top left; they may reach beyond the image.
+        scores: (n,) float32, 0 to 1.
+        landmarks: (n, 5, 2) float32, image pixels: left eye, right eye, nose, left and right mouth corner as the viewer
+            sees them.
     """
 
     boxes: NDArray[np.floating]
@@ -45,8 +47,10 @@ class Detections(NamedTuple):
 class Embedded(NamedTuple):
     """Embeddings of n faces.
 
-    rows: (n, dim) float32 of length 1. norm: (n,) float32, the lengths that the network gave them: the less of a face
-    it sees (a blur, the back of a head), the shorter (Kim et al., AdaFace, CVPR 2022, section 3.1).
+    Attributes:
+        rows: (n, dim) float32 of length 1.
+        norm: (n,) float32, the lengths that the network gave them: the less of a face it sees (a blur, the back of a
+            head), the shorter (Kim et al., AdaFace, CVPR 2022, section 3.1).
     """
 
     rows: NDArray[np.float32]

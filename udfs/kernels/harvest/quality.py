@@ -24,9 +24,13 @@ SMALL_PX, BLURRED, DARK = 32.0, 3.0, 45.0
 class Measures(NamedTuple):
     """What is measured of each face: (n,) float32 each.
 
-    size_px: smaller side of its box. sharpness: log variance of the Laplacian of the aligned crop. light: mean grey
-    level of the crop, 0 to 255. yaw: -1 (full left) to 1 (full right), 0 frontal; from landmarks. score: detector's.
-    plausible: 1 where the landmarks could be a face's, else 0.
+    Attributes:
+        size_px: smaller side of its box.
+        sharpness: log variance of the Laplacian of the aligned crop.
+        light: mean grey level of the crop, 0 to 255.
+        yaw: -1 (full left) to 1 (full right), 0 frontal; from landmarks.
+        score: the detector's.
+        plausible: 1 where the landmarks could be a face's, else 0.
     """
 
     size_px: NDArray[np.float32]

@@ -28,10 +28,12 @@ FLAT = 4.0  # grey levels; frames with less contrast (black, white) look alike a
 class Scan(NamedTuple):
     """What was seen in one range [start, end) of a film; no rows where none of its frames decodes.
 
-    frame: (c,) int32, the range's first frame that decodes, then the first frame of each shot whose cut shows in the
-    range. A cut shows two frames after it happens, so the first cuts may lie just before the range, never twice.
-    opens: (c, 432) uint8, signature of that frame. closes: (c, 432) uint8, of the frame before it (the previous shot's
-    last). last: (432,) uint8, signature of the range's last frame.
+    Attributes:
+        frame: (c,) int32, the range's first frame that decodes, then the first frame of each shot whose cut shows in
+            the range. A cut shows two frames after it happens, so the first may lie just before the range, never twice.
+        opens: (c, 432) uint8, signature of that frame.
+        closes: (c, 432) uint8, of the frame before it (the previous shot's last).
+        last: (432,) uint8, of the range's last frame.
     """
 
     frame: NDArray[np.int32]
@@ -41,7 +43,12 @@ class Scan(NamedTuple):
 
 
 class Shots(NamedTuple):
-    """Shots of one film in order: start, end (s,) int32, frames; thread (s,) int32, index of its first shot."""
+    """Shots of one film, in order.
+
+    Attributes:
+        start, end: (s,) int32, frames.
+        thread: (s,) int32, index of the first shot of its thread.
+    """
 
     start: NDArray[np.int32]
     end: NDArray[np.int32]

@@ -30,8 +30,11 @@ MEASURED, MOVED, SPED = 0.05, 0.05, 0.00625
 class Tracked(NamedTuple):
     """Tracks of one shot, one row a box, ordered by track and frame.
 
-    track: (n,) int32, numbered from 0 in order of first detection. frame: (n,) int32. detection: (n,) int32, row of the
-    detections given to the tracker, -1 where bridged. box: (n, 4) float32, x y w h.
+    Attributes:
+        track: (n,) int32, numbered from 0 in order of first detection.
+        frame: (n,) int32.
+        detection: (n,) int32, row of the detections given to the tracker, -1 where bridged.
+        box: (n, 4) float32, x, y, w, h.
     """
 
     track: NDArray[np.integer]

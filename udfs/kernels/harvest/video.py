@@ -32,9 +32,12 @@ PIXEL_SHAPES = (Fraction(1, 5), Fraction(5))  # outside of it the stated shape i
 class Film:
     """What a film's packet index says.
 
-    pts: (n_frames,) int64, presentation stamps in units of `time_base`, ascending; frame i of castmine is pts[i].
-    key_frames: (k,) int32, frames from which decoding can start, ascending.
-    width, height: displayed pixels. rotation: degrees counter-clockwise: 0, 90, 180 or 270.
+    Attributes:
+        width, height: displayed pixels.
+        rotation: degrees counter-clockwise: 0, 90, 180 or 270.
+        pts: (n_frames,) int64, presentation stamps in units of `time_base`, ascending; frame i of castmine is pts[i].
+        key_frames: (k,) int32, frames from which decoding can start, ascending.
+        warning: what is wrong with the film, where it can be read all the same.
     """
 
     codec: str
@@ -66,7 +69,12 @@ class Film:
 
 
 class Frame(NamedTuple):
-    """One displayed frame. image: (height, width, 3) uint8, BGR."""
+    """One displayed frame.
+
+    Attributes:
+        number: from 0.
+        image: (height, width, 3) uint8, BGR.
+    """
 
     number: int
     image: NDArray[np.uint8]
