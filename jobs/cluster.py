@@ -120,9 +120,9 @@ def _cluster_titles(
         "title_id", "track_id", "start_s", "end_s", "n_faces", "n_embedded", "quality", "flags", "embedding"
     )
     if METHODS[settings.method].by_faces:
-        by_track = functools.partial(udfs.within_track, adapt=adapter.map() if adapter else None)
+        by_track = functools.partial(udfs.measure_intra_track, adapt=adapter.map() if adapter else None)
         faces = job.lake.rows("faces", titles).where("embedding IS NOT NULL").select(*TRACK, "embedding")
-        spread = faces.groupBy(*TRACK).applyInPandas(by_track, udfs.WITHIN.schema)
+        spread = faces.groupBy(*TRACK).applyInPandas(by_track, udfs.INTRA_TRACK.schema)
         tracks = tracks.join(spread, list(TRACK), "left")
     grouped = tracks.groupBy("title_id").cogroup(read_links(job.lake, titles).groupBy("title_id"))
     return grouped.applyInPandas(function, STAGED_TABLES.schema)

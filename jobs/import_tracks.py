@@ -133,7 +133,7 @@ def check_rows(given: Mapping[str, DataFrame], embedder: str | None) -> list[Giv
     problems = [
         said for name, rows in given.items() for said in (*_wrong_rows(name, rows), *_find_repeated(name, rows))
     ]
-    problems += _strangers(given)
+    problems += _find_unknown_keys(given)
     titles = given_titles(given, embedder)
     problems += _wrong_titles(titles, embedder)
     _raise(problems)
@@ -221,7 +221,7 @@ def _find_repeated(name: str, rows: DataFrame) -> Iterator[str]:
         yield f"--{name}: {' '.join(key)} must be unique: {found['n']:,} repeated, such as {found['row']}"
 
 
-def _strangers(given: Mapping[str, DataFrame]) -> Iterator[str]:
+def _find_unknown_keys(given: Mapping[str, DataFrame]) -> Iterator[str]:
     """Rows that name a track, a title or a shot which is not given."""
     for name, other, key in (("faces", "tracks", "track_id"), ("tracks", "titles", ""), ("tracks", "shots", "shot_id")):
         on = ["title_id", key] if key else ["title_id"]

@@ -52,8 +52,8 @@ def main(
             left = names.join(labelled, "title_id", "left").groupBy("title_id")  # a title without faces has a sheet too
             characters = job.lake.rows("characters", titles).groupBy("title_id")
             with job.progress.step("drawing contact sheets", len(tasks), "titles"):
-                drawn = left.cogroup(characters).applyInPandas(function, "title_id STRING, rows INT").collect()
-            rows = {row["title_id"]: row["rows"] for row in drawn}
+                sheets = left.cogroup(characters).applyInPandas(function, "title_id STRING, rows INT").collect()
+            rows = {row["title_id"]: row["rows"] for row in sheets}
             run.commit(run_log.Done(task, rows.get(task.title_id, 0)) for task in tasks)
         for title in sorted(clustered):
             if (file := udfs.sheet_file(_folder(job), title)).exists():

@@ -17,7 +17,7 @@ from udfs.kernels.cluster.videoclusternet import measure_spread
 from udfs.kernels.rows import fill_gaps, stack_rows
 from udfs.staging import stage_tables
 
-WITHIN = unwritten(title_id="STRING", track_id="BIGINT", within="DOUBLE")
+INTRA_TRACK = unwritten(title_id="STRING", track_id="BIGINT", intra_track="DOUBLE")
 
 
 def cluster_tracks(
@@ -42,14 +42,13 @@ def cluster_tracks(
     return stage_tables(key[0], made, staging, run_id)
 
 
-def within_track(
+def measure_intra_track(
     key: tuple[str, int], faces: pd.DataFrame, *, adapt: Callable[[NDArray[np.float32]], NDArray[np.float32]] | None
 ) -> pd.DataFrame:
-    """The embeddings of a track's faces -> WITHIN; `adapt` as in `cluster_tracks`."""
+    """The embeddings of a track's faces -> INTRA_TRACK; `adapt` as in `cluster_tracks`."""
     rows = stack_rows(faces.embedding)
-    return one_row(
-        WITHIN, title_id=key[0], track_id=key[1], within=measure_spread(adapt(rows) if adapt is not None else rows)
-    )
+    rows = adapt(rows) if adapt is not None else rows
+    return one_row(INTRA_TRACK, title_id=key[0], track_id=key[1], intra_track=measure_spread(rows))
 
 
 def embeddings_of(

@@ -166,8 +166,8 @@ def _of_faces(lake: Lake, titles: Sequence[str], tracks: DataFrame, seed: int) -
     spread = functools.partial(udfs.spread_faces, n=FACES)
     sampled = lake.map_titles("faces", titles, ["track_id", "frame", "embedding"], spread, udfs.SPREAD.schema)
     # any partner will do, but the same one in every run
-    drawn = f"array_min(transform(partners, p -> struct(xxhash64(title_id, track_id, p, {seed}) AS hash, p AS track)))"
-    rows = sampled.join(tracks, ["title_id", "track_id"]).withColumn("partner", F.expr(f"{drawn}.track"))
+    first = f"array_min(transform(partners, p -> struct(xxhash64(title_id, track_id, p, {seed}) AS hash, p AS track)))"
+    rows = sampled.join(tracks, ["title_id", "track_id"]).withColumn("partner", F.expr(f"{first}.track"))
     theirs = sampled.select("title_id", F.col("track_id").alias("partner"), F.col("views").alias("negative"))
     return rows.join(theirs, ["title_id", "partner"], "left")
 

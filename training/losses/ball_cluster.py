@@ -79,17 +79,17 @@ class TrackBalls(nn.Module):
         self.weight, self.slack, self.ball = weight, slack, Ball(start)
         self.ball.requires_grad_(False)
 
-    def forward(self, outputs: Tensor, met: Tensor) -> Tensor:
+    def forward(self, outputs: Tensor, has_negative: Tensor) -> Tensor:
         """Scalar, 0 or more.
 
         Args:
             outputs: (N, 2, F, D) floats: F faces of a track and F of a track it is cannot-linked to.
-            met: (N,) bool, whether there is such a track; its faces are not looked at where there is none.
+            has_negative: (N,) bool, whether there is such a track; its faces are not looked at where there is none.
         """
-        faces, strangers = normalize(outputs, dim=3, eps=1e-6).unbind(dim=1)
+        faces, negatives = normalize(outputs, dim=3, eps=1e-6).unbind(dim=1)
         b = self.ball()
         near = _to_centroid(faces, faces)
-        far = _to_centroid(faces[met], strangers[met])
+        far = _to_centroid(faces[has_negative], negatives[has_negative])
         pull, push = torch.relu(near - b), torch.relu(GAMMA * b + self.slack - far)
         return self.weight * mean_or_zero(pull) + push.sum() / max(near.numel(), 1)
 

@@ -46,8 +46,8 @@ class Ldml(nn.Module):
         self.beta = nn.Parameter(torch.tensor(start))
 
     def forward(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        alike, apart = _pair_distances(outputs, labels)
-        return mean_or_zero(-logsigmoid(self.beta - alike)) + mean_or_zero(-logsigmoid(apart - self.beta))
+        alike, different = _pair_distances(outputs, labels)
+        return mean_or_zero(-logsigmoid(self.beta - alike)) + mean_or_zero(-logsigmoid(different - self.beta))
 
 
 class Contrastive(nn.Module):
@@ -66,8 +66,8 @@ class Contrastive(nn.Module):
         return softplus(self.free)
 
     def forward(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        alike, apart = _pair_distances(outputs, labels)
-        short = torch.relu(self.margin() - (apart + TINY).sqrt())
+        alike, different = _pair_distances(outputs, labels)
+        short = torch.relu(self.margin() - (different + TINY).sqrt())
         return mean_or_zero(alike) / 2 + mean_or_zero(short.square()) / 2
 
 
@@ -88,12 +88,12 @@ class Triplet(nn.Module):
         samples, labels = one_sample_each(normalize(outputs, dim=2, eps=1e-6), labels)
         distance = squared_distances(samples, samples)
         same = labels[:, None] == labels[None]
-        strangers = distance.masked_fill(same, torch.inf).sort(dim=1)
+        negatives = distance.masked_fill(same, torch.inf).sort(dim=1)
         count = (~same).sum(dim=1)
         i, j = torch.nonzero(same & ~torch.eye(len(samples), dtype=torch.bool, device=same.device), as_tuple=True)
         i, j = i[count[i] > 0], j[count[i] > 0]
-        after = torch.searchsorted(strangers.values.detach(), distance.detach(), right=True)[i, j]
-        u = strangers.indices[i, torch.minimum(after, count[i] - 1)]
+        after = torch.searchsorted(negatives.values.detach(), distance.detach(), right=True)[i, j]
+        u = negatives.indices[i, torch.minimum(after, count[i] - 1)]
         return mean_or_zero(torch.relu(distance[i, j] - distance[i, u] + self.margin))
 
 

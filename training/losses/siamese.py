@@ -20,17 +20,17 @@ class TSiam(nn.Module):
         super().__init__()
         self.margin = margin
 
-    def forward(self, outputs: Tensor, met: Tensor) -> Tensor:
+    def forward(self, outputs: Tensor, has_negative: Tensor) -> Tensor:
         """Scalar, 0 or more.
 
         Args:
             outputs: (N, 3, D) floats: two faces of a track, and one of a track it is cannot-linked to.
-            met: (N,) bool, whether there is such a track; its face is not looked at where there is none.
+            has_negative: (N,) bool, whether there is such a track; its face is not looked at where there is none.
         """
-        one, other, stranger = normalize(outputs, dim=2, eps=1e-6).unbind(dim=1)
+        one, other, negative = normalize(outputs, dim=2, eps=1e-6).unbind(dim=1)
         alike = (one - other).square().sum(dim=1)
-        apart = (one[met] - stranger[met]).square().sum(dim=1)
-        return mean_or_zero(alike) / 2 + mean_or_zero(_short(apart, self.margin)) / 2
+        different = (one[has_negative] - negative[has_negative]).square().sum(dim=1)
+        return mean_or_zero(alike) / 2 + mean_or_zero(_short(different, self.margin)) / 2
 
 
 class SSiam(nn.Module):
@@ -58,8 +58,8 @@ class SSiam(nn.Module):
         samples, raw = normalize(outputs.flatten(0, 1), dim=1, eps=1e-6), raw.flatten(0, 1)
         if len(samples) < 2:
             return outputs.sum() * 0.0
-        alike, apart = self.pairs(raw)
-        near, far = ((samples[pair[:, 0]] - samples[pair[:, 1]]).square().sum(dim=1) for pair in (alike, apart))
+        alike, different = self.pairs(raw)
+        near, far = ((samples[pair[:, 0]] - samples[pair[:, 1]]).square().sum(dim=1) for pair in (alike, different))
         return near.mean() / 2 + _short(far, self.margin).mean() / 2
 
     def pairs(self, raw: Tensor) -> tuple[Tensor, Tensor]:
@@ -70,10 +70,10 @@ class SSiam(nn.Module):
         near, nearest = distance.masked_fill(itself, torch.inf).min(dim=1)
         far, farthest = distance.masked_fill(itself, -torch.inf).max(dim=1)
         hard_alike = near.argsort(descending=True, stable=True)[:wanted]
-        hard_apart = far.argsort(stable=True)[:wanted]
+        hard_different = far.argsort(stable=True)[:wanted]
         return (
             torch.stack([hard_alike, nearest[hard_alike]], dim=1),
-            torch.stack([hard_apart, farthest[hard_apart]], dim=1),
+            torch.stack([hard_different, farthest[hard_different]], dim=1),
         )
 
 

@@ -71,8 +71,8 @@ class LabelledMethod(Method):
         unit = normalize(outputs[:, 0], dim=1).double().cpu().numpy()
         threshold = self.threshold()
         cut = {"n_clusters": len(beside.unique())} if threshold is None else {"n_clusters": None}
-        reach = None if threshold is None else threshold**0.5
-        tree = AgglomerativeClustering(linkage="complete", distance_threshold=reach, **cut)
+        radius = None if threshold is None else threshold**0.5
+        tree = AgglomerativeClustering(linkage="complete", distance_threshold=radius, **cut)
         return 1 - float(v_measure_score(beside.cpu().numpy(), tree.fit_predict(unit)))
 
     def threshold(self) -> float | None:

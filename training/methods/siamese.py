@@ -24,8 +24,8 @@ class TSiamMethod(Method):
         self.loss = TSiam(**plan.loss)
 
     def embed(self, rows: Rows) -> Tensor:
-        stranger = pick_views(rows.negative, rows.draw[:, 2])
-        return self._one(torch.cat([two_faces(rows), stranger[:, None]], dim=1))
+        negative = pick_views(rows.negative, rows.draw[:, 2])
+        return self._one(torch.cat([two_faces(rows), negative[:, None]], dim=1))
 
     def beside(self, rows: Rows) -> Tensor:
         return rows.has_negative

@@ -102,8 +102,8 @@ class Reader:
         """This process's part of each global batch of an epoch; as many batches on every process."""
         order = np.random.default_rng([self.seed, epoch]).permutation(self._windows).tolist()
         for window, rows in zip(order, self._read_ahead(order), strict=True):
-            chosen, drawn = self._dealt(rows, [self.seed, epoch, window])
-            rows = replace(rows, draw=drawn)
+            chosen, draw = self._dealt(rows, [self.seed, epoch, window])
+            rows = replace(rows, draw=draw)
             for step in chosen:
                 yield rows[step]
 

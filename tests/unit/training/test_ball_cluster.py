@@ -125,11 +125,11 @@ def test_the_threshold_of_squared_distances_is_twice_the_radius() -> None:
     )
 
 
-def slow_tracks(outputs: Tensor, met: Tensor, b: float, weight: float = 4.0) -> float:
+def slow_tracks(outputs: Tensor, has_negative: Tensor, b: float, weight: float = 4.0) -> float:
     near = far = 0.0
-    for (faces, strangers), has in zip(outputs.tolist(), met.tolist(), strict=True):
-        faces, strangers = [unit(x) for x in faces], [unit(x) for x in strangers]
-        own, other = centroid(faces), centroid(strangers)
+    for (faces, negatives), has in zip(outputs.tolist(), has_negative.tolist(), strict=True):
+        faces, negatives = [unit(x) for x in faces], [unit(x) for x in negatives]
+        own, other = centroid(faces), centroid(negatives)
         near += sum(max(0.0, math.dist(x, own) ** 2 - b) for x in faces)
         far += sum(max(0.0, 9 * b - math.dist(x, other) ** 2) for x in faces) if has else 0.0
     return (weight * near + far) / (len(outputs) * outputs.shape[2])
@@ -137,13 +137,14 @@ def slow_tracks(outputs: Tensor, met: Tensor, b: float, weight: float = 4.0) -> 
 
 def test_tracks_as_classes_meet_only_their_own_strangers() -> None:
     outputs = torch.randn(7, 2, 4, 5, generator=torch.Generator().manual_seed(5)).double()
-    met = torch.tensor([True, False, True, True, False, True, True])
+    has_negative = torch.tensor([True, False, True, True, False, True, True])
     loss = TrackBalls().double()
-    assert loss(outputs, met).item() == pytest.approx(slow_tracks(outputs, met, float(loss.ball())), rel=1e-9)
-    assert torch.autograd.gradcheck(lambda x: loss(x, met), outputs.requires_grad_())
+    expected = slow_tracks(outputs, has_negative, float(loss.ball()))
+    assert loss(outputs, has_negative).item() == pytest.approx(expected, rel=1e-9)
+    assert torch.autograd.gradcheck(lambda x: loss(x, has_negative), outputs.requires_grad_())
     changed = outputs.detach().clone()
-    changed[~met, 1] = 9.0
-    assert loss(changed, met).item() == loss(outputs, met).item()
+    changed[~has_negative, 1] = 9.0
+    assert loss(changed, has_negative).item() == loss(outputs, has_negative).item()
 
 
 def test_the_radius_of_tracks_does_not_move() -> None:

@@ -21,20 +21,20 @@ def short(x: list[float], y: list[float], margin: float = 1.0) -> float:
 
 
 def test_tsiam_equals_a_loop_over_its_pairs() -> None:
-    outputs, met = draw(1, 9, 3, 4), torch.arange(9) % 3 > 0
+    outputs, has_negative = draw(1, 9, 3, 4), torch.arange(9) % 3 > 0
     rows = normalize(outputs, dim=2).tolist()
     alike = [math.dist(a, p) ** 2 for a, p, _ in rows]
-    apart = [short(a, q) for (a, _, q), has in zip(rows, met.tolist(), strict=True) if has]
+    apart = [short(a, q) for (a, _, q), has in zip(rows, has_negative.tolist(), strict=True) if has]
     expected = sum(alike) / len(alike) / 2 + sum(apart) / len(apart) / 2
-    assert TSiam()(outputs, met).item() == pytest.approx(expected, rel=1e-8)
-    assert torch.autograd.gradcheck(lambda x: TSiam()(x, met), outputs.requires_grad_())
+    assert TSiam()(outputs, has_negative).item() == pytest.approx(expected, rel=1e-8)
+    assert torch.autograd.gradcheck(lambda x: TSiam()(x, has_negative), outputs.requires_grad_())
 
 
 def test_tsiam_looks_at_no_stranger_without_a_cannot_link() -> None:
-    outputs, met = draw(2, 5, 3, 4), torch.zeros(5, dtype=torch.bool)
+    outputs, has_negative = draw(2, 5, 3, 4), torch.zeros(5, dtype=torch.bool)
     other = outputs.clone()
     other[:, 2] = draw(3, 5, 4)
-    assert TSiam()(outputs, met).item() == TSiam()(other, met).item() > 0
+    assert TSiam()(outputs, has_negative).item() == TSiam()(other, has_negative).item() > 0
 
 
 def test_ssiam_pairs_are_the_hardest_of_both_ends() -> None:

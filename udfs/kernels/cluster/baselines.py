@@ -133,10 +133,8 @@ def _dbscan(x: NDArray[np.float64], least: int, greatest: int, linked: NDArray[n
     distance = _distances(x, linked)
     nearest = np.sort((distance + 4 * np.eye(len(x))).min(axis=1))
     line = np.linspace(nearest[0], nearest[-1], len(nearest))
-    reach = float(nearest[np.argmax(line - nearest)])  # where the curve is farthest below its chord
-    labels: NDArray[np.integer] = DBSCAN(eps=max(reach, 1e-6), min_samples=2, metric="precomputed").fit_predict(
-        distance
-    )
+    eps = float(nearest[np.argmax(line - nearest)])  # where the curve is farthest below its chord
+    labels: NDArray[np.integer] = DBSCAN(eps=max(eps, 1e-6), min_samples=2, metric="precomputed").fit_predict(distance)
     return labels
 
 

@@ -138,9 +138,9 @@ def find_characters(evidence: Evidence, rules: Rules = DEFAULT) -> Characters:
     weak[_find_linked_to_strong(usable & ~weak, links.must[usable[links.must].all(axis=1)])] = False
     strong = np.flatnonzero(usable & ~weak)
 
-    rows, cut, odds, doubts = _weigh_up(embeddings, strong, np.flatnonzero(usable), links, rules.known, method.drawn)
+    rows, cut, odds, doubts = _weigh_up(embeddings, strong, np.flatnonzero(usable), links, rules.known, method.smoothed)
     links = Links(links.cannot[~doubts], links.must)
-    faces = None if evidence.faces is None else FaceSets(evidence.faces.within[strong], evidence.faces.n[strong])
+    faces = None if evidence.faces is None else FaceSets(evidence.faces.intra_track[strong], evidence.faces.n[strong])
     bounds = rules.bounds if rules.bounds.cut is not None else replace(rules.bounds, cut=cut)
     found = method.clusterer(faces)(rows[strong], links.among(strong, tracks), bounds)
     labels = np.full(tracks, -1, np.int32)
@@ -221,7 +221,7 @@ def _to_nearest(
     for start in range(0, len(rows), at_once):
         block = rows[start : start + at_once]
         distance = np.round(1.0 - (x[block] @ among.T).astype(np.float64), 5)  # float32: the last digits are noise
-        distance[partners.within(block, others)] = 2.0
+        distance[partners.find_in_block(block, others)] = 2.0
         found[start : start + at_once] = distance.min(axis=1, initial=2.0)
     return found
 

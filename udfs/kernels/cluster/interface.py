@@ -117,11 +117,11 @@ class FaceSets(NamedTuple):
     """What the faces of T tracks say beyond their mean.
 
     Attributes:
-        within: (T,) mean cosine distance of the pairs of a track's faces; NaN where it has fewer than two.
+        intra_track: (T,) mean cosine distance of the pairs of a track's faces; NaN where it has fewer than two.
         n: (T,) how many faces each mean is of.
     """
 
-    within: NDArray[np.floating]
+    intra_track: NDArray[np.floating]
     n: NDArray[np.integer]
 
 
@@ -137,7 +137,7 @@ class Method(NamedTuple):
 
     cluster: Clusterer | None
     number: Literal["given", "found", "either"] = "either"
-    drawn: bool = False
+    smoothed: bool = False
     by_faces: Callable[[FaceSets], Clusterer] | None = None
 
     def clusterer(self, faces: FaceSets | None) -> Clusterer:

@@ -6,7 +6,7 @@ from udfs.kernels.cluster.interface import Method
 from udfs.kernels.cluster.videoclusternet import own_thresholds
 
 METHODS: dict[str, Method] = {
-    "castmine": Method(average_linkage_twice, drawn=True),
+    "castmine": Method(average_linkage_twice, smoothed=True),
     "hac_average": Method(average_linkage),
     "hac_complete": Method(complete_linkage, "given"),
     "hac_ward": Method(ward_linkage, "given"),

@@ -63,7 +63,7 @@ def nearest(
         if not len(others):
             continue
         distance = np.round(1.0 - (rows[mine] @ rows[others].T).astype(np.float64), digits)
-        distance[cannot_linked.within(mine, others)] = np.inf
+        distance[cannot_linked.find_in_block(mine, others)] = np.inf
         column = _least(distance, min(k, len(others)))
         near = np.take_along_axis(distance, column, axis=1)
         found.row[mine, : column.shape[1]] = np.where(np.isfinite(near), others[column], -1)
@@ -120,7 +120,9 @@ class Partners:
         step = np.arange(len(place)) - np.repeat(np.cumsum(count) - count, count)
         return place, self._of[self._start[rows][place] + step, 1]
 
-    def within(self, rows: NDArray[np.int64], others: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def find_in_block(
+        self, rows: NDArray[np.int64], others: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Places of linked pairs in a block of `rows` by `others` (ascending), and of each row with itself."""
         place, partner = self.of(rows)
         place, partner = np.append(place, np.arange(len(rows))), np.append(partner, rows)

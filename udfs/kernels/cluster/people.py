@@ -73,12 +73,12 @@ def link(known: Characters, new: Characters) -> NDArray[np.str_]:
         compared with all people, above with those of its 30 nearest characters, so that cost is near O(N D).
     """
     stays = ~np.isin(known.title, new.title)  # a title's old characters are no strangers to its new ones
-    within = find_threshold(
+    threshold = find_threshold(
         np.concatenate([known.title[stays], new.title]), _stack(known.embedding[stays], new.embedding)
     )
     people = _People(known, new)
     for name in np.unique(new.title):
-        people.take_in(np.flatnonzero(new.title == name), within)
+        people.take_in(np.flatnonzero(new.title == name), threshold)
     return people.of_new()
 
 
@@ -98,13 +98,13 @@ class _People:
         for row in np.lexsort((known.person, known.title)):
             self._add(row, str(known.person[row]))
 
-    def take_in(self, new: NDArray[np.int64], within: float) -> None:
+    def take_in(self, new: NDArray[np.int64], threshold: float) -> None:
         """Find or make the person of each of these new characters, all of one title."""
         rows = new + self._first
         people = self._candidates(rows)
         means = self._sums[people] / np.maximum(np.linalg.norm(self._sums[people], axis=1, keepdims=True), 1e-12)
         distance = np.round(1.0 - self._rows[rows].astype(np.float64) @ means.T, 6)
-        matched = dict(_one_to_one(distance, within))
+        matched = dict(_one_to_one(distance, threshold))
         for place, row in enumerate(rows):
             at = matched.get(place)
             self._add(row, self._pick_unused(str(self._wanted[new[place]])) if at is None else self._names[people[at]])
@@ -140,12 +140,12 @@ class _People:
         return free
 
 
-def _one_to_one(distance: NDArray[np.float64], within: float) -> Iterator[tuple[int, int]]:
+def _one_to_one(distance: NDArray[np.float64], threshold: float) -> Iterator[tuple[int, int]]:
     """(row, column) of pairs within reach, one to one, as many as there can be and of least distance in sum.
 
     Rows and columns that no pair connects are matched apart: among many few are near each other.
     """
-    rows, columns = np.nonzero(distance <= within)
+    rows, columns = np.nonzero(distance <= threshold)
     size = sum(distance.shape)
     near = coo_array((np.ones(len(rows), bool), (rows, columns + len(distance))), shape=(size, size))
     group = connected_components(near, directed=False)[1]
@@ -153,8 +153,8 @@ def _one_to_one(distance: NDArray[np.float64], within: float) -> Iterator[tuple[
     for members in np.split(order, np.unique(group[order], return_index=True)[1][1:]):
         mine, others = members[members < len(distance)], members[members >= len(distance)] - len(distance)
         part = distance[np.ix_(mine, others)]
-        for row, column in zip(*linear_sum_assignment(np.where(part <= within, part, _FAR)), strict=True):
-            if part[row, column] <= within:
+        for row, column in zip(*linear_sum_assignment(np.where(part <= threshold, part, _FAR)), strict=True):
+            if part[row, column] <= threshold:
                 yield int(mine[row]), int(others[column])
 
 

@@ -66,13 +66,13 @@ def smooth_by_neighbours(
     if exclusive:
         both = np.concatenate([pairs, pairs[:, ::-1]])
         weight[_cannot_link_nearer(near.row, np.unique(both[:, 0] * len(x) + both[:, 1]), len(x))] = 0.0
-    drawn = np.empty(x.shape, np.float32)
+    smoothed = np.empty(x.shape, np.float32)
     for start in range(0, len(x), _BLOCK):
         rows = slice(start, start + _BLOCK)
         sums = x[rows] + np.einsum("nk,nkd->nd", weight[rows], x[near.row[rows]].astype(np.float64))
         length = np.linalg.norm(sums, axis=1, keepdims=True)
-        drawn[rows] = sums / np.where(length > 0, length, 1.0)
-    return Smoothed(drawn, weight.sum(axis=1))
+        smoothed[rows] = sums / np.where(length > 0, length, 1.0)
+    return Smoothed(smoothed, weight.sum(axis=1))
 
 
 def find_doubted(embeddings: NDArray[np.floating], cannot: NDArray[np.integer], odds: Odds) -> NDArray[np.bool_]:
@@ -91,9 +91,9 @@ def find_doubted(embeddings: NDArray[np.floating], cannot: NDArray[np.integer], 
     pairs = np.asarray(cannot, np.int64).reshape(-1, 2)
     if not len(pairs):
         return np.zeros(0, bool)
-    drawn = smooth_by_neighbours(embeddings, pairs, odds, exclusive=False)
-    distance = np.round(distances_of(drawn.rows, pairs), 6)
-    known = drawn.weight[pairs].min(axis=1) >= KNOWN_BY
+    smoothed = smooth_by_neighbours(embeddings, pairs, odds, exclusive=False)
+    distance = np.round(distances_of(smoothed.rows, pairs), 6)
+    known = smoothed.weight[pairs].min(axis=1) >= KNOWN_BY
     return np.asarray(known & (distance < AS_ONE * odds.different.mean))
 
 

@@ -31,7 +31,7 @@ def on_graph(
     x: NDArray[np.floating],
     edges: NDArray[np.integer],
     links: Links,
-    apart: float,
+    cannot_distance: float,
     cut: float | None,
     least: int,
     greatest: int,
@@ -43,12 +43,12 @@ def on_graph(
     Args:
         x: (T, D) unit rows.
         edges: (E, 2) rows. With all pairs the result is that of `hac.average_linkage`, of equal distances aside.
-        links: cannot-linked rows count as `apart` from each other, infinite forbids; must-linked ones start as one
-            cluster, see `join_must_links`.
+        links: cannot-linked rows count as `cannot_distance` from each other (infinite: never merged); must-linked ones
+            start as one cluster, see `join_must_links`.
         cut: the largest distance at which clusters merge. least, greatest: numbers of clusters.
     """
-    within = np.inf if greatest < len(x) else cut
-    clusters = _Neighbouring(x, join_must_links(len(x), links), links.cannot, apart, within)
+    farthest = np.inf if greatest < len(x) else cut
+    clusters = _Neighbouring(x, join_must_links(len(x), links), links.cannot, cannot_distance, farthest)
     clusters.compare(edges)
     heights = merge_down(clusters, cut, least, greatest)
     if clusters.count <= FEW:
@@ -90,7 +90,7 @@ class _Neighbouring:
         x: NDArray[np.floating],
         cluster: NDArray[np.integer],
         cannot: NDArray[np.integer],
-        apart: float,
+        cannot_distance: float,
         cut: float | None,
     ) -> None:
         self._root = cluster.tolist()
@@ -101,7 +101,7 @@ class _Neighbouring:
         self._near: list[dict[int, _Pair]] = [{} for _ in self._root]
         self._excess: list[dict[int, float]] = [{} for _ in self._root]  # what cannot-links add to a sum of distances
         self._line: list[tuple[float, int, int]] = []
-        self._link(x, cluster, cannot, apart)
+        self._link(x, cluster, cannot, cannot_distance)
 
     def of_row(self) -> NDArray[np.int64]:
         """(T,) the cluster of each row, named by its first row."""
@@ -184,7 +184,7 @@ class _Neighbouring:
         return row
 
     def _link(
-        self, x: NDArray[np.floating], cluster: NDArray[np.integer], cannot: NDArray[np.integer], apart: float
+        self, x: NDArray[np.floating], cluster: NDArray[np.integer], cannot: NDArray[np.integer], cannot_distance: float
     ) -> None:
         pairs = np.unique(np.sort(cannot, axis=1), axis=0)
         for start in range(0, len(pairs), _BLOCK):
@@ -192,5 +192,5 @@ class _Neighbouring:
             likeness = np.einsum("pd,pd->p", x[one], x[other], dtype=np.float64).tolist()
             for a, b, alike in zip(cluster[one].tolist(), cluster[other].tolist(), likeness, strict=True):
                 if a != b:
-                    excess = self._excess[a].get(b, 0.0) + apart - 1.0 + alike
+                    excess = self._excess[a].get(b, 0.0) + cannot_distance - 1.0 + alike
                     self._excess[a][b] = self._excess[b][a] = excess

@@ -23,7 +23,7 @@ def cluster_title(
 
     Args:
         tracks: track_id ascending, start_s, end_s, n_faces, quality (NaN where not known), flags; for a method that
-            goes by faces also n_embedded and within (mean distance of a track's faces, NaN where there are no two).
+            goes by faces also n_embedded and intra_track (mean distance of a track's faces, NaN where it has one).
         embeddings: (T, D) float32 unit rows in that order, NaN where a track has none: what is clustered.
         harvested: (T, D') float32 unit rows as they were harvested, NaN as above: what characters keep.
         links: between track_ids.
@@ -64,9 +64,9 @@ def cluster_title(
 
 
 def _faces(tracks: pd.DataFrame) -> FaceSets | None:
-    if "within" not in tracks:
+    if "intra_track" not in tracks:
         return None
-    return FaceSets(tracks.within.to_numpy(np.float64), tracks.n_embedded.fillna(0).to_numpy(np.int64))
+    return FaceSets(tracks.intra_track.to_numpy(np.float64), tracks.n_embedded.fillna(0).to_numpy(np.int64))
 
 
 def _rows_of(ids: NDArray[np.integer], links: NDArray[np.integer]) -> NDArray[np.int64]:

@@ -51,7 +51,7 @@ def cluster_by_faces(
         ValueError: as `hac.average_linkage`.
     """
     x = check_embeddings(embeddings, links)
-    spread = np.asarray(faces.within, np.float64)
+    spread = np.asarray(faces.intra_track, np.float64)
     known = np.isfinite(spread)
     threshold = np.where(known, spread, np.median(spread[known]) if known.any() else 0.0)
     count = np.maximum(faces.n, 1)

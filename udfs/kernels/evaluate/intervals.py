@@ -38,5 +38,5 @@ def wilson(part: NDArray, whole: NDArray, z: float = 1.959964) -> tuple[NDArray[
     """
     k, n = np.asarray(part, np.float64), np.asarray(whole, np.float64)
     middle = (k + z**2 / 2) / (n + z**2)
-    reach = z * np.sqrt(k * (n - k) / np.maximum(n, 1) + z**2 / 4) / (n + z**2)
-    return np.where(k == 0, 0.0, middle - reach), np.where(k == n, 1.0, middle + reach)
+    half_width = z * np.sqrt(k * (n - k) / np.maximum(n, 1) + z**2 / 4) / (n + z**2)
+    return np.where(k == 0, 0.0, middle - half_width), np.where(k == n, 1.0, middle + half_width)

@@ -129,9 +129,9 @@ def find_threads(opens: NDArray[np.uint8], closes: NDArray[np.uint8], back: int,
         earlier = np.arange(max(0, shot - back), shot)
         if len(earlier) == 0:
             continue
-        apart = 1 - np.maximum(first[earlier] @ first[shot], last[earlier] @ first[shot])
-        nearest = int(np.argmin(np.round(apart, 6)[::-1]))  # the latest of equals
-        if apart[::-1][nearest] <= distance:
+        distances = 1 - np.maximum(first[earlier] @ first[shot], last[earlier] @ first[shot])
+        nearest = int(np.argmin(np.round(distances, 6)[::-1]))  # the latest of equals
+        if distances[::-1][nearest] <= distance:
             thread[shot] = thread[earlier[::-1][nearest]]
     return thread
 

@@ -113,11 +113,11 @@ class ShotTracker:
         expected = self._boxes()
         if not len(expected) or not len(boxes):
             return np.ones((len(expected), len(boxes)))
-        apart = np.linalg.norm(_centres(expected)[:, None] - _centres(boxes)[None], axis=2)
+        distance = np.linalg.norm(_centres(expected)[:, None] - _centres(boxes)[None], axis=2)
         size = np.sqrt(np.maximum(expected[:, 2] * expected[:, 3], 1))[:, None]
         bigger = np.sqrt(boxes[:, 2] * boxes[:, 3])[None] / size
         alike = self._look @ looks.T
-        near = (apart < JUMP * size) & (bigger > 0.5) & (bigger < 2) & (alike > SAME_LOOK)
+        near = (distance < JUMP * size) & (bigger > 0.5) & (bigger < 2) & (alike > SAME_LOOK)
         by_look = np.where(near, MAX_COST - 0.5 * (alike - SAME_LOOK), 1.0)
         return np.minimum(1 - iou(expected, boxes), by_look)
 

@@ -172,12 +172,12 @@ def _farthest_pair(unit: NDArray[np.floating]) -> tuple[int, int]:
     # d^2 = 2 - 2 cosine and d <= 2: distances tied at 9 decimals have cosines within 2e-9, rounding errors apart, which
     # for D products of unit rows stay below (D + 2) * 2**-24 on each side
     ends = np.flatnonzero(lowest <= lowest.min() + 2e-9 + 2 * (unit.shape[1] + 2) * 2.0**-24)
-    a, b, reach = 0, 1, 0.0
+    a, b, farthest = 0, 1, 0.0
     for at in range(0, len(ends), _BLOCK):
         exact = np.round(cdist(unit[ends[at : at + _BLOCK]], unit), _DECIMALS)
         row, column = divmod(int(exact.argmax()), len(unit))
-        if exact[row, column] > reach:
-            a, b, reach = int(ends[at + row]), column, exact[row, column]
+        if exact[row, column] > farthest:
+            a, b, farthest = int(ends[at + row]), column, exact[row, column]
     return a, b
 
 

@@ -52,12 +52,12 @@ def agreeing(person: NDArray[np.str_], embedding: NDArray[np.floating]) -> NDArr
     x = embedding.astype(np.float64)
     names, of_photo = np.unique(person, return_inverse=True)
     distance = 1.0 - x @ unit_means(x, of_photo, len(names)).T
-    centre, spread = _strangers(distance[of_photo[:, None] != np.arange(len(names))])
-    reach = centre - norm.isf(FALSE_LINKS) * spread
+    centre, spread = _measure_strangers(distance[of_photo[:, None] != np.arange(len(names))])
+    threshold = centre - norm.isf(FALSE_LINKS) * spread
     agrees = np.zeros(len(x), bool)
     for number in range(len(names)):
         mine = np.flatnonzero(of_photo == number)
-        group = connected_components(np.round(1.0 - x[mine] @ x[mine].T, 6) <= reach, directed=False)[1]
+        group = connected_components(np.round(1.0 - x[mine] @ x[mine].T, 6) <= threshold, directed=False)[1]
         sizes = np.bincount(group)
         if (sizes == sizes.max()).sum() == 1:
             agrees[mine] = group == sizes.argmax()
@@ -94,7 +94,7 @@ def match(
     photographed = unit_means(gallery.embedding.astype(np.float64), of_photo, len(people))
     distance = 1.0 - photographed @ unit_means(embedding.astype(np.float64), of_track, len(characters)).T
     among_people = (1.0 - photographed @ photographed.T)[np.triu_indices(len(people), 1)]
-    centre, spread = _strangers(np.concatenate([distance.ravel(), among_people]))
+    centre, spread = _measure_strangers(np.concatenate([distance.ravel(), among_people]))
     z = np.round((centre - distance) / spread, 6)  # the last digits depend on the threads of the matrix product
     confidence = expit(_STEEPNESS * np.minimum(z - norm.isf(FALSE_MATCHES / z.size), z - _rivals(z)))
 
@@ -112,7 +112,7 @@ def match(
     return pd.DataFrame({**found, "is_match": is_match[p, c]})
 
 
-def _strangers(distances: NDArray[np.float64]) -> tuple[float, float]:
+def _measure_strangers(distances: NDArray[np.float64]) -> tuple[float, float]:
     """Centre and spread of the strangers among these: the median, and the root mean square beyond it.
 
     Who is no stranger lies on the near side of the median, so the far side alone says how wide strangers are spread.

@@ -38,8 +38,8 @@ def draw_sheet(title: str, subtitle: str, rows: list[Row], columns: int, blur: b
         for line, text in enumerate(row.lines):
             draw.text((GAP * 2, top + GAP + 22 + 17 * line), text, SOFT, small)
         for column, picture in enumerate(row.pictures[:columns]):
-            if picture is not None and (drawn := face(picture, blur)) is not None:
-                sheet.paste(drawn, (LABEL + column * (FACE + GAP), top + GAP))
+            if picture is not None and (image := face(picture, blur)) is not None:
+                sheet.paste(image, (LABEL + column * (FACE + GAP), top + GAP))
     out = io.BytesIO()
     sheet.save(out, "PNG", optimize=True)
     return out.getvalue()
@@ -48,11 +48,11 @@ def draw_sheet(title: str, subtitle: str, rows: list[Row], columns: int, blur: b
 def face(picture: bytes, blur: bool) -> Image.Image | None:
     """A JPEG as FACE x FACE pixels; None where it is no JPEG. `blur` makes the face unrecognisable."""
     try:
-        drawn = Image.open(io.BytesIO(picture), formats=["JPEG"]).convert("RGB")
+        image = Image.open(io.BytesIO(picture), formats=["JPEG"]).convert("RGB")
     except (OSError, Image.DecompressionBombError):  # tracks may be imported, with whatever their makers took for JPEG
         return None
-    drawn = drawn.resize((FACE, FACE), Image.Resampling.LANCZOS)
-    return drawn.filter(ImageFilter.GaussianBlur(FACE / 9)) if blur else drawn
+    image = image.resize((FACE, FACE), Image.Resampling.LANCZOS)
+    return image.filter(ImageFilter.GaussianBlur(FACE / 9)) if blur else image
 
 
 def _fit_text(
