@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import tempfile
+from datetime import UTC, datetime
 from pathlib import Path
+
+KEPT_LOGS = 20
 
 
 def cache_dir() -> Path:
@@ -13,6 +18,19 @@ def cache_dir() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser().absolute() / "castmine"
 
 
-def spark_log() -> Path:
-    """Where the JVM that castmine starts writes what it has to say; a terminal shows castmine's own words only."""
-    return cache_dir() / "spark.log"
+@functools.cache
+def log_file() -> Path:
+    """Where this process writes what is not for a terminal: what the JVM says, and the trace of an error that nobody
+    expected. In the cache, or where that cannot be written to (no home), in the machine's temporary folder."""
+    folder = cache_dir() / "logs"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for old in sorted(folder.glob("*.log"))[:-KEPT_LOGS]:
+            old.unlink(missing_ok=True)
+        usable = os.access(folder, os.W_OK)
+    except OSError:
+        usable = False
+    if not usable:
+        folder = Path(tempfile.gettempdir(), f"castmine-{os.getuid()}")
+        folder.mkdir(mode=0o700, exist_ok=True)
+    return folder / f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}.log"

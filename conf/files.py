@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from conf.errors import FilmError
 
@@ -21,12 +22,21 @@ def write_whole(file: str | Path) -> Iterator[Path]:
     """
     file = Path(file)
     file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_name(f".{file.name[:100]}.{secrets.token_hex(8)}.part")
+    short = file.name.encode()[:200].decode(errors="ignore")  # of 255 bytes
+    part = file.with_name(f".{short}.{secrets.token_hex(8)}.part")
     try:
         yield part
         os.replace(part, file)
     finally:
         part.unlink(missing_ok=True)
+
+
+def local_path(given: str) -> str:
+    """The path that a `file:` URI names; anything else stays what it is."""
+    parts = urlsplit(given)
+    if parts.scheme != "file" or parts.netloc not in ("", "localhost"):
+        return given
+    return unquote(given.removeprefix("file:").removeprefix("//").removeprefix("localhost"))
 
 
 def content_hash(path: str | Path) -> str:

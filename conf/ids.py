@@ -3,8 +3,28 @@
 from __future__ import annotations
 
 import hashlib
+import unicodedata
+
+LETTERS, BYTES = 100, 200  # of a title_id, at most: files are called after it, and their names hold 255 bytes
 
 
 def stable_id(*parts: str | int) -> str:
     """16 hex digits that depend on `parts` and their order alone."""
     return hashlib.sha256("\x1f".join(map(str, parts)).encode()).hexdigest()[:16]
+
+
+def safe_name(text: str) -> str:
+    """`text` as a title_id: letters and digits of any script and, between them, dot, dash and underscore; at most
+    LETTERS and BYTES of UTF-8, never none."""
+    whole = unicodedata.normalize("NFC", text)
+    words = "".join(c if c in "._-" or unicodedata.category(c)[0] in "LMN" else " " for c in whole).split()
+    name = "_".join(words).lstrip("._-")
+    while name and unicodedata.category(name[0])[0] == "M":  # an accent without its letter
+        name = name[1:].lstrip("._-")
+    return cut_name(name, 0) or "film"
+
+
+def cut_name(name: str, room: int) -> str:
+    """As much of a safe name as leaves room for so many ASCII letters more."""
+    short = name[: LETTERS - room].encode()[: BYTES - room].decode(errors="ignore")
+    return short.rstrip("._-")

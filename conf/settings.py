@@ -164,6 +164,14 @@ class ReportSettings(Section):
     blur: bool = Field(False, description="blur every face, for pictures that leave the house")
 
 
+class LakeSettings(Section):
+    """The lake's files."""
+
+    access: Literal["private", "group"] = _speed(
+        "private", "who may read the files of a lake, which hold faces: you alone, or your group too"
+    )
+
+
 class Settings(Section):
     """All sections."""
 
@@ -173,6 +181,7 @@ class Settings(Section):
     cluster: ClusterSettings = ClusterSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
     report: ReportSettings = ReportSettings()
+    lake: LakeSettings = LakeSettings()
     spark: dict[str, str] = Field({}, description="Spark configuration entries for sessions that castmine starts")
 
 

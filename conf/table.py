@@ -6,6 +6,7 @@ from 0 in presentation order, intervals half-open `[start, end)`. Embeddings are
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -26,7 +27,8 @@ ARROW = {
 
 # Without deletion vectors any Delta reader can open a lake. A title is one partition and one file, so the least and
 # greatest values of files help no query; to keep them is an eighth of a small job's time.
-PROPERTIES = "'delta.enableDeletionVectors' = 'false', 'delta.dataSkippingNumIndexedCols' = '0'"
+PROPERTIES = {"delta.enableDeletionVectors": "false", "delta.dataSkippingNumIndexedCols": "0"}
+FORMAT_PROPERTY = "castmine.format"  # of the table `runs`: the format of its lake
 
 
 class Column(NamedTuple):
@@ -90,8 +92,11 @@ class Table(NamedTuple):
         """Columns that two equal runs fill with equal values."""
         return [column.name for column in self.columns if not column.volatile]
 
-    def ddl(self, address: str) -> str:
-        """`CREATE TABLE IF NOT EXISTS` with a comment on the table and on every column."""
+    def ddl(self, address: str, more: Mapping[str, str] | None = None) -> str:
+        """`CREATE TABLE IF NOT EXISTS` with a comment on the table and on every column, and `more` properties."""
+        properties = ", ".join(
+            f"{_quote(key)} = {_quote(value)}" for key, value in {**PROPERTIES, **(more or {})}.items()
+        )
         lines = ",\n  ".join(
             f"{c.name} {c.type}{'' if c.name not in self.key else ' NOT NULL'} COMMENT {c.comment}"
             for c in self.columns
@@ -100,7 +105,7 @@ class Table(NamedTuple):
         return (
             f"CREATE TABLE IF NOT EXISTS {address} (\n  {lines}\n) USING DELTA\n{partition}"
             f"COMMENT {_quote(f'{self.meaning} Written by {self.writers}.')}\n"
-            f"TBLPROPERTIES ({PROPERTIES})"
+            f"TBLPROPERTIES ({properties})"
         )
 
 

@@ -72,13 +72,12 @@ def main(
         mined = run_log.list_mined(job.lake, args.titles)
         embedders = {row["title_id"]: row["embedder_sha256"] for row in job.lake.rows("titles", list(mined)).collect()}
         chosen = {sha: adapter_for(job.lake, settings.adapter, sha) for sha in sorted(set(embedders.values()))}
-        tasks = run.to_do(
-            (
-                run_log.Task(title, {"mine": made, "adapter": id_of(chosen[embedders[title]])})
-                for title, made in mined.items()
-            ),
-            args.force,
-        )
+        harvested = job.lake.counted("harvest")
+        wanted = [
+            run_log.Task(title, {"harvest": harvested[title], "mine": made, "adapter": id_of(chosen[embedders[title]])})
+            for title, made in mined.items()
+        ]
+        tasks = run.take(wanted, args.force, job.progress.say)
         counts = {"track_labels": 0, "characters": 0}
         for sha, adapter in chosen.items():
             part = [task for task in tasks if embedders[task.title_id] == sha]
@@ -86,9 +85,8 @@ def main(
                 titles = [task.title_id for task in part]
                 made = _cluster_titles(job, titles, sha, settings, adapter, run.run_id)
                 staged = staging.compute(job, run.run_id, made, titles, TABLES[0], "clustering")
-                _mark_doubted(job, part, run)
-                people_of = _link_people(job, run.run_id, titles, sha, adapter)
-                written = staging.commit(job, run, part, staged, TABLES, {"characters": people_of})
+                with job.lake.locks.commit(job.progress.say):  # people and names are those of what is committed last
+                    written = _commit(job, run, part, staged, sha, adapter)
                 counts = {name: counts[name] + written[name] for name in counts}
         job.progress.say(
             f"cluster: {len(tasks)} titles clustered, {len(mined) - len(tasks)} unchanged: {counts['track_labels']:,} "
@@ -97,6 +95,21 @@ def main(
         _say_doubted(job, [task.title_id for task in tasks])
         summary = {"job": "cluster", "titles": [task.title_id for task in tasks], "rows": counts}
         return job.finish(run, summary, f"castmine report --lake {args.lake}")
+
+
+def _commit(
+    job: command.Job,
+    run: run_log.Run,
+    tasks: Sequence[run_log.Task],
+    staged: staging.Counts,
+    embedder_sha256: str,
+    adapter: Registered | None,
+) -> dict[str, int]:
+    """Write what is staged, with the people and the names that the lake knows now; rows written by table."""
+    _mark_doubted(job, tasks, staged, run)
+    titles = [task.title_id for task in tasks]
+    people_of = _link_people(job, run.run_id, titles, staged, embedder_sha256, adapter)
+    return staging.commit(job, run, tasks, staged, TABLES, lambda _: {"characters": people_of})
 
 
 def _cluster_titles(
@@ -179,12 +192,17 @@ def _list_known_people(job: command.Job, embedder_sha256: str) -> pd.DataFrame:
 
 
 def _link_people(
-    job: command.Job, run_id: str, titles: list[str], embedder_sha256: str, adapter: Registered | None
+    job: command.Job,
+    run_id: str,
+    titles: list[str],
+    staged: staging.Counts,
+    embedder_sha256: str,
+    adapter: Registered | None,
 ) -> DataFrame:
     """title_id, character_id, person_id and name of the staged characters: a known person or a new one."""
     known = _list_known_people(job, embedder_sha256)
     columns = ("title_id", "character_id", "exemplar_track_id", "embedding")
-    new = staging.read_staged(job, run_id, "characters", titles).select(*columns).toPandas()
+    new = staging.read_staged(job, run_id, "characters", titles, staged).select(*columns).toPandas()
     new = new.sort_values(["title_id", "character_id"], ignore_index=True)
     keys = list(zip(new.title_id, new.character_id.astype(int), strict=True))
     own = [stable_id(*row) for row in zip(new.title_id, new.exemplar_track_id.astype(int), strict=True)]
@@ -197,15 +215,17 @@ def _link_people(
                 ),
                 people.Characters(new.title_id.to_numpy(str), _map_embeddings(new, adapter), np.array(own)),
             )
-        named = _names(job, titles, run_id)
+        named = _names(job, run_id, titles, staged)
     rows = [(*key, of_key, named.get(key)) for key, of_key in zip(keys, person.tolist(), strict=True)]
     return job.spark.createDataFrame(rows, "title_id STRING, character_id INT, person_id STRING, name STRING")
 
 
-def _mark_doubted(job: command.Job, tasks: Sequence[run_log.Task], run: run_log.Run) -> None:
-    """Say in cannot_links what these titles' staged judgement of them is."""
-    titles, pair = [task.title_id for task in tasks], ["title_id", "track_a", "track_b"]
-    judged = staging.read_staged(job, run.run_id, "cannot_links", titles).select(*pair, "doubted")
+def _mark_doubted(job: command.Job, tasks: Sequence[run_log.Task], staged: staging.Counts, run: run_log.Run) -> None:
+    """Say in cannot_links what these titles' staged judgement of them is, where they are those that were judged."""
+    mined, pair = job.lake.counted("mine"), ["title_id", "track_a", "track_b"]
+    tasks = [task for task in tasks if mined.get(task.title_id) == task.inputs["mine"]]
+    titles = [task.title_id for task in tasks]
+    judged = staging.read_staged(job, run.run_id, "cannot_links", titles, staged).select(*pair, "doubted")
     before = F.coalesce("doubted", F.lit(False)).alias("before")
     links = job.lake.rows("cannot_links", titles).select(*pair, "run_id", before)
     changed = links.join(judged, pair).where("doubted <> before").select(*pair, "run_id", "doubted").persist()
@@ -225,9 +245,10 @@ def _say_doubted(job: command.Job, titles: list[str]) -> None:
         )
 
 
-def _names(job: command.Job, titles: list[str], run_id: str) -> dict[tuple[str, int], str]:
+def _names(job: command.Job, run_id: str, titles: list[str], staged: staging.Counts) -> dict[tuple[str, int], str]:
     """The names of staged characters: what the edits of these titles say about them now."""
-    found = edits.read_names(job.lake, titles, staging.read_staged(job, run_id, "track_labels", titles))
+    made = {name: staging.read_staged(job, run_id, name, titles, staged) for name in TABLES}
+    found = edits.read_names(job.lake, titles, made["track_labels"], made["characters"])
     edits.say(job.progress, found)
     return edits.name_characters(found)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
+import os
 import re
 import sys
 import tomllib
@@ -90,8 +91,10 @@ def _version(package: str) -> str | None:
 
 
 def _java() -> str:
-    jvm.check_java()
-    return jvm.JAVA
+    home = jvm.find_java()
+    given = os.environ.get("JAVA_HOME")
+    instead = f" (JAVA_HOME={given} is none, and is not used)" if given and str(home) != given else ""
+    return f"{jvm.JAVA}, {home or 'that on the PATH'}{instead}"
 
 
 def _jars(fetch: bool) -> str:

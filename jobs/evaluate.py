@@ -49,7 +49,7 @@ from conf.protocol import list_protocols
 from jobs.cli import command, options, program
 from jobs.evaluation import error_analysis, published
 from jobs.inputs.truth import BY_BOXES, BY_TRACKS, read_truths
-from jobs.lake import run_log
+from jobs.lake import run_log, staging
 from jobs.lake.adapters import NO_ADAPTER, adapters_of, maps_of, read_labels
 from udfs import evaluate as udfs
 from udfs.kernels.evaluate.intervals import interval
@@ -77,15 +77,16 @@ def main(
         labels = read_labels(job.lake, sorted(clustered)).select("title_id", "method", "adapter_id").distinct()
         made_by = {row["title_id"]: row.asDict() for row in labels.collect()}
         used = {title: made["adapter_id"] for title, made in made_by.items()}
+        tasks = [run_log.Task(title, {"cluster": made}) for title, made in clustered.items()]
+        with job.lake.locks.commit(job.progress.say):
+            run.claim(sorted(clustered))
         rows = _scores(job, truth, sorted(clustered), used)
-        rows += error_analysis.analyse_errors(job, run, truth, clustered, used)
+        more, staged = error_analysis.analyse_errors(job, run, truth, clustered, used)
+        rows += more
         nobody = {"method": "", "adapter_id": NO_ADAPTER}  # a title without tracks
         values = [{**row, **made_by.get(str(row["title_id"]), nobody), "run_id": run.run_id} for row in rows]
         job.lake.append(table("metrics"), values)
-        run.commit(
-            run_log.Done(run_log.Task(title, {"cluster": made}), sum(row["title_id"] == title for row in rows))
-            for title, made in clustered.items()
-        )
+        staging.commit(job, run, tasks, staged, error_analysis.TABLES)
         figures = {title: {r["metric"]: r["value"] for r in rows if r["title_id"] == title} for title in clustered}
         for title, found in figures.items():
             job.progress.say(f"{title}: {say_scores(found)}")

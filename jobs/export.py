@@ -27,8 +27,8 @@ from pyspark.sql import DataFrame, SparkSession
 from conf import views
 from conf.errors import LakeError, UsageError
 from conf.files import write_whole
+from conf.ids import safe_name
 from jobs.cli import command, options, program
-from jobs.inputs.films import safe_name
 from jobs.lake import run_log
 
 Rows = list[dict[str, Any]]
@@ -58,7 +58,7 @@ def main(
         raise UsageError("--tracks: goes with csv and json, and not with --gap")
     if not (math.isfinite(gap) and gap >= 0):
         raise UsageError(f"--gap {gap}: seconds, 0 or more")
-    with command.open_job(args, "export", spark, clock, run_id) as job:
+    with command.open_job(args, "export", spark, clock, run_id, writes=False) as job:
         titles = list(run_log.list_clustered(job.lake, args.titles))
         for title in titles:
             if title != safe_name(title):

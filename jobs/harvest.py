@@ -10,28 +10,32 @@ by title. Kill it anywhere: the same command goes on from the last finished piec
 from __future__ import annotations
 
 import functools
-import json
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
 
 from conf.catalog import table
 from conf.settings import HarvestSettings
 from conf.table import Table
 from jobs.cli import command, options, program
 from jobs.inputs.films import FilmFile, find_films
-from jobs.lake import run_log
+from jobs.inputs.titles import find_contents, list_known, name_titles
+from jobs.lake import run_log, staging
+from jobs.lake.commit import commit_titles
+from jobs.lake.last_runs import LastRuns, read_inputs
 from udfs import assets
 from udfs import harvest as udfs
 from udfs.kernels.harvest import assemble, video
-from udfs.staging import FilmFiles
+from udfs.staging import FilmFiles, count_staged
 
-COMMIT_TITLES = 16  # titles in one commit: a Delta commit costs seconds, whatever it holds
+STAGED = ("shots", "tracks", "faces")  # tables, beside titles
+PROBED_AT_ONCE = 64  # films; also the most of one commit
+PIECES_PER_CORE = 8  # of one wave, at least: few enough for a first result within minutes
+TASKS = 10_000  # of one step, at most
+LISTED = 5  # titles in a message
 
 
 def main(
@@ -45,13 +49,12 @@ def main(
     parser = options.parser(__doc__ or "", "harvest")
     parser.add_argument("films", nargs="+", metavar="FILMS", help="files, folders, globs, or a manifest")
     args = parser.parse_args(argv)
-    films, left = find_films(args.films)
+    files, left = find_films(args.films)
     with command.open_job(args, "harvest", spark, clock, run_id, create=True) as job:
         for line in left:
             job.progress.say(f"  left alone: {line}")
         assets.fetch_pack(job.settings.harvest.models, say=job.progress.say)
-        wanted = [film for film in films if not args.titles or film.title_id in args.titles]
-        return _Harvest(job, job.settings.harvest, wanted).run()
+        return _Harvest(job, job.settings.harvest, files).run()
 
 
 @dataclass(frozen=True)
@@ -81,9 +84,13 @@ class Film:
 class _Harvest:
     """The steps of one harvest, in the order of `run`.
 
+    Films are harvested in waves: as few as keep every core at work, so that the first titles are there long before the
+    last film is looked at.
+
     Attributes:
         files: the films that were asked for.
-        failed: why a film failed, by title_id; such a film is left out of the steps that follow.
+        films, hashes, failed: by title_id: those that could be read; the content of each that was read, whatever came
+            of it; why one failed: it is left out of the steps that follow.
     """
 
     def __init__(self, job: command.Job, settings: HarvestSettings, files: list[FilmFile]):
@@ -91,80 +98,129 @@ class _Harvest:
         self.version = assets.harvest_hash(settings)
         self.run_log = job.begin("harvest", self.version)
         self.staging = str(job.lake.files / "_staging")
+        self.films: dict[str, Film] = {}
+        self.hashes: dict[str, str | None] = {}
         self.failed: dict[str, str] = {}
+        self.done: list[Film] = []
+        self.unchanged = 0
 
     def run(self) -> int:
-        due = self._due()
-        probed = self._probe(due) if due else []
-        films = self._with_new_content(probed)
-        self._scan(films)
-        self._harvest(self._whole(films))
-        unchanged = {film.title_id for film in probed} - {film.title_id for film in films}
-        taken = [file for file in due if file.title_id not in unchanged]
-        for start in range(0, len(taken), COMMIT_TITLES):
-            self._commit(taken[start : start + COMMIT_TITLES], {film.title_id: film for film in films})
-        done = self._whole(films)
+        due = self._take()
+        for start in range(0, len(due), PROBED_AT_ONCE):
+            files = due[start : start + PROBED_AT_ONCE]
+            probed = self._probe(files)
+            films = self._with_new_content(probed)
+            self.unchanged += len(probed) - len(films)
+            self._commit([file for file in files if file.title_id in self.failed], {})
+            for wave in self._waves(films):
+                self._say_wave(wave, len(due))
+                self._scan(wave)
+                self._detect(self._whole(wave))
+                self._commit([film.file for film in wave], self._assemble(self._whole(wave)))
+                self.done += self._whole(wave)
         summary = {
             "job": "harvest",
             "lake": self.job.lake.root,
-            "harvested": [film.title_id for film in done],
-            "unchanged": len(self.files) - len(taken),
-            "frames": sum(film.n_frames for film in done),
+            "harvested": [film.title_id for film in self.done],
+            "unchanged": self.unchanged,
+            "frames": sum(film.n_frames for film in self.done),
         }
         self.job.progress.say(
-            f"harvest: {len(done)} films harvested ({summary['frames']:,} frames), {summary['unchanged']} unchanged, "
-            f"{len(taken) - len(done)} failed"
+            f"harvest: {len(self.done)} films harvested ({summary['frames']:,} frames), {self.unchanged} unchanged, "
+            f"{len(self.failed)} failed"
         )
         return self.job.finish(self.run_log, summary, f"castmine mine --lake {self.job.args.lake}")
 
     def _whole(self, films: Sequence[Film]) -> list[Film]:
         return [film for film in films if film.title_id not in self.failed]
 
-    def _due(self) -> list[FilmFile]:
-        """Films whose address, size or time, settings or code are new; what is not saves reading the file."""
-        tasks = [_task(file, None) for file in self.files]
-        due = {task.title_id for task in self.run_log.to_do(tasks, self.job.args.force)}
+    def _take(self) -> list[FilmFile]:
+        """Films whose address, size or time, settings or code are new, with their titles, claimed.
+
+        A film that failed, and whose bytes are the same, would fail again: it is named, and left alone.
+        """
+        known = list_known(self.job.lake)
+        contents: dict[str, str | None] = {**find_contents(self.files, known)}
+        contents |= self._read_contents([file for file in self.files if file.uri not in contents])
+        with self.job.lake.locks.commit(self.job.progress.say):  # who is given a new name keeps it
+            named = name_titles(self.files, contents, list_known(self.job.lake))
+            asked = self.job.args.titles
+            self.files = [file for file in named.files if not asked or file.title_id in asked]
+            tasks = [_task(file, None) for file in self.files]
+            due = {task.title_id for task in self.run_log.take(tasks, self.job.args.force, self.job.progress.say)}
+        for line in (*(f"  left alone: {line}" for line in named.left), *(f"  {line}" for line in named.said)):
+            self.job.progress.say(line)
+        self.hashes = {file.title_id: contents.get(file.uri) for file in self.files}
+        self.unchanged = len(self.files) - len(due)
+        last = run_log.latest(self.job.lake, "harvest")
+        for file in self.files:
+            if file.title_id not in due and last[file.title_id]["status"] == "failed":
+                why = f"{last[file.title_id]['error']} (--force tries it again)"
+                self.job.progress.say(f"  failed before, and has not changed: {file.title_id}: {why}")
         return [file for file in self.files if file.title_id in due]
+
+    def _read_contents(self, files: list[FilmFile]) -> dict[str, str | None]:
+        """uri -> sha256 of the bytes, read by the workers; None of a file that cannot be read."""
+        if not files:
+            return {}
+        rows = [(file.uri, n) for n, file in enumerate(files)]
+        with self.job.progress.step("reading the films' content", len(files), "films"):
+            read = self._each(rows, udfs.TO_HASH, udfs.hash_files, udfs.HASHED).collect()
+        return {row["uri"]: row["content_hash"] for row in read}
+
+    def _waves(self, films: Sequence[Film]) -> Iterator[list[Film]]:
+        """The films in their order, as few together as have PIECES_PER_CORE pieces for every core."""
+        wanted = PIECES_PER_CORE * self.job.spark.sparkContext.defaultParallelism
+        wave, pieces = list[Film](), 0.0
+        for film in films:
+            wave.append(film)
+            pieces += max(1.0, film.of_index["duration_s"] / self.settings.piece_s)
+            if pieces >= wanted:
+                yield wave
+                wave, pieces = [], 0.0
+        if wave:
+            yield wave
+
+    def _say_wave(self, wave: Sequence[Film], n_due: int) -> None:
+        before = len(self.done) + len(self.failed)
+        if len(wave) < n_due:
+            names = ", ".join(film.title_id for film in wave[:LISTED]) + (", ..." if len(wave) > LISTED else "")
+            self.job.progress.say(f"films {before + 1} to {before + len(wave)} of {n_due}: {names}")
 
     def _probe(self, files: list[FilmFile]) -> list[Film]:
         """Stage the packet index of each film."""
-        known = self._known_hashes(files)
-        rows = [(file.title_id, file.uri, known.get(file.title_id)) for file in files]
+        rows = [(file.title_id, file.uri, self.hashes.get(file.title_id)) for file in files]
         version = f"{self.version} {self.run_log.code_version}"
         with self.job.progress.step("reading the films' indexes", len(files), "films"):
             probed = self._each(rows, udfs.TO_PROBE, udfs.probe_films, udfs.PROBED, version=version).collect()
         found = {row["title_id"]: row.asDict() for row in probed}
         self.failed |= {title: row["error"] for title, row in found.items() if row["error"]}
-        return [
+        films = [
             Film(file, row["film_key"], row["content_hash"], {name: row[name] for name in udfs.OF_FILM})
             for file in files
             if not (row := found[file.title_id])["error"]
         ]
-
-    def _known_hashes(self, files: list[FilmFile]) -> dict[str, str]:
-        """title_id -> content_hash of the films whose file is that of their last harvest."""
-        last = run_log.latest(self.job.lake, "harvest")
-        rows = {file.title_id: row for file in files if (row := last.get(file.title_id)) and row["content_hash"]}
-        stamps = {title: json.loads(str(row["input_versions"])).get("file") for title, row in rows.items()}
-        same = (file.title_id for file in files if stamps.get(file.title_id) == file.stamp)
-        return {title: str(rows[title]["content_hash"]) for title in same}
+        self.films |= {film.title_id: film for film in films}
+        return films
 
     def _with_new_content(self, films: list[Film]) -> list[Film]:
         """Leave out films that were only touched or moved: the same bytes, harvested by the same settings and code."""
         if self.job.args.force or not films:
             return films
-        current, last = run_log.list_harvested(self.job.lake), run_log.latest(self.job.lake, "harvest")
-        same = {}
+        runs = self.job.lake.last_runs().get("harvest", LastRuns({}, {}))
+        same: dict[str, Film] = {}
         for film in films:
-            row = last.get(film.title_id)
-            if row is None or current.get(film.title_id) != row["run_id"]:
+            row = runs.counted.get(film.title_id)
+            if row is None or row["job"] != "harvest" or row["status"] != "ok":
                 continue
-            task = run_log.Task(film.title_id, json.loads(str(row["input_versions"])), film.content_hash)
+            task = run_log.Task(film.title_id, read_inputs(row), film.content_hash)
             if run_log.why_again("harvest", task, row, self.version) is None:
-                same[film.title_id] = film.file.uri
-                shutil.rmtree(Path(self.staging, film.key), ignore_errors=True)
+                same[film.title_id] = film
+                FilmFiles.of(self.staging, film.key).drop()
         if same:
-            self._move(same)
+            with self.job.lake.locks.commit(self.job.progress.say):
+                self._move({title: film.file.uri for title, film in same.items()})
+                self.run_log.note_unchanged(_task(film.file, film.content_hash) for film in same.values())
         return [film for film in films if film.title_id not in same]
 
     def _move(self, addresses: dict[str, str]) -> None:
@@ -177,7 +233,7 @@ class _Harvest:
             frame = self.job.spark.createDataFrame(values, made.schema)
             lake.replace(made, frame, [row["title_id"] for row in moved])
 
-    def _scan(self, films: list[Film]) -> None:
+    def _scan(self, films: Sequence[Film]) -> None:
         work = [
             (film, start, end) for film in films for start, end in udfs.scan_ranges(film.n_frames, film.of_index["fps"])
         ]
@@ -185,15 +241,17 @@ class _Harvest:
         frames = {FilmFiles.of(self.staging, film.key).scan(start): end - start for film, start, end in work}
         self._run_staged("finding shots", rows, udfs.TO_SCAN, udfs.scan_films, frames)
 
-    def _harvest(self, films: list[Film]) -> None:
+    def _detect(self, films: Sequence[Film]) -> None:
         if not films:
             return
         keys = [(film.title_id, film.key) for film in films]
         with self.job.progress.step("planning the pieces", len(films), "films"):
             settings = {"settings": self.settings}
             planned = self._each(keys, udfs.TO_PLAN, udfs.plan_films, udfs.PLANNED, **settings).collect()
+        self.failed |= {row["title_id"]: row["error"] for row in planned if row["error"]}
+        planned = [row for row in planned if not row["error"]]
         known, place = {film.title_id: film for film in films}, {key: n for n, key in enumerate(dict(keys))}
-        pieces = sorted(planned, key=lambda row: (row["overlap_end"], place[row["title_id"]], row["start"]))
+        pieces = sorted(planned, key=lambda row: (place[row["title_id"]], row["start"]))
         rows = [
             (row["title_id"], film.file.uri, film.key, row["start"], row["end"], row["overlap_end"])
             for row in pieces
@@ -213,63 +271,65 @@ class _Harvest:
         """Run a step whose every row leaves a staged file, of so many frames; films with a failed row fail."""
         if not rows:
             return
-
-        def frames_staged() -> int:
-            return sum(n for file, n in frames.items() if file.exists())
-
-        with self.job.progress.step(name, sum(frames.values()), "frames", frames_staged):
+        with self.job.progress.step(name, sum(frames.values()), "frames", count_staged(frames)):
             made = self._each(rows, takes, function, udfs.STAGED, settings=self.settings)
             ended = made.where("error IS NOT NULL").collect()
         self.failed |= {row["title_id"]: row["error"] for row in sorted(ended, key=lambda row: -row["start"])}
 
-    def _commit(self, files: list[FilmFile], films: Mapping[str, Film]) -> None:
-        """Write the rows of these titles, table by table, then their commit mark.
-
-        A film that can no longer be read keeps the rows it had: only the run log says that it failed now.
-        """
-        good = self._whole([films[file.title_id] for file in files if file.title_id in films])
-        kept = self._find_kept([file.title_id for file in files if file.title_id in self.failed])
-        written = [file for file in files if file.title_id not in kept]
-        titles = [file.title_id for file in written]
-        tasks = {f.title_id: _task(f, films[f.title_id].content_hash if f.title_id in films else None) for f in files}
-        keys = [(film.title_id, film.key) for film in good]
-        lake, counted = self.job.lake, dict[str, int]()
-        with self.job.progress.step("writing the tables", len(files), "films"):
-            warnings = self._warnings(good)
-            self.run_log.writes(tasks[title] for title in titles)
-            for name in ("shots", "tracks", "faces"):
-                made, fixed = table(name), {"name": name, "run_id": self.run_log.run_id, "settings": self.settings}
-                lake.replace(made, self._each(keys, udfs.TO_PLAN, udfs.film_rows, made, **fixed), titles)
-            rows = [self._title_row(file, films.get(file.title_id), warnings.get(file.title_id)) for file in written]
-            lake.replace(table("titles"), self.job.spark.createDataFrame(rows, table("titles").schema), titles)
-            faces = lake.raw("faces").where(F.col("title_id").isin(titles)).groupBy("title_id").count()
-            counted = {row["title_id"]: row["count"] for row in faces.collect()}
-        self.run_log.commit(
-            run_log.Done(tasks[file.title_id], counted.get(file.title_id, 0), self.failed.get(file.title_id))
-            for file in files
-        )
-        for film in good:
-            shutil.rmtree(Path(self.staging, film.key), ignore_errors=True)
-            if warning := warnings.get(film.title_id):
-                self.job.progress.say(f"  warning: {film.title_id}: {warning}")
-
-    def _find_kept(self, failed: list[str]) -> set[str]:
-        """Of the films that failed, those whose rows of an earlier harvest stay."""
-        if not failed:
-            return set()
-        before = self.job.lake.rows("titles", failed).where("status = 'ok'")
-        return {row["title_id"] for row in before.select("title_id").collect()}
-
-    def _warnings(self, films: list[Film]) -> dict[str, str | None]:
+    def _assemble(self, films: Sequence[Film]) -> dict[str, dict[str, Any]]:
+        """Stage the tables of these films; their rows of ASSEMBLED by title_id, of those that did not fail now."""
         if not films:
             return {}
         keys = [(film.title_id, film.key) for film in films]
-        counts = self._each(keys, udfs.TO_PLAN, udfs.film_counts, udfs.COUNTED).collect()
-        looked = {row["title_id"]: (row["wanted"], row["decoded"]) for row in counts}
-        return {f.title_id: assemble.film_warning(f.of_index["warning"], *looked[f.title_id]) for f in films}
+        with self.job.progress.step("putting tracks together", len(films), "films"):
+            rows = self._each(keys, udfs.TO_PLAN, udfs.assemble_films, udfs.ASSEMBLED, settings=self.settings).collect()
+        self.failed |= {row["title_id"]: row["error"] for row in rows if row["error"]}
+        return {row["title_id"]: row.asDict() for row in rows if not row["error"]}
 
-    def _title_row(self, file: FilmFile, film: Film | None, warning: str | None) -> tuple[Any, ...]:
-        made = title_row(file, film, self.failed.get(file.title_id), warning, self.settings)
+    def _commit(self, files: Sequence[FilmFile], assembled: Mapping[str, Mapping[str, Any]]) -> None:
+        """Write the rows of these titles, table by table, and their commit mark.
+
+        A film that can no longer be read keeps the rows it had: only the run log says that it failed now.
+        """
+        if not files:
+            return
+        kept = self._find_kept([file.title_id for file in files if file.title_id in self.failed])
+        counts = {(title, name): row[name] for title, row in assembled.items() for name in STAGED}
+        counts |= {(file.title_id, "titles"): 1 for file in files}
+        warnings = {title: self._warning(title, row) for title, row in assembled.items()}
+        rows = {file.title_id: self._title_row(file, warnings.get(file.title_id)) for file in files}
+
+        def read(titles: Sequence[str]) -> dict[str, DataFrame]:
+            run_id = self.run_log.run_id
+            frames = {name: staging.read_staged(self.job, run_id, name, titles, counts) for name in STAGED}
+            of_titles = [rows[title] for title in titles]
+            return {**frames, "titles": self.job.spark.createDataFrame(of_titles, table("titles").schema)}
+
+        done = [self._done(file, counts.get((file.title_id, "faces"), 0)) for file in files]
+        commit_titles(self.job, self.run_log, done, (*STAGED, "titles"), read, counts, kept)
+        staging.clear(self.job, self.run_log.run_id)
+        for title in assembled:
+            FilmFiles.of(self.staging, self.films[title].key).drop()
+            if warning := warnings[title]:
+                self.job.progress.say(f"  warning: {title}: {warning}")
+
+    def _warning(self, title: str, looked: Mapping[str, Any]) -> str | None:
+        return assemble.film_warning(self.films[title].of_index["warning"], looked["wanted"], looked["decoded"])
+
+    def _done(self, file: FilmFile, n_faces: int) -> run_log.Done:
+        """How a film ended. Where it failed for good, with its content: other bytes may not."""
+        error, content = self.failed.get(file.title_id), self.hashes.get(file.title_id)
+        is_for_good = error is None or not error.startswith(udfs.UNEXPECTED)
+        return run_log.Done(_task(file, content if is_for_good else None), n_faces, error)
+
+    def _find_kept(self, failed: Sequence[str]) -> set[str]:
+        """Of the films that failed, those whose rows of an earlier harvest stay."""
+        runs = self.job.lake.last_runs().get("harvest", LastRuns({}, {}))
+        return {title for title in failed if runs.counted.get(title, {}).get("status") == "ok"}
+
+    def _title_row(self, file: FilmFile, warning: str | None) -> tuple[Any, ...]:
+        content, error = self.hashes.get(file.title_id), self.failed.get(file.title_id)
+        made = title_row(file, self.films.get(file.title_id), content, error, warning, self.settings)
         made |= {"settings_hash": self.version, "harvested_at": self.run_log.clock(), "run_id": self.run_log.run_id}
         return tuple(made.get(name) for name in table("titles").names)
 
@@ -282,12 +342,11 @@ class _Harvest:
         **fixed: Any,
     ) -> DataFrame:
         """One task a row of `takes`: `function` over `rows`, in Spark."""
-        if not rows:
-            return self.job.spark.createDataFrame([], makes.schema)
         numbered = [(number, *row) for number, row in enumerate(rows)]
         frame = self.job.spark.createDataFrame(numbered, f"row_number INT, {takes.schema}")
-        spread = frame.repartitionByRange(min(len(rows), 10_000), "row_number")
-        return spread.mapInPandas(functools.partial(function, staging=self.staging, **fixed), makes.schema)
+        spread = frame.repartitionByRange(min(len(rows), TASKS), "row_number")
+        work = functools.partial(function, staging=self.staging, run_id=self.run_log.run_id, **fixed)
+        return spread.mapInPandas(work, makes.schema)
 
 
 def _task(file: FilmFile, content_hash: str | None) -> run_log.Task:
@@ -295,14 +354,19 @@ def _task(file: FilmFile, content_hash: str | None) -> run_log.Task:
 
 
 def title_row(
-    file: FilmFile, film: Film | None, error: str | None, warning: str | None, settings: HarvestSettings
+    file: FilmFile,
+    film: Film | None,
+    content_hash: str | None,
+    error: str | None,
+    warning: str | None,
+    settings: HarvestSettings,
 ) -> dict[str, Any]:
     """A film's row of `titles` as far as the film decides it; a failed film's says why and no more than its file."""
     pack, files = assets.pack(settings.models), assets.registry().files
     row = {
         "title_id": file.title_id,
         "uri": file.uri,
-        "content_hash": film.content_hash if film else None,
+        "content_hash": content_hash,
         "size_bytes": file.size_bytes,
         "display_name": file.display_name,
         "status": "ok" if error is None else "failed",

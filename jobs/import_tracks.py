@@ -32,10 +32,12 @@ from pyspark.sql import functions as F
 from conf import settings as conf_settings
 from conf.catalog import table
 from conf.errors import UsageError
+from conf.ids import safe_name
 from conf.table import Table
 from jobs.cli import command, options, program
-from jobs.inputs.films import safe_name
 from jobs.lake import run_log
+from jobs.lake.commit import commit_titles
+from jobs.lake.environment import keep_private
 from jobs.lake.session import borrowed_or_started
 
 COMMIT_TITLES = 16  # titles in one commit: a Delta commit costs seconds, whatever it holds
@@ -94,7 +96,8 @@ def main(
     settings = conf_settings.load(args.conf, args.set)
     paths = {name: getattr(args, name) for name in NEEDED if getattr(args, name) is not None}
     _raise(_wrong_arguments(paths, args))
-    with borrowed_or_started(spark, "import", args.master, settings.spark) as session:
+    private = keep_private(settings.lake.access)
+    with private, borrowed_or_started(spark, "import", args.master, settings.spark) as session:
         given = read_given(session, paths)
         titles = check_rows(given, args.embedder)
         with command.open_job(args, "import", session, clock, run_id, create=True) as job:
@@ -307,14 +310,14 @@ def _write(
         "faces": given["faces"],
         "titles": _titles(job.spark, given.get("titles"), titles, run.started_at),
     }
-    tasks = {title: run_log.Task(title.title_id, paths) for title in titles}
-    with job.progress.step("writing the tables", len(titles), "titles") as done:
+    counts = _count_rows(frames, titles)
+    done_with = [run_log.Done(run_log.Task(title.title_id, paths), title.n_faces) for title in titles]
+    with job.lake.locks.commit(job.progress.say):
+        run.claim([title.title_id for title in titles])
+    with job.progress.step("writing the titles", len(titles), "titles") as done:
         for start in range(0, len(titles), COMMIT_TITLES):
-            part = titles[start : start + COMMIT_TITLES]
-            run.writes(tasks[title] for title in part)
-            for name, rows in frames.items():
-                _replace(job, name, rows, [title.title_id for title in part], run.run_id)
-            run.commit(run_log.Done(tasks[title], title.n_faces) for title in part)
+            part = done_with[start : start + COMMIT_TITLES]
+            commit_titles(job, run, part, list(frames), lambda ids: _choose_rows(frames, ids, run.run_id), counts)
             done(start + len(part))
     n_tracks, n_faces = sum(title.n_tracks for title in titles), sum(title.n_faces for title in titles)
     job.progress.say(f"import: {len(titles):,} titles, {n_tracks:,} tracks, {n_faces:,} faces")
@@ -323,14 +326,25 @@ def _write(
     return job.finish(run, summary, f"castmine mine --lake {job.args.lake}")
 
 
-def _replace(job: command.Job, name: str, rows: DataFrame, titles: list[str], run_id: str) -> None:
-    made = table(name)
-    mine = rows.where(F.col("title_id").isin(titles)).withColumn("run_id", F.lit(run_id))
-    if name == "faces":
-        given = F.col("detected") if "detected" in rows.columns else F.lit(None).cast("boolean")
-        mine = mine.withColumn("detected", F.coalesce(given, F.lit(True)))
-    whole = mine.select(*[F.col(c) if c in mine.columns else F.lit(None).alias(c) for c in made.names])
-    job.lake.replace(made, whole.repartition("title_id").sortWithinPartitions(*made.key), titles)
+def _count_rows(frames: Mapping[str, DataFrame], titles: Sequence[GivenTitle]) -> dict[tuple[str, str], int]:
+    """Rows by (title_id, table)."""
+    shots = {(row["title_id"], "shots"): row["count"] for row in frames["shots"].groupBy("title_id").count().collect()}
+    known = {"tracks": lambda title: title.n_tracks, "faces": lambda title: title.n_faces, "titles": lambda _: 1}
+    return shots | {(title.title_id, name): count(title) for title in titles for name, count in known.items()}
+
+
+def _choose_rows(frames: Mapping[str, DataFrame], titles: Sequence[str], run_id: str) -> dict[str, DataFrame]:
+    """The rows of some titles, with all columns of their tables."""
+    chosen = {}
+    for name, rows in frames.items():
+        made = table(name)
+        mine = rows.where(F.col("title_id").isin(list(titles))).withColumn("run_id", F.lit(run_id))
+        if name == "faces":
+            given = F.col("detected") if "detected" in rows.columns else F.lit(None).cast("boolean")
+            mine = mine.withColumn("detected", F.coalesce(given, F.lit(True)))
+        whole = mine.select(*[F.col(c) if c in mine.columns else F.lit(None).alias(c) for c in made.names])
+        chosen[name] = whole.repartition("title_id").sortWithinPartitions(*made.key)
+    return chosen
 
 
 def _shots(tracks: DataFrame) -> DataFrame:

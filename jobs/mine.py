@@ -38,7 +38,8 @@ def main(
         settings = job.settings.mine
         run = job.begin("mine", settings.hash())
         harvested = run_log.list_harvested(job.lake, args.titles)
-        tasks = run.to_do((run_log.Task(title, {"harvest": made}) for title, made in harvested.items()), args.force)
+        wanted = [run_log.Task(title, {"harvest": made}) for title, made in harvested.items()]
+        tasks = run.take(wanted, args.force, job.progress.say)
         counts: dict[str, int] = {}
         if tasks:
             rules = {

@@ -68,36 +68,42 @@ def main(
     if not name.isprintable():
         raise UsageError(f"--character N {name!a}: a name is letters that can be printed")
     photographs, left = gallery.find(Path(args.gallery)) if args.gallery else ([], [])
-    with command.open_job(args, "name", spark, clock, run_id) as job:
-        titles = list(run_log.list_clustered(job.lake, args.titles))
-        if not titles:
-            raise UsageError(f"--lake {args.lake}: no title is clustered; run castmine cluster first")
-        characters = job.lake.rows("characters", titles).drop("embedding").toPandas()
-        labels = job.lake.rows("track_labels", titles)
-        before = edits.read_names(job.lake, titles, labels)
-        if args.gallery:
-            for line in left:
-                job.progress.say(f"  left alone: {line}")
-            found = _match_titles(job, photographs, titles, before)
-            given = found[found.is_match.astype(bool)].rename(columns={"person": "name"})
-        else:
-            found, given = NOTHING_FOUND, _by_hand(characters, int(args.character[0]), name)
-        n_edits = edits.record(job, given, before, BY_GALLERY if args.gallery else BY_HAND)
-        after = edits.read_names(job.lake, titles, labels) if n_edits else before
-        edits.say(job.progress, after)
-        n_changed = edits.put_to_use(job.lake, characters, after)
-        cast = _cast(characters, after)
-        if not (args.quiet or args.json):
-            _print(cast, found, sorted({photo.person for photo in photographs}))
-        if n_changed:
-            _say_contradictions(job)
-        named = cast[cast["name"].notna()]
-        job.progress.say(
-            f"name: {len(named):,} of {len(cast):,} characters have a name, {n_changed:,} of them a new one; "
-            f"{n_edits:,} edits written"
-        )
-        summary = {"job": "name", "edits": n_edits, "changed": n_changed, "named": _records(named)}
-        return job.finish(None, summary, f"castmine report --lake {args.lake}")
+    with command.open_job(args, "name", spark, clock, run_id) as job, job.lake.locks.commit(job.progress.say):
+        return _name(job, name, photographs, left)
+
+
+def _name(job: command.Job, name: str, photographs: list[gallery.Photograph], left: list[str]) -> int:
+    """Give the names, while the lake is locked: they go to the characters who are there then."""
+    args = job.args
+    titles = list(run_log.list_clustered(job.lake, args.titles))
+    if not titles:
+        raise UsageError(f"--lake {args.lake}: no title is clustered; run castmine cluster first")
+    rows = job.lake.rows("characters", titles)
+    characters, labels = rows.drop("embedding").toPandas(), job.lake.rows("track_labels", titles)
+    before = edits.read_names(job.lake, titles, labels, rows)
+    if args.gallery:
+        for line in left:
+            job.progress.say(f"  left alone: {line}")
+        found = _match_titles(job, photographs, titles, before)
+        given = found[found.is_match.astype(bool)].rename(columns={"person": "name"})
+    else:
+        found, given = NOTHING_FOUND, _by_hand(characters, int(args.character[0]), name)
+    n_edits = edits.record(job, given, before, BY_GALLERY if args.gallery else BY_HAND)
+    after = edits.read_names(job.lake, titles, labels, rows) if n_edits else before
+    edits.say(job.progress, after)
+    n_changed = edits.put_to_use(job.lake, characters, after)
+    cast = _cast(characters, after)
+    if not (args.quiet or args.json):
+        _print(cast, found, sorted({photo.person for photo in photographs}))
+    if n_changed:
+        _say_contradictions(job)
+    named = cast[cast["name"].notna()]
+    job.progress.say(
+        f"name: {len(named):,} of {len(cast):,} characters have a name, {n_changed:,} of them a new one; "
+        f"{n_edits:,} edits written"
+    )
+    summary = {"job": "name", "edits": n_edits, "changed": n_changed, "named": _records(named)}
+    return job.finish(None, summary, f"castmine report --lake {args.lake}")
 
 
 def _by_hand(characters: pd.DataFrame, number: int, name: str) -> pd.DataFrame:

@@ -18,6 +18,7 @@ from jobs.cli import options, program
 from jobs.cli.progress import Progress
 from jobs.inputs import films
 from jobs.lake import run_log
+from jobs.lake.environment import keep_private
 from jobs.lake.session import borrowed_or_started
 
 STEPS = (("mine", mine.main), ("train", train.main), ("cluster", cluster.main), ("report", report.main))
@@ -36,7 +37,8 @@ def main(
     args = parser.parse_args(argv)
     settings = conf_settings.load(args.conf, args.set)
     films.find_films(args.films)  # wrong arguments are said before a session is paid for
-    with borrowed_or_started(spark, "run", args.master, settings.spark) as session:
+    private = keep_private(settings.lake.access)
+    with private, borrowed_or_started(spark, "run", args.master, settings.spark) as session:
         common = shared_arguments(args)
         worst = harvest.main([*args.films, *common], spark=session, clock=clock, run_id=_step_id(run_id, "harvest"))
         for name, step in STEPS:

@@ -61,7 +61,7 @@ def main(
     show = FORMATS[_format(args)]
     written = _statements(args)
     logging.getLogger("SQLQueryContextLogger").disabled = True  # Spark 4 repeats every wrong query as a line of JSON
-    with command.open_job(args, "sql", spark, clock, run_id) as job:
+    with command.open_job(args, "sql", spark, clock, run_id, writes=False) as job:
         reading = job.lake.apart()
 
         def answer(query: str) -> None:

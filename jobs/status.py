@@ -23,10 +23,11 @@ from pyspark.sql import functions as F
 from conf.settings import Settings
 from jobs.cli import command, options, program
 from jobs.cli.text_table import print_table
-from jobs.inputs.films import title_ids
+from jobs.inputs.films import stamp_of
 from jobs.lake import run_log
 from jobs.lake.adapters import NO_ADAPTER, adapter_for, id_of
 from jobs.lake.lake import Lake
+from jobs.lake.last_runs import LastRuns
 from udfs import assets
 
 STAGES = ("harvest", "mine", "cluster")
@@ -60,13 +61,12 @@ def main(
 ) -> int:
     """`castmine status`."""
     args = options.parser(__doc__ or "", "status", titles=False).parse_args(argv)
-    with command.open_job(args, "status", spark, clock, run_id) as job:
+    with command.open_job(args, "status", spark, clock, run_id, writes=False) as job:
         lake = job.lake
-        last = run_log.latest_of(lake, (*run_log.HARVESTS, "mine", "cluster"))
         films = {row["title_id"]: row.asDict() for row in lake.raw("titles").select(*FILM).collect()}
         adapters = [row.asDict() for row in lake.raw("adapters").orderBy("created_at", "adapter_id").collect()]
-        stages = title_stages(last, films, _chosen_adapters(lake, job.settings, films), job.settings)
-        counts = title_counts(lake, films, last["cluster"])
+        stages = title_stages(lake.last_runs(), films, _chosen_adapters(lake, job.settings, films), job.settings)
+        counts = title_counts(lake)
         totals = corpus_totals(stages, films, counts)
     if args.json:
         titles = {
@@ -83,26 +83,35 @@ def main(
 
 
 def title_stages(
-    last: run_log.Newest, films: Films, adapters: Mapping[str, str], settings: Settings
+    runs: Mapping[str, LastRuns], films: Films, adapters: Mapping[str, str], settings: Settings
 ) -> dict[str, Stages]:
     """How far each title is.
 
     Args:
-        last: job -> title_id -> the newest row of `runs`.
+        runs: by stage.
         films: title_id -> its row of `titles`.
         adapters: embedder -> the adapter that clustering would take now.
     """
+    harvests, mines, clusters = (runs.get(stage, LastRuns({}, {})) for stage in STAGES)
     stages: dict[str, Stages] = {}
-    for title, source in sorted(run_log.newest_of({job: last[job] for job in run_log.HARVESTS}).items()):
-        mined, cast, film = last["mine"].get(title), last["cluster"].get(title), films.get(title, {})
-        made = {"harvest": _harvest_stage(title, source, film, settings)}
-        task = run_log.Task(title, {"harvest": str(source["run_id"])})
-        made["mine"] = _next_stage("mine", made["harvest"], task, mined, settings.mine.hash())
+    for title, last in sorted(harvests.last.items()):
+        film, mined, cast = films.get(title, {}), mines.last.get(title), clusters.last.get(title)
+        made = {"harvest": _harvest_stage(title, last, film, settings)}
+        there = harvests.counted.get(title, {}).get("status") == "ok"  # a film that fails now may have rows of before
+        is_done = made["harvest"].state == "done" or (made["harvest"].state == "failed" and there)
+        task = run_log.Task(title, {"harvest": _run_of(harvests, title)})
+        made["mine"] = _next_stage("mine", is_done, task, mined, settings.mine.hash())
         adapter = adapters.get(str(film.get("embedder_sha256")), NO_ADAPTER)
-        task = run_log.Task(title, {"mine": str(mined["run_id"]) if mined else "", "adapter": adapter})
-        made["cluster"] = _next_stage("cluster", made["mine"], task, cast, settings.cluster.hash())
+        sources = {"harvest": _run_of(harvests, title), "mine": _run_of(mines, title)}
+        task = run_log.Task(title, {**sources, "adapter": adapter})
+        made["cluster"] = _next_stage("cluster", made["mine"].state == "done", task, cast, settings.cluster.hash())
         stages[title] = made
     return stages
+
+
+def _run_of(runs: LastRuns, title: str) -> str:
+    row = runs.counted.get(title)
+    return str(row["run_id"]) if row else ""
 
 
 def _harvest_stage(title: str, last: Mapping[str, Any], film: Mapping[str, Any], settings: Settings) -> Stage:
@@ -110,25 +119,25 @@ def _harvest_stage(title: str, last: Mapping[str, Any], film: Mapping[str, Any],
     if last["job"] == "import":
         return _stage(run_log.why_again("import", run_log.Task(title, inputs), last, None), last)
     if film.get("uri") and Path(film["uri"]).exists():  # a film that is not at hand cannot be compared
-        inputs = {"file": title_ids({film["uri"]: (title, None)}, [])[0].stamp}
+        inputs = {"file": stamp_of(film["uri"])}
     wanted = assets.harvest_hash(settings.harvest)
     return _stage(run_log.why_again("harvest", run_log.Task(title, inputs), last, wanted), last)
 
 
 def _next_stage(
-    job: str, before: Stage, task: run_log.Task, last: Mapping[str, Any] | None, settings_hash: str
+    job: str, is_source_done: bool, task: run_log.Task, last: Mapping[str, Any] | None, settings_hash: str
 ) -> Stage:
     if last is None:
         return Stage("missing")
-    if before.state != "done":
+    if not is_source_done:
         return Stage("stale", "made from what is not done")
     return _stage(run_log.why_again(job, task, last, settings_hash), last)
 
 
 def _stage(why: str | None, last: Mapping[str, Any]) -> Stage:
-    if why is None:
-        return Stage("done")
-    return Stage("failed" if last["status"] == "failed" else "stale", why)
+    if last["status"] == "failed":
+        return Stage("failed", str(last["error"]))
+    return Stage("done") if why is None else Stage("stale", why)
 
 
 def _chosen_adapters(lake: Lake, settings: Settings, films: Films) -> dict[str, str]:
@@ -139,8 +148,8 @@ def _chosen_adapters(lake: Lake, settings: Settings, films: Films) -> dict[str, 
 # --- counts -------------------------------------------------------------------------------------------------
 
 
-def title_counts(lake: Lake, films: Films, cast: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, int]]:
-    """title_id -> COUNTS of the rows that are there now; counted in Spark, two rows a title collected."""
+def title_counts(lake: Lake) -> dict[str, dict[str, int]]:
+    """title_id -> COUNTS of the rows of its last runs; counted in Spark, two rows a title collected."""
     one, unknown = F.lit(1), F.col("character_id").isNull().cast("int")
     counted = {
         "tracks": (F.col("n_faces"), one, 0, 0),
@@ -152,7 +161,8 @@ def title_counts(lake: Lake, films: Films, cast: Mapping[str, Mapping[str, Any]]
         for name, numbers in counted.items()
     ]
     sums = functools.reduce(DataFrame.unionByName, parts).groupBy("title_id", "run_id")
-    newest = {(title, row["run_id"]) for of_job in (films, cast) for title, row in of_job.items()}
+    ended = (of_job.counted for job, of_job in lake.last_runs().items() if job in ("harvest", "cluster"))
+    newest = {(title, row["run_id"]) for of_job in ended for title, row in of_job.items()}
     counts: dict[str, dict[str, int]] = {}
     for row in sums.agg(*[F.sum(name).alias(name) for name in COUNTS]).collect():
         if (row["title_id"], row["run_id"]) in newest:

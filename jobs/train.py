@@ -83,14 +83,17 @@ def _one(
     run = job.begin("train", settings.hash())
     inputs = {"mine": stable_id(*(f"{title} {made}" for title, made in mined.items()))}
     task = run_log.Task(CORPUS, {**inputs, **({"labels": labels.source} if labels else {})})
+    with job.lake.locks.commit(job.progress.say):
+        run.claim([method])  # what it writes is named after the method and its rows
     if not job.args.force and run.did_before(task):
         job.progress.say(f"train: nothing to do; {method} of these tracks and settings is registered")
         return {"adapter_id": None, "status": "unchanged", "reason": None}
     row, curve = train_adapter(job, list(mined), settings, labels, written)
-    for name, rows in (("curves", curve), ("adapters", [row])):
-        if job.lake.raw(name).where(F.col("adapter_id") == row["adapter_id"]).isEmpty():
-            job.lake.append(table(name), rows)
-    run.commit([run_log.Done(task, 1)])
+    with job.lake.locks.commit(job.progress.say):
+        for name, rows in (("curves", curve), ("adapters", [row])):
+            if job.lake.raw(name).where(F.col("adapter_id") == row["adapter_id"]).isEmpty():
+                job.lake.append(table(name), rows)
+        run.commit([run_log.Done(task, 1)])
     job.progress.say(f"train: adapter {row['adapter_id']} is {row['status']}: {row['reason'] or say_metrics(row)}")
     return {name: row[name] for name in ("adapter_id", "status", "reason")}
 

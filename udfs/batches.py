@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,9 +14,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from conf.catalog import table
+from conf.errors import LakeError
 from conf.table import Table, unwritten
 
-TITLE_FILES = unwritten(place="INT", title_id="STRING", files="ARRAY<STRING>", run_ids="ARRAY<STRING>")
+TITLE_FILES = unwritten(place="INT", title_id="STRING", files="ARRAY<STRING>", run_id="STRING")
+
+STAGED_FILES = unwritten(place="INT", file="STRING")
+SEEN_S = 10.0  # within which one machine sees what another has written: network disks remember what was not there
 
 
 def rows_of(batches: Iterator[pd.DataFrame]) -> Iterator[Any]:
@@ -37,7 +44,7 @@ def titles_from_files(
 ) -> Iterator[pa.RecordBatch]:
     """TITLE_FILES, and maybe `tracks` to lay beside the rows -> what `then` makes of the titles' rows.
 
-    Only rows of `run_ids` count: others are of a run that did not end.
+    Only rows of `run_id` count: others are of a run that did not end.
     """
 
     def rows() -> Iterator[pa.RecordBatch]:
@@ -46,7 +53,7 @@ def titles_from_files(
                 title = {name: batch[name][i] for name in batch.schema.names}
                 files = [pq.ParquetFile(file).read([*columns, "run_id"]) for file in title["files"].as_py()]
                 found = pa.concat_tables(files)
-                counts = pc.is_in(found["run_id"], title["run_ids"].values)
+                counts = pc.equal(found["run_id"], title["run_id"])
                 found = (found if pc.all(counts).as_py() else found.filter(counts)).drop_columns(["run_id"])
                 found = found.append_column("title_id", pa.repeat(title["title_id"], len(found)))
                 if "tracks" in title:
@@ -54,6 +61,31 @@ def titles_from_files(
                 yield from found.to_batches()
 
     yield from then(rows())
+
+
+def rows_from_files(batches: Iterator[pa.RecordBatch], *, name: str) -> Iterator[pa.RecordBatch]:
+    """STAGED_FILES -> their rows, of the table `name`.
+
+    Raises:
+        LakeError: a file is not there.
+    """
+    columns = table(name).names
+    for batch in batches:
+        for file in map(Path, batch["file"].to_pylist()):
+            _must_be_seen(file)
+            for rows in pq.ParquetFile(file).iter_batches():
+                yield rows.select(columns)
+
+
+def _must_be_seen(file: Path) -> None:
+    until = time.monotonic() + SEEN_S
+    while not file.exists():
+        if time.monotonic() > until:
+            raise LakeError(
+                f"{file}: staged by another task, and not seen by this one. --files must be one folder that all "
+                "machines share, and nobody may clean up in it while castmine is at work"
+            )
+        time.sleep(0.5)
 
 
 def _beside(rows: pa.Table, tracks: pa.StructArray) -> pa.Table:

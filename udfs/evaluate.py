@@ -20,6 +20,9 @@ from udfs.kernels.rows import stack_rows
 from udfs.staging import stage_tables
 
 SCORED = unwritten(title_id="STRING", protocol="STRING", metric="STRING", value="DOUBLE")
+ANALYSED = unwritten(
+    title_id="STRING", protocol="STRING", metric="STRING", value="DOUBLE", table="STRING", rows="BIGINT"
+)
 LABELLED = unwritten(title_id="STRING", track_id="BIGINT", person="STRING")
 
 
@@ -76,7 +79,9 @@ def analyse_title(
     rules: Mapping[str, Rules],
     adapt: Mapping[str, Callable[[NDArray[np.float32]], NDArray[np.float32]]],
 ) -> pd.DataFrame:
-    """A title's labelled tracks and its links -> SCORED; stages the rows of verdicts and errors, writes its page.
+    """A title's labelled tracks and its links -> ANALYSED: SCORED's rows, and how many rows of each table are staged.
+
+    Stages the rows of verdicts and error_rates, and writes the title's page.
 
     `rules` maps titles to the rules of their clustering, where those are known; `adapt` as in `score_title`. A title
     without tracks comes as one row without a track_id.
@@ -87,11 +92,11 @@ def analyse_title(
     pictures = dict(zip(tracks.track_id.astype(int), tracks.thumbnail, strict=True))
     tracks = tracks.drop(columns=["embedding", "thumbnail"]).astype({"track_id": np.int64})
     found = errors.analyse(tracks, embeddings, links_of(pairs), rules.get(key[0]))
-    stage_tables(key[0], {"verdicts": found.tracks, "error_rates": found.groups}, staging, run_id)
+    staged = stage_tables(key[0], {"verdicts": found.tracks, "error_rates": found.groups}, staging, run_id)
     with write_whole(error_page_file(folder, key[0])) as file:
         file.write_bytes(error_page.draw_page(name, found, pictures, blur))
     rows = [(key[0], protocol, figure, value) for figure, value in sorted(found.figures.items())]
-    return pd.DataFrame(rows, columns=SCORED.names)
+    return pd.concat([pd.DataFrame(rows, columns=SCORED.names), staged])[ANALYSED.names]
 
 
 def error_page_file(folder: str, title_id: str) -> Path:

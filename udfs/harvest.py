@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+import secrets
+from collections import deque
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -12,8 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from conf.catalog import table
-from conf.errors import FilmError
+from conf.errors import CastmineError, FilmError, LakeError
 from conf.files import content_hash
 from conf.ids import stable_id
 from conf.settings import HarvestSettings
@@ -23,7 +25,18 @@ from udfs.batches import one_row, rows_of
 from udfs.face_models import face_models
 from udfs.kernels.boxes import BOX
 from udfs.kernels.harvest import assemble, piece, shots, video
-from udfs.staging import FilmFiles, read_index, read_scan, write_index, write_scan, write_table
+from udfs.staging import (
+    FilmFiles,
+    read_index,
+    read_scan,
+    read_table,
+    stage_rows,
+    table_file,
+    write_index,
+    write_scan,
+    write_table,
+    writing,
+)
 
 SCAN_S = 60.0  # seconds of film in one scanned range
 
@@ -31,73 +44,105 @@ OF_FILM = dict(
     codec="STRING", width="INT", height="INT", rotation="INT", n_frames="INT", fps="DOUBLE", duration_s="DOUBLE",
     warning="STRING",
 )  # fmt: skip
+TO_HASH = unwritten(uri="STRING", number="INT")
+HASHED = unwritten(uri="STRING", content_hash="STRING")
 TO_PROBE = unwritten(title_id="STRING", uri="STRING", content_hash="STRING")
 PROBED = unwritten(title_id="STRING", film_key="STRING", content_hash="STRING", **OF_FILM, error="STRING")
 TO_SCAN = unwritten(title_id="STRING", uri="STRING", film_key="STRING", start="INT", end="INT")
 TO_PLAN = unwritten(title_id="STRING", film_key="STRING")
 TO_HARVEST = unwritten(title_id="STRING", uri="STRING", film_key="STRING", start="INT", end="INT", overlap_end="INT")
 STAGED = unwritten(title_id="STRING", start="INT", frames="INT", error="STRING")
-PLANNED = unwritten(title_id="STRING", start="INT", end="INT", overlap_end="INT")
-COUNTED = unwritten(title_id="STRING", wanted="INT", decoded="INT")
+PLANNED = unwritten(title_id="STRING", start="INT", end="INT", overlap_end="INT", error="STRING")
+ASSEMBLED = unwritten(
+    title_id="STRING", shots="BIGINT", tracks="BIGINT", faces="BIGINT", wanted="INT", decoded="INT", error="STRING"
+)
+
+UNEXPECTED = "unexpected: "  # begins the errors that are not known to be the film's; it is tried again
+DEATHS = 2  # of a worker over one piece of work, and it is left alone
 
 
-def probe_films(batches: Iterator[pd.DataFrame], staging: str, version: str) -> Iterator[pd.DataFrame]:
-    """TO_PROBE (content_hash null where not known yet) -> PROBED, null but for the error of a film that cannot be read.
+def hash_files(batches: Iterator[pd.DataFrame], staging: str, run_id: str) -> Iterator[pd.DataFrame]:
+    """TO_HASH -> HASHED, null of a file that cannot be read."""
+    for row in rows_of(batches):
+        with contextlib.suppress(FilmError):
+            yield one_row(HASHED, uri=row.uri, content_hash=content_hash(row.uri))
+
+
+def probe_films(batches: Iterator[pd.DataFrame], staging: str, run_id: str, version: str) -> Iterator[pd.DataFrame]:
+    """TO_PROBE (content_hash null where not known yet) -> PROBED, null but for the error of a film that cannot be read,
+    and its content_hash where its bytes could be.
 
     Stages each film's packet index.
     """
     for row in rows_of(batches):
-        try:
-            known = row.content_hash if isinstance(row.content_hash, str) else None
+        said: dict[str, Any] = {"title_id": row.title_id, "content_hash": row.content_hash or None}
+
+        def probe(row: Any = row, said: dict[str, Any] = said) -> None:
+            said["content_hash"] = said["content_hash"] or content_hash(row.uri)
             film = video.probe(row.uri)
-            content = known or content_hash(row.uri)
-            key = stable_id(row.title_id, content, version)  # a second title of the same bytes is work of its own
+            key = stable_id(row.title_id, said["content_hash"], version)  # a second title of the same bytes is its own
             write_index(FilmFiles.of(staging, key), film)
-            said = {name: getattr(film, name) for name in OF_FILM}
-            yield one_row(PROBED, title_id=row.title_id, film_key=key, content_hash=content, **said)
-        except FilmError as error:
-            yield one_row(PROBED, title_id=row.title_id, error=str(error))
+            said.update({name: getattr(film, name) for name in OF_FILM}, film_key=key)
+
+        error = _guard(probe, staging, run_id, "probe", row.title_id, 0)
+        yield one_row(PROBED, **said, error=error)
 
 
-def scan_films(batches: Iterator[pd.DataFrame], staging: str, settings: HarvestSettings) -> Iterator[pd.DataFrame]:
+def scan_films(
+    batches: Iterator[pd.DataFrame], staging: str, run_id: str, settings: HarvestSettings
+) -> Iterator[pd.DataFrame]:
     """TO_SCAN -> STAGED, its error null where there was none; stages what the cut detector saw in each range."""
     cv2.setNumThreads(1)
     for row in rows_of(batches):
         files = FilmFiles.of(staging, row.film_key)
-        try:
-            if not files.scan(row.start).exists():
-                film = read_index(files)
-                lead = max(0, row.start - shots.SCAN_LEAD)
-                seen = video.decode_frames(row.uri, film, lead, row.end, width=shots.SCAN_WIDTH)
-                write_scan(files.scan(row.start), shots.scan_range(seen, row.start, settings.shot_threshold))
-            yield one_row(STAGED, title_id=row.title_id, start=row.start, frames=row.end - row.start)
-        except FilmError as error:
-            yield one_row(STAGED, title_id=row.title_id, start=row.start, frames=0, error=str(error))
+
+        def scan(row: Any = row, files: FilmFiles = files) -> None:
+            film = read_index(files)
+            lead = max(0, row.start - shots.SCAN_LEAD)
+            seen = video.decode_frames(row.uri, film, lead, row.end, width=shots.SCAN_WIDTH)
+            write_scan(files.scan(row.start), shots.scan_range(seen, row.start, settings.shot_threshold))
+
+        there = files.scan(row.start).exists()
+        error = None if there else _guard(scan, staging, run_id, "scan", row.title_id, row.start)
+        yield one_row(STAGED, title_id=row.title_id, start=row.start, frames=row.end - row.start, error=error)
 
 
-def plan_films(batches: Iterator[pd.DataFrame], staging: str, settings: HarvestSettings) -> Iterator[pd.DataFrame]:
-    """TO_PLAN -> PLANNED, one row a piece; stages each film's shots."""
+def plan_films(
+    batches: Iterator[pd.DataFrame], staging: str, run_id: str, settings: HarvestSettings
+) -> Iterator[pd.DataFrame]:
+    """TO_PLAN -> PLANNED, one row a piece, or one with the error of the film; stages each film's shots."""
     for row in rows_of(batches):
-        files = FilmFiles.of(staging, row.film_key)
-        film = read_index(files)
-        scans = [(start, read_scan(file)) for start, file in files.scans().items()]
-        found = shots.join_shots(
-            scans,
-            film.n_frames,
-            max(1, round(settings.min_shot_s * film.fps)),
-            settings.thread_shots,
-            settings.thread_distance,
-        )
-        write_table(files.shots, pa.table(found._asdict()))
-        cuts = piece.cut_pieces(
-            found.start,
-            found.end,
-            film.key_frames,
-            round(settings.piece_s * film.fps),
-            round(settings.max_piece_s * film.fps),
-            _overlap_frames(film, settings),
-        )
-        yield pd.DataFrame([(row.title_id, *cut) for cut in cuts], columns=PLANNED.names)
+        cuts: list[piece.Cut] = []
+
+        def plan(row: Any = row, cuts: list[piece.Cut] = cuts) -> None:
+            files = FilmFiles.of(staging, row.film_key)
+            cuts += _plan(files, read_index(files), settings)
+
+        if error := _guard(plan, staging, run_id, "plan", row.title_id, 0):
+            yield one_row(PLANNED, title_id=row.title_id, error=error)
+        else:
+            yield pd.DataFrame([(row.title_id, *cut, None) for cut in cuts], columns=PLANNED.names)
+
+
+def _plan(files: FilmFiles, film: video.Film, settings: HarvestSettings) -> list[piece.Cut]:
+    """The pieces in which a film is harvested; stages its shots."""
+    scans = [(start, read_scan(files.scan(start))) for start, _ in scan_ranges(film.n_frames, film.fps)]
+    found = shots.join_shots(
+        scans,
+        film.n_frames,
+        max(1, round(settings.min_shot_s * film.fps)),
+        settings.thread_shots,
+        settings.thread_distance,
+    )
+    write_table(files.shots, pa.table(found._asdict()))
+    return piece.cut_pieces(
+        found.start,
+        found.end,
+        film.key_frames,
+        round(settings.piece_s * film.fps),
+        round(settings.max_piece_s * film.fps),
+        _overlap_frames(film, settings),
+    )
 
 
 def scan_ranges(n_frames: int, fps: float) -> list[tuple[int, int]]:
@@ -106,22 +151,54 @@ def scan_ranges(n_frames: int, fps: float) -> list[tuple[int, int]]:
     return [(start, min(start + step, n_frames)) for start in range(0, n_frames, step)]
 
 
-def harvest_pieces(batches: Iterator[pd.DataFrame], staging: str, settings: HarvestSettings) -> Iterator[pd.DataFrame]:
+def harvest_pieces(
+    batches: Iterator[pd.DataFrame], staging: str, run_id: str, settings: HarvestSettings
+) -> Iterator[pd.DataFrame]:
     """TO_HARVEST -> STAGED, its error null where there was none; stages the faces of each piece."""
     cv2.setNumThreads(1)
     for row in rows_of(batches):
         files = FilmFiles.of(staging, row.film_key)
-        try:
-            if not files.piece(row.start).exists():
-                write_table(files.piece(row.start), _piece_table(row, files, settings))
-            yield one_row(STAGED, title_id=row.title_id, start=row.start, frames=row.end - row.start)
-        except FilmError as error:
-            yield one_row(STAGED, title_id=row.title_id, start=row.start, frames=0, error=str(error))
+
+        def harvest(row: Any = row, files: FilmFiles = files) -> None:
+            write_table(files.piece(row.start), _piece_table(row, files, settings))
+
+        there = files.piece(row.start).exists()
+        error = None if there else _guard(harvest, staging, run_id, "piece", row.title_id, row.start)
+        yield one_row(STAGED, title_id=row.title_id, start=row.start, frames=row.end - row.start, error=error)
+
+
+def _guard(work: Callable[[], None], staging: str, run_id: str, step: str, title_id: str, start: int) -> str | None:
+    """Do a piece of work; what was wrong with its film, None where nothing was. Nothing a film does ends the run.
+
+    A worker that dies over it (no memory left, a decoder that crashes) leaves a mark behind; so a film that kills its
+    workers is found out.
+
+    Raises:
+        CastmineError: it is the lake, the models or the GPU that is at fault.
+    """
+    marks = Path(staging, run_id, "at_work")
+    name = stable_id(step, title_id, start)
+    if len(list(marks.glob(f"{name}-*"))) >= DEATHS:
+        return f"{UNEXPECTED}{DEATHS} workers ended over it (out of memory?): {step} from frame {start} on"
+    mark = marks / f"{name}-{secrets.token_hex(8)}"
+    with writing(mark) as part:
+        part.touch()
+    try:
+        work()
+    except FilmError as error:
+        return str(error)
+    except CastmineError:
+        raise
+    except Exception as error:
+        return f"{UNEXPECTED}{type(error).__name__}: {error}"
+    finally:
+        mark.unlink(missing_ok=True)
+    return None
 
 
 def _piece_table(row: Any, files: FilmFiles, settings: HarvestSettings) -> pa.Table:
     film, cut = read_index(files), piece.Cut(row.start, row.end, row.overlap_end)
-    found = pq.read_table(files.shots)
+    found = read_table(files.shots)
     parts = piece.shots_in(cut, found["start"].to_numpy(), found["end"].to_numpy())
     rules = _rules(film, settings)
     wanted = np.unique(np.concatenate([piece.frames_to_detect(part, rules.stride) for part in parts]))
@@ -155,47 +232,76 @@ def _overlap_frames(film: video.Film, settings: HarvestSettings) -> int:
     return max(1, round(settings.seam_s * film.fps))
 
 
-def film_rows(
-    batches: Iterator[pd.DataFrame], staging: str, settings: HarvestSettings, name: str, run_id: str
+def assemble_films(
+    batches: Iterator[pd.DataFrame], staging: str, run_id: str, settings: HarvestSettings
 ) -> Iterator[pd.DataFrame]:
-    """TO_PLAN -> the film's rows of the table `name`: shots, tracks or faces."""
+    """TO_PLAN -> ASSEMBLED: how many rows there are, and of how many frames that were looked at how many decoded.
+
+    Stages the film's shots, tracks and faces.
+    """
     for row in rows_of(batches):
-        files = FilmFiles.of(staging, row.film_key)
-        film = read_index(files)
-        made: Iterator[pd.DataFrame]
-        if name == "shots":
-            made = iter([shot_rows(film, files.shots)])
-        else:
-            faces = _film_faces(files, film, settings)
-            norms = assets.embedder(settings.models).norms
-            made = faces if name == "faces" else assemble.summarise_tracks(faces, film.times, norms)
-        for rows in made:
-            if len(rows):
-                yield rows.assign(title_id=row.title_id, run_id=run_id)[table(name).names]
+        said: dict[str, Any] = dict.fromkeys(("shots", "tracks", "faces"), 0)
+
+        def assemble_film(row: Any = row, said: dict[str, Any] = said) -> None:
+            def staged(name: str, parts: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+                own = (rows.assign(title_id=row.title_id, run_id=run_id) for rows in parts)
+                for rows in stage_rows(table_file(staging, run_id, name, row.title_id), name, own):
+                    said[name] += len(rows)
+                    yield rows
+
+            files = FilmFiles.of(staging, row.film_key)
+            film, norms = read_index(files), assets.embedder(settings.models).norms
+            pieces = _read_pieces(files, film)
+            faces = staged("faces", _film_faces(pieces, film, settings))
+            tracks = staged("tracks", assemble.summarise_tracks(faces, film.times, norms))
+            for made in (tracks, staged("shots", iter([shot_rows(film, files.shots)]))):
+                deque(made, maxlen=0)  # what is staged passes by
+            said.update({name: sum(part.looked[name] for part in pieces) for name in ("wanted", "decoded")})
+
+        error = _guard(assemble_film, staging, run_id, "assemble", row.title_id, 0)
+        yield one_row(ASSEMBLED, title_id=row.title_id, **said, error=error)
 
 
-def film_counts(batches: Iterator[pd.DataFrame], staging: str) -> Iterator[pd.DataFrame]:
-    """TO_PLAN -> COUNTED: frames looked at, and those that decoded."""
-    for row in rows_of(batches):
-        metadata = [pq.read_schema(file).metadata for file in FilmFiles.of(staging, row.film_key).pieces().values()]
-        wanted, decoded = (sum(int(said[name]) for said in metadata) for name in (b"wanted", b"decoded"))
-        yield pd.DataFrame([(row.title_id, wanted, decoded)], columns=["title_id", "wanted", "decoded"])
+class _Piece(NamedTuple):
+    """A staged piece: its frames [start, end), its file, and how many frames it looked at (`wanted`, `decoded`)."""
+
+    start: int
+    end: int
+    file: Path
+    looked: dict[str, int]
 
 
-def _film_faces(files: FilmFiles, film: video.Film, settings: HarvestSettings) -> Iterator[pd.DataFrame]:
-    light = ["local_id", "shot_id", "frame", "detected", *BOX]
-    reduced = []
+def _read_pieces(files: FilmFiles, film: video.Film) -> list[_Piece]:
+    """The pieces of a film, in order.
+
+    Raises:
+        LakeError: they do not tile the film: some are gone.
+    """
+    pieces: list[_Piece] = []
     for start, file in files.pieces().items():
-        end = int(pq.read_schema(file).metadata[b"end"])
-        rows = pq.read_table(file, columns=light).to_pandas()
-        reduced.append(assemble.piece_tracks(rows, start, end, _overlap_frames(film, settings)))
+        said = pq.read_schema(file).metadata
+        looked = {name: int(said[name.encode()]) for name in ("wanted", "decoded")}
+        pieces.append(_Piece(start, int(said[b"end"]), file, looked))
+    ends = [0, *(piece.end for piece in pieces)]
+    if [*(piece.start for piece in pieces), film.n_frames] != ends:
+        raise LakeError(
+            f"{files.folder}: pieces of the film are gone while castmine is at work; run the same command again"
+        )
+    return pieces
+
+
+def _film_faces(pieces: list[_Piece], film: video.Film, settings: HarvestSettings) -> Iterator[pd.DataFrame]:
+    light, overlap = ["local_id", "shot_id", "frame", "detected", *BOX], _overlap_frames(film, settings)
+    reduced = [
+        assemble.piece_tracks(read_table(part.file, light).to_pandas(), part.start, part.end, overlap)
+        for part in pieces
+    ]
     numbers = assemble.number_tracks(reduced, settings.min_track_faces)
-    pieces = (pq.read_table(file).to_pandas() for file in files.pieces().values())
-    return assemble.track_faces(pieces, numbers, film.times)
+    return assemble.track_faces((read_table(part.file).to_pandas() for part in pieces), numbers, film.times)
 
 
 def shot_rows(film: video.Film, file: Path) -> pd.DataFrame:
-    found = pq.read_table(file).to_pandas()
+    found = read_table(file).to_pandas()
     return pd.DataFrame(
         {
             "shot_id": np.arange(len(found), dtype=np.int32),

@@ -6,7 +6,12 @@ whole, and is not made again.
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -17,6 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from conf.catalog import table
+from conf.errors import LakeError
 from conf.files import write_whole
 from conf.table import unwritten
 from udfs.kernels.harvest import shots, video
@@ -56,15 +62,70 @@ class FilmFiles:
         """By the first frame, in order."""
         return _by_start(self.folder, "piece")
 
+    def drop(self) -> None:
+        """Remove them, at once for whoever looks: half a folder would pass for a film with holes."""
+        gone = self.folder.with_name(f".gone-{secrets.token_hex(8)}")
+        with contextlib.suppress(FileNotFoundError):
+            self.folder.rename(gone)
+        shutil.rmtree(gone, ignore_errors=True)
+
 
 def _by_start(folder: Path, what: str) -> dict[int, Path]:
     return {int(file.stem.removeprefix(f"{what}-")): file for file in sorted(folder.glob(f"{what}-*.parquet"))}
 
 
+def count_staged(frames: Mapping[Path, int]) -> Callable[[], int]:
+    """Counts the frames of the files that are there; looks once into each folder in which some are missing."""
+    missing: dict[Path, dict[str, int]] = {}
+    for file, n in frames.items():
+        missing.setdefault(file.parent, {})[file.name] = n
+    done = 0
+
+    def count() -> int:
+        nonlocal done
+        for folder, files in list(missing.items()):
+            for name in files.keys() & set(os.listdir(folder)):
+                done += files.pop(name)
+            if not files:
+                del missing[folder]
+        return done
+
+    return count
+
+
 def write_table(file: Path, rows: pa.Table) -> None:
-    """Write whole or not at all."""
-    with write_whole(file) as part:
+    """Write whole or not at all.
+
+    Raises:
+        LakeError: the place cannot be written to: that is no fault of a film.
+    """
+    with writing(file) as part:
         pq.write_table(rows, part, compression="zstd")
+
+
+@contextlib.contextmanager
+def writing(file: Path) -> Iterator[Path]:
+    """As `write_whole`. Raises like `write_table`."""
+    try:
+        with write_whole(file) as part:
+            yield part
+    except OSError as error:
+        raise LakeError(f"{file.parent}: cannot be written to: {error.strerror or error}") from error
+
+
+def read_table(file: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """A staged file.
+
+    Raises:
+        LakeError: it is gone, or damaged; a damaged one is removed, so that it is made again.
+    """
+    try:
+        return pq.read_table(file, columns=None if columns is None else list(columns))
+    except FileNotFoundError as error:
+        raise LakeError(f"{file}: gone while castmine is at work; run the same command again") from error
+    except (OSError, pa.ArrowInvalid) as error:
+        file.unlink(missing_ok=True)
+        raise LakeError(f"{file}: damaged, and removed now ({error}); run the same command again") from error
 
 
 def write_index(files: FilmFiles, film: video.Film) -> None:
@@ -78,7 +139,7 @@ def write_index(files: FilmFiles, film: video.Film) -> None:
 @functools.lru_cache(maxsize=4)
 def read_index(files: FilmFiles) -> video.Film:
     """A film's packet index, as it was staged."""
-    found = pq.read_table(files.index)
+    found = read_table(files.index)
     said = {name.decode(): value.decode() for name, value in found.schema.metadata.items()}
     return video.Film(
         said["codec"], int(said["width"]), int(said["height"]), int(said["rotation"]), found["pts"].to_numpy(),
@@ -96,7 +157,7 @@ def write_scan(file: Path, scan: shots.Scan) -> None:
 
 def read_scan(file: Path) -> shots.Scan:
     """What `write_scan` staged."""
-    found = pq.read_table(file)
+    found = read_table(file)
     last = np.frombuffer(found.schema.metadata[b"last"], np.uint8)
     opens, closes = (
         np.array(found[name].to_pylist(), np.uint8).reshape(len(found), len(last)) for name in ("opens", "closes")
@@ -109,18 +170,22 @@ def table_file(staging: str, run_id: str, name: str, title_id: str) -> Path:
     return Path(staging, run_id, name, f"{title_id}.parquet")
 
 
-def stage_rows(file: Path, name: str, rows: pd.DataFrame) -> None:
-    """Stage rows of table `name`; a file that is there is replaced as a whole."""
+def stage_rows(file: Path, name: str, parts: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+    """Stage rows of table `name`, part by part, and pass them on; a file that is there is replaced as a whole."""
     schema = table(name).arrow
-    whole = rows.reindex(columns=schema.names)
-    whole = whole if len(rows) else whole.astype(object)  # no float columns where lists belong
-    write_table(file, pa.Table.from_pandas(whole, schema=schema, preserve_index=False))
+    with writing(file) as unfinished, pq.ParquetWriter(unfinished, schema, compression="zstd") as writer:
+        for rows in parts:
+            whole = rows.reindex(columns=schema.names)
+            whole = whole if len(rows) else whole.astype(object)  # no float columns where lists belong
+            writer.write_table(pa.Table.from_pandas(whole, schema=schema, preserve_index=False))
+            yield rows
 
 
 def stage_tables(title_id: str, made: dict[str, pd.DataFrame], staging: str, run_id: str) -> pd.DataFrame:
     """Stage a title's rows of some tables -> STAGED_TABLES."""
+    counts = []
     for name, rows in made.items():
-        whole = rows.assign(title_id=title_id, run_id=run_id)
-        stage_rows(table_file(staging, run_id, name, title_id), name, whole)
-    counts = [(title_id, name, len(rows)) for name, rows in made.items()]
+        whole = iter([rows.assign(title_id=title_id, run_id=run_id)])
+        n = sum(map(len, stage_rows(table_file(staging, run_id, name, title_id), name, whole)))
+        counts.append((title_id, name, n))
     return pd.DataFrame(counts, columns=STAGED_TABLES.names)

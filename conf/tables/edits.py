@@ -25,7 +25,9 @@ TABLE = Table(
             "STRING",
             "jobs.lake.edits:record",
             'JSON {"name": (empty: none), "source": gallery or user, "confidence": 0 to 1 (gallery), "replaces": the '
-            "edit_id that is void now}",
+            'edit_id that is void now, "film": the content_hash of the film that was named, "embedding": of the '
+            'character then, base64 of little-endian float32, "embedder_sha256"}: in another version of the film '
+            "who is meant is found by the embedding alone",
         ),
         Column("author", "STRING", "jobs.lake.edits:record", "who: user, or gallery"),
         Column("made_at", "TIMESTAMP", "jobs.lake.edits:record", "when, UTC", True),

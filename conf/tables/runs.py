@@ -21,12 +21,25 @@ TABLE = Table(
             "status",
             "STRING",
             "jobs.lake.run_log:Run._log",
-            "writing (its rows are being replaced), then ok or failed",
+            "writing (its rows are being replaced), then ok or failed; unchanged: its film was found as it was",
+        ),
+        Column(
+            "number",
+            "BIGINT",
+            "jobs.lake.run_log:Run._log",
+            "place in the log: of two rows of a title the one with the larger number was written later, whatever the "
+            "clocks said",
+            True,
         ),
         Column("error", "STRING", "jobs.lake.run_log:Run._log", "why it failed, null when it did not"),
         Column("started_at", "TIMESTAMP", "jobs.lake.run_log:begin", "UTC", True),
         Column("ended_at", "TIMESTAMP", "jobs.lake.run_log:Run._log", "UTC", True),
-        Column("content_hash", "STRING", "conf.files:content_hash", "of the film (harvest)"),
+        Column(
+            "content_hash",
+            "STRING",
+            "conf.files:content_hash",
+            "of the film (harvest); of a failed one null where other bytes may not be the cure: it is tried again",
+        ),
         Column("settings_hash", "STRING", "conf.settings:Section.hash", "of the job's settings"),
         Column("code_version", "INT", "jobs.lake.run_log:begin", "number that a job raises when its results change"),
         Column(

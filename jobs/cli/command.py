@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,8 @@ from conf.settings import Settings
 from jobs.cli import program
 from jobs.cli.progress import Progress
 from jobs.lake import run_log
+from jobs.lake.environment import keep_private
+from jobs.lake.faults import explain
 from jobs.lake.lake import Lake
 from jobs.lake.session import borrowed_or_started
 
@@ -32,10 +34,13 @@ class Job:
     clock: run_log.Clock
     run_id: str | None
     is_step: bool  # of another command, which says itself what to do next
+    ending: ExitStack  # what is given back when the command ends
 
     def begin(self, job: str, settings_hash: str) -> run_log.Run:
         """Start the run log's entry of this command."""
-        return run_log.begin(self.lake, job, settings_hash, self.clock, self.run_id)
+        run = run_log.begin(self.lake, job, settings_hash, self.clock, self.run_id)
+        self.ending.callback(run.give_back)
+        return run
 
     def finish(self, run: run_log.Run | None, summary: dict[str, Any], next_step: str = "") -> int:
         """Say how it ended, and return the exit code."""
@@ -59,13 +64,18 @@ def open_job(
     run_id: str | None = None,
     *,
     create: bool = False,
+    writes: bool = True,
 ) -> Iterator[Job]:
-    """Settings first (every mistake, before a cluster is paid for), then session, then lake."""
+    """Settings first (every mistake, before a cluster is paid for), then session, then lake, see `Lake.open`."""
     settings = conf_settings.load(args.conf, args.set)
-    with borrowed_or_started(spark, command, args.master, settings.spark) as session:
-        lake = Lake(session, args.lake, args.files)
-        if create:
-            lake.create()
-        else:
-            lake.must_exist()
-        yield Job(session, lake, settings, args, Progress(args.quiet), clock, run_id, spark is not None)
+    private = keep_private(settings.lake.access)
+    with private, borrowed_or_started(spark, command, args.master, settings.spark) as session:
+        lake, progress = Lake(session, args.lake, args.files), Progress(args.quiet)
+        try:
+            lake.open(progress.say, create=create, writes=writes)
+            with ExitStack() as ending:
+                yield Job(session, lake, settings, args, progress, clock, run_id, spark is not None, ending)
+        except Exception as error:
+            if (meant := explain(error, lake.root)) is not error:
+                raise meant from error
+            raise

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from collections.abc import Callable
 
-from conf.cache import spark_log
+from conf.cache import log_file
 from conf.errors import CastmineError
 
 DONE, CANNOT_GO_ON, WRONG_USE, SOME_FAILED, INTERRUPTED, NOBODY_READS = 0, 1, 2, 3, 130, 141
 
 
 def run(main: Callable[[], int]) -> None:
-    """Run a command as a program: castmine's own errors become a message and an exit code, others a stack trace.
+    """Run a command as a program: errors become a message and an exit code; a trace goes to a file.
 
     Raises SystemExit for anything but success: platforms that call the entry function look at nothing else.
     """
@@ -26,9 +27,16 @@ def run(main: Callable[[], int]) -> None:
     except CastmineError as error:
         print(f"castmine: {error}", file=sys.stderr)
         code = error.exit_code
-    except Exception:
-        print(f"castmine: unexpected; what Spark said is in {spark_log()}", file=sys.stderr)
-        raise
+    except Exception as error:
+        with log_file().open("a") as log:
+            traceback.print_exc(file=log)
+        first = str(error).strip().partition("\n")[0]
+        print(
+            f"castmine: unexpected: {type(error).__name__}: {first}\nIts trace and Spark's words are in {log_file()}. "
+            "What is committed stays; the same command goes on from there.",
+            file=sys.stderr,
+        )
+        code = CANNOT_GO_ON
     except KeyboardInterrupt:
         print("\ncastmine: stopped. What is committed stays; the same command goes on from there.", file=sys.stderr)
         code = INTERRUPTED

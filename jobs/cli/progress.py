@@ -21,6 +21,7 @@ from rich.progress import (
 from rich.progress import Progress as Bars
 
 POLL_S = 1.0
+WAIT_FOR_COUNT_S = 2.0  # at the end of a step: on a slow mount a count takes long, and is not needed any more
 LINE_EVERY_S = 15.0  # where output is no terminal
 
 
@@ -49,7 +50,9 @@ class Progress:
         `count` is asked for that every second in the place of being told. A count that fails is no failure of the work.
         """
         began = time.monotonic()
-        if self._console.quiet or not self._console.is_terminal:
+        if self._console.quiet:
+            yield lambda amount, note="": None
+        elif not self._console.is_terminal:
             with self._lines(name, total, unit, count, began) as done:
                 yield done
         else:
@@ -111,7 +114,7 @@ def _poll(count: Callable[[], float] | None, done: Callable[[float], None]) -> I
         yield
     finally:
         stop.set()
-        thread.join()
+        thread.join(timeout=WAIT_FOR_COUNT_S)
 
 
 def _amount(total: float | None, unit: str) -> str:

@@ -29,16 +29,15 @@ def analyse_errors(
     truth: pd.DataFrame,
     clustered: Mapping[str, str],
     adapter_ids: Mapping[str, str],
-) -> list[dict[str, Any]]:
-    """Write the tables and pages of some titles; the rows count once `run` commits them.
+) -> tuple[list[dict[str, Any]], staging.Counts]:
+    """Stage the tables of some titles, and write their pages.
 
     Args:
         truth: as `read_truth` gives it.
         clustered: title_id -> run_id of its clustering. adapter_ids: title_id -> its adapter.
     Returns:
-        title_id, protocol, metric and value of the figures of links and calibration.
+        title_id, protocol, metric and value of the figures of links and calibration; and how many rows are staged.
     """
-    job.lake.create()  # a lake of an older castmine lacks the tables
     titles, adapters = sorted(clustered), adapters_of(job.lake, adapter_ids)
     function = functools.partial(
         udfs.analyse_title,
@@ -60,13 +59,10 @@ def analyse_errors(
     whole = names.join(tracks, "title_id", "left")  # a title without faces has a page too
     grouped = whole.groupBy("title_id").cogroup(cluster.read_links(job.lake, titles).groupBy("title_id"))
     with job.progress.step("analysing errors", len(titles), "titles"):
-        found = grouped.applyInPandas(function, udfs.SCORED.schema).collect()
-    run.writes(run_log.Task(title, {"cluster": made}) for title, made in clustered.items())
-    for name in TABLES:
-        with job.progress.step(f"writing {name}"):
-            staging.replace(job, run.run_id, name, titles)
-    staging.clear(job, run.run_id)
-    return [row.asDict() for row in sorted(found, key=lambda row: (row["title_id"], row["metric"]))]
+        made = [row.asDict() for row in grouped.applyInPandas(function, udfs.ANALYSED.schema).collect()]
+    counts = {(row["title_id"], row["table"]): row["rows"] for row in made if row["table"] is not None}
+    figures = [{name: row[name] for name in udfs.SCORED.names} for row in made if row["table"] is None]
+    return sorted(figures, key=lambda row: (row["title_id"], row["metric"])), counts
 
 
 def page(job: command.Job, title_id: str) -> Path:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import glob
 import os
-import re
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
-from conf.errors import FilmError, UsageError
-from conf.files import content_hash
-from conf.ids import stable_id
+from conf.errors import UsageError
+from conf.files import local_path
+from conf.ids import safe_name
 
 ENDINGS = frozenset(
     f".{ending}"
@@ -29,7 +27,7 @@ NOT_A_PATH = "not a path; mount the store and give a path (on Databricks: /Volum
 
 @dataclass(frozen=True)
 class FilmFile:
-    """A film to harvest. `stamp` is its size and time: while they stay, its content is taken for unchanged."""
+    """A film to harvest: `title_id` is the manifest's, else empty until it is named; for `stamp` see `stamp_of`."""
 
     title_id: str
     uri: str
@@ -39,7 +37,7 @@ class FilmFile:
 
 
 def find_films(given: Sequence[str]) -> tuple[list[FilmFile], list[str]]:
-    """The films behind the arguments, by title_id, and what was left alone with the reason.
+    """The films behind the arguments, by address, and what was left alone with the reason.
 
     A file that was named is taken whatever its ending; of a folder, the files with a film's ending.
 
@@ -49,7 +47,7 @@ def find_films(given: Sequence[str]) -> tuple[list[FilmFile], list[str]]:
     problems: list[str] = []
     left: list[str] = []
     named: dict[str, tuple[str | None, str | None]] = {}  # uri -> title_id, display_name
-    for argument in given:
+    for argument in map(local_path, given):
         path = Path(argument)
         if path.suffix.lower() in MANIFESTS and path.is_file():
             _read_manifest(path, named, problems)
@@ -74,44 +72,30 @@ def find_films(given: Sequence[str]) -> tuple[list[FilmFile], list[str]]:
         problems.append(f"no film in {', '.join(given)}; endings looked for: {' '.join(sorted(ENDINGS))}")
     if problems:
         raise UsageError("\n".join(problems))
-    return title_ids(named, left), left
+    return [_film_file(title_id, uri, shown) for uri, (title_id, shown) in sorted(named.items())], left
 
 
-def title_ids(named: dict[str, tuple[str | None, str | None]], left: list[str]) -> list[FilmFile]:
-    """Give every film its title_id: the manifest's, else the file's name made safe.
-
-    A file whose name another one has, or a manifest's film, gets a short content hash behind it; of two files of one
-    name and content the second is left.
-    """
-    films = {title_id: _film_file(title_id, uri, shown) for uri, (title_id, shown) in named.items() if title_id}
-    by_name: dict[str, list[str]] = defaultdict(list)
-    for uri, (title_id, _) in named.items():
-        if title_id is None:
-            by_name[safe_name(Path(uri).stem)].append(uri)
-    for name, uris in sorted(by_name.items()):
-        alone = len(uris) == 1 and name not in films
-        for uri in sorted(uris):
-            title_id = name if alone else f"{name}-{_short_hash(uri)}"
-            if title_id in films:
-                left.append(f"{uri}: the same film as {films[title_id].uri}")
-            else:
-                films[title_id] = _film_file(title_id, uri, None)
-    return [films[title_id] for title_id in sorted(films)]
-
-
-def safe_name(text: str) -> str:
-    """`text` as a title_id: letters, digits and, between them, dot, dash and underscore; at most 100, never none."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "_", text).strip("._-")[:100].rstrip("._-") or "film"
+def stamp_of(uri: str) -> str:
+    """A file's address, size and time: while they stay, its content is taken for unchanged."""
+    size, time_ns = _size_and_time(uri)
+    return f"{uri} {size} {time_ns}"
 
 
 def _read_folder(folder: Path, named: dict[str, tuple[str | None, str | None]], left: list[str]) -> None:
-    for path in sorted(folder.rglob("*")):
-        if path.is_dir() or any(part.startswith(".") for part in path.relative_to(folder).parts):
+    """The films in a folder and the folders below it, also those that are links, each once."""
+    searched: set[str] = set()
+    for place, below, names in os.walk(folder, followlinks=True):
+        if os.path.realpath(place) in searched:
+            left.append(f"{place}: a link to a folder that is searched already")
+            below.clear()
             continue
-        if path.suffix.lower() in ENDINGS:
-            named.setdefault(os.path.abspath(path), (None, None))
-        else:
-            left.append(f"{path}: no film's ending")
+        searched.add(os.path.realpath(place))
+        below[:] = sorted(name for name in below if not name.startswith("."))
+        for path in (Path(place, name) for name in sorted(names) if not name.startswith(".")):
+            if path.suffix.lower() in ENDINGS:
+                named.setdefault(os.path.abspath(path), (None, None))
+            else:
+                left.append(f"{path}: no film's ending")
 
 
 def _read_manifest(path: Path, named: dict[str, tuple[str | None, str | None]], problems: list[str]) -> None:
@@ -149,18 +133,17 @@ def _manifest_rows(path: Path) -> pd.DataFrame:
     return pd.read_parquet(path).map(lambda value: "" if pd.isna(value) else str(value))
 
 
-def _film_file(title_id: str, uri: str, display_name: str | None) -> FilmFile:
-    path = Path(uri)
-    stat = path.stat() if path.exists() else None
-    size, time_ns = (stat.st_size, stat.st_mtime_ns) if stat else (0, 0)
-    return FilmFile(title_id, uri, display_name or path.stem, size, f"{uri} {size} {time_ns}")
+def _film_file(title_id: str | None, uri: str, display_name: str | None) -> FilmFile:
+    return FilmFile(title_id or "", uri, display_name or Path(uri).stem, _size_and_time(uri)[0], stamp_of(uri))
 
 
-def _short_hash(uri: str) -> str:
+def _size_and_time(uri: str) -> tuple[int, int]:
+    """Bytes and nanoseconds; 0 of a file that cannot be looked at: it will fail."""
     try:
-        return content_hash(uri)[:8]
-    except FilmError:  # it will fail under an id of its own
-        return stable_id(uri)[:8]
+        stat = os.stat(uri)
+    except OSError:
+        return 0, 0
+    return stat.st_size, stat.st_mtime_ns
 
 
 def _is_unicode(text: str) -> bool:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.window import Window
 
@@ -18,28 +20,52 @@ from conf.ids import stable_id
 from jobs.cli import command
 from jobs.cli.progress import Progress
 from jobs.lake.lake import Lake
+from jobs.lake.last_runs import HARVESTS
+from udfs import assets
 from udfs.kernels.boxes import BOX
 from udfs.kernels.name import edits as kernel
+from udfs.kernels.rows import fill_gaps, stack_rows
 
 ANCHORS = 5  # of an edit: tracks that must be lost or go elsewhere before it is
-EDIT = ["edit_id", "title_id", "name", "confidence", "source", "replaces", "made_at"]
+EDIT = [
+    "edit_id",
+    "title_id",
+    "name",
+    "confidence",
+    "source",
+    "replaces",
+    "film",
+    "embedder_sha256",
+    "embedding",
+    "made_at",
+]
 ANCHOR = ["title_id", "edit_id", "frame", *BOX]
 CHARACTER = ["title_id", "character_id"]
+NOBODY_KNOWN = kernel.People(np.zeros(0, np.int64), np.zeros((0, 1), np.float32), 0.0)
 
 
-def read_names(lake: Lake, titles: Sequence[str], labels: DataFrame) -> dict[str, kernel.Names]:
+def read_names(lake: Lake, titles: Sequence[str], labels: DataFrame, characters: DataFrame) -> dict[str, kernel.Names]:
     """What the name edits of each title come to; titles without one are left out.
 
     Args:
         labels: title_id, track_id and character_id of the tracks, as they are or are about to be.
+        characters: title_id, character_id and embedding, likewise.
     """
     said, anchors = _list_recorded(lake, titles)
     if not len(said):
         return {}
+    films = _list_films(lake, sorted(set(said.title_id)))
+    said = _compare_versions(lake, said, films)
     faces = _faces_at(lake, anchors, labels)
     of_title = {title: rows for title, rows in faces.groupby("title_id")}
+    people = _list_people(characters, sorted(set(said.title_id[~said.is_same_film])), films)
     return {
-        str(title): kernel.resolve_names(rows, anchors[anchors.title_id == title], of_title.get(title, faces.iloc[:0]))
+        str(title): kernel.resolve_names(
+            rows,
+            anchors[anchors.title_id == title],
+            of_title.get(title, faces.iloc[:0]),
+            people.get(str(title), NOBODY_KNOWN),
+        )
         for title, rows in said.groupby("title_id")
     }
 
@@ -50,11 +76,61 @@ def _list_recorded(lake: Lake, titles: Sequence[str]) -> tuple[pd.DataFrame, pd.
     said, anchors = [], []
     for row in rows:
         payload = json.loads(row["payload"])
-        said.append([row["edit_id"], row["title_id"], *map(payload.get, EDIT[2:6]), row["made_at"]])
+        said.append([row["edit_id"], row["title_id"], *map(payload.get, EDIT[2:-1]), row["made_at"]])
         for anchor in json.loads(row["anchors"]):
             anchors.append([row["title_id"], row["edit_id"], anchor["frame"], *anchor["box"]])
     whole = pd.DataFrame(said, columns=EDIT).astype({"confidence": "float64"})
     return whole, pd.DataFrame(anchors, columns=ANCHOR)
+
+
+def _list_films(lake: Lake, titles: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """title_id -> the version of its film that is there now, and the embedder of its faces."""
+    films = lake.rows("titles", titles).select("title_id", _film().alias("film"), "embedder_sha256")
+    return {row["title_id"]: row.asDict() for row in films.collect()}
+
+
+def _compare_versions(lake: Lake, said: pd.DataFrame, films: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    """The edits with is_same_film, and of the embeddings those that can be compared with today's."""
+    is_same, embeddings = [], []
+    for row in _rows(said):
+        now = films.get(row.title_id, {})
+        then = row.film or _version_then(lake, row.title_id, row.made_at)
+        is_same.append(then is not None and then == now.get("film"))
+        comparable = row.embedding and row.embedder_sha256 == now.get("embedder_sha256")
+        embeddings.append(np.frombuffer(base64.b64decode(row.embedding), "<f4") if comparable else None)
+    return said.assign(is_same_film=is_same, embedding=pd.Series(embeddings, said.index, dtype=object))
+
+
+def _film() -> Column:
+    """Which version of a film; of imported tracks nothing is known but who imported them."""
+    return F.coalesce("content_hash", "run_id")
+
+
+def _version_then(lake: Lake, title_id: str, made_at: datetime) -> str | None:
+    """The version of a film when an older castmine wrote an edit and did not say which it was."""
+    runs = lake.raw("runs").where((F.col("title_id") == title_id) & F.col("job").isin(*HARVESTS))
+    row = runs.where((F.col("status") == "ok") & (F.col("ended_at") <= F.lit(made_at))).orderBy(F.desc("ended_at"))
+    found = row.select(_film().alias("film")).first()
+    return found["film"] if found else None
+
+
+def _list_people(characters: DataFrame, titles: Sequence[str], films: Mapping[str, Any]) -> dict[str, kernel.People]:
+    """The characters of some titles, by title_id."""
+    if not titles:
+        return {}
+    rows = characters.where(F.col("title_id").isin(list(titles))).select(*CHARACTER, "embedding").toPandas()
+    people = {}
+    for title, of_title in rows.sort_values(CHARACTER).groupby("title_id"):
+        there = of_title.embedding.notna().to_numpy()
+        measured = assets.distances(films[title]["embedder_sha256"])
+        people[str(title)] = kernel.People(
+            of_title.character_id.to_numpy(np.int64),
+            fill_gaps(stack_rows(of_title.embedding[there]), there)
+            if there.any()
+            else np.full((len(there), 1), np.nan),
+            kernel.choose_far(*measured.different) if measured else kernel.FAR_UNMEASURED,
+        )
+    return people
 
 
 def _faces_at(lake: Lake, anchors: pd.DataFrame, labels: DataFrame) -> pd.DataFrame:
@@ -112,10 +188,11 @@ def record(job: command.Job, names: pd.DataFrame, now: dict[str, kernel.Names], 
         raise LakeError(
             f"{unseen[0][0]}: character {unseen[0][1]} has no face in the lake to know it by; harvest again"
         )
+    known = _describe(job.lake, new)
     made_at, rows = job.clock(), list[dict[str, Any]]()
     for row in _rows(new):
         before = standing.get((row.title_id, row.character_id))
-        payload = {"name": row.name, "source": source}
+        payload = {"name": row.name, "source": source, **known[row.title_id, row.character_id]}
         payload |= {} if pd.isna(row.confidence) else {"confidence": round(float(row.confidence), 3)}
         payload |= {} if before is None else {"replaces": before.edit_id}
         told = {
@@ -128,6 +205,25 @@ def record(job: command.Job, names: pd.DataFrame, now: dict[str, kernel.Names], 
         rows.append({"edit_id": stable_id(*told.values()), **told, "made_at": made_at})
     job.lake.append(table("edits"), rows)
     return len(rows)
+
+
+def _describe(lake: Lake, characters: pd.DataFrame) -> dict[tuple[str, int], dict[str, str]]:
+    """What some characters (title_id, character_id) are known by in another version of their film, as in `edits`."""
+    if not len(characters):
+        return {}
+    titles = sorted(set(characters.title_id))
+    films = _list_films(lake, titles)
+    found = {}
+    wanted = set(characters[CHARACTER].itertuples(index=False, name=None))
+    numbers = F.col("character_id").isin(sorted({number for _, number in wanted}))
+    for row in lake.rows("characters", titles).where(numbers).select(*CHARACTER, "embedding").collect():
+        film = films[row["title_id"]]
+        said = {"film": film["film"]}
+        if row["embedding"]:
+            letters = base64.b64encode(np.array(row["embedding"], "<f4").tobytes()).decode()
+            said |= {"embedder_sha256": film["embedder_sha256"], "embedding": letters}
+        found[row["title_id"], row["character_id"]] = said
+    return found
 
 
 def _rows(names: pd.DataFrame) -> Iterator[Any]:
@@ -164,7 +260,7 @@ def say(progress: Progress, found: dict[str, kernel.Names]) -> None:
             wanted, instead = (f"named {name!r}" if name else "without a name" for name in (row.name, row.instead))
             progress.say(f"  {title}: character {row.character_id} is {instead}; it was also {wanted}")
         for row in said.lost[said.lost["name"] != ""].itertuples(index=False):
-            progress.say(f"  {title}: the name {row.name!r} finds no character; its tracks are gone or unknown")
+            progress.say(f"  {title}: the name {row.name!r} finds nobody in this film; say it again where it belongs")
 
 
 def name_characters(names: dict[str, kernel.Names]) -> dict[tuple[str, int], str]:

@@ -21,20 +21,35 @@ DELTA_JARS = {
 JAVA = "17"
 
 
-def check_java() -> None:
-    """Raises UsageError unless the Java that Spark would run is the one it needs."""
-    home = os.environ.get("JAVA_HOME")
-    java = str(Path(home, "bin", "java")) if home else "java"
+def find_java() -> Path | None:
+    """The home of the Java that Spark is to run; None for the `java` on the PATH.
+
+    That of JAVA_HOME where it is the right one, else the first right one that there is: a shell may be set for others.
+
+    Raises:
+        UsageError: there is none.
+    """
+    tried = {}
+    named = os.environ.get("JAVA_HOME")
+    for home in [*([Path(named)] if named else []), None, *sorted(Path("/usr/lib/jvm").glob(f"*{JAVA}*"))]:
+        java = str(home / "bin" / "java") if home else "java"
+        tried[java] = _version_of(java)
+        if tried[java] == JAVA:
+            return home
+    java = str(Path(named, "bin", "java")) if named else "java"
+    if tried[java] is None:
+        raise UsageError(f"{java}: no Java. Spark needs Java {JAVA}: apt-get install openjdk-17-jre-headless")
+    cure = "set JAVA_HOME to a Java 17" if named else "install it: apt-get install openjdk-17-jre-headless"
+    raise UsageError(f"{java} is Java {tried[java] or 'of unknown version'}; Spark needs Java {JAVA}: {cure}")
+
+
+def _version_of(java: str) -> str | None:
+    """The first number of a Java's version, empty where it says none; None where it does not run."""
     try:
         said = subprocess.run([java, "-version"], capture_output=True, text=True, check=True).stderr
-    except (OSError, subprocess.CalledProcessError) as error:
-        raise UsageError(
-            f"{java}: no Java. Spark needs Java {JAVA}: apt-get install openjdk-17-jre-headless"
-        ) from error
-    version = said.partition('version "')[2].partition('"')[0].partition(".")[0]
-    if version != JAVA:
-        cure = "set JAVA_HOME to a Java 17" if home else "install it: apt-get install openjdk-17-jre-headless"
-        raise UsageError(f"{java} is Java {version or 'of unknown version'}; Spark needs Java {JAVA}: {cure}")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return said.partition('version "')[2].partition('"')[0].partition(".")[0]
 
 
 def delta_jars() -> list[Path]:

@@ -22,8 +22,12 @@ from pyspark.sql import functions as F
 
 from conf import views
 from conf.catalog import all_tables, table
+from conf.code_versions import FORMAT
 from conf.errors import LakeError, UsageError
-from conf.table import Column, Table
+from conf.files import local_path
+from conf.table import FORMAT_PROPERTY, Column, Table
+from jobs.lake.last_runs import COMMITTED, LastRuns, list_counted, read_last_runs
+from jobs.lake.locks import Locks, Say
 from udfs import batches
 
 # what Delta says to the loser of two writers; the last one to whoever comes while another is creating the table
@@ -33,10 +37,9 @@ CONFLICTS = (
 )
 UNDIVIDED = str(2**50)  # bytes; as cost of opening a file, it also keeps two files out of one partition
 TASKS = 10_000  # of one stage, at most
+TRIES = 3  # to make a table that is not seen afterwards
 ABANDONED_S = 10  # without a change, and a table's folder that has no commit is one that a killed job left
 RETRIES = 6  # another writer's commit at the same moment; each retry waits twice as long
-COMMITTED = ("ok", "failed")  # a failed title's row of `titles` counts: it says why
-MADE_FROM = {"mine": "harvest", "cluster": "mine"}  # whose rows a job's rows are about, as in its runs' input_versions
 
 ByTitle = Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
 
@@ -51,52 +54,107 @@ class Lake:
             raise UsageError(
                 f"--lake {address} is a catalog: say where files go with --files (staged pieces, adapters, reports)"
             )
-        self.root = address if self.is_catalog or "://" in address else str(Path(address).absolute())
-        self.files = Path(files or self.root).absolute()
+        given = local_path(address)
+        self.is_folder = not self.is_catalog and "://" not in given  # on a disk that this machine sees
+        self.root = str(Path(given).absolute()) if self.is_folder else given
+        self.files = Path(local_path(files or self.root)).absolute()
+        self.locks = Locks(self.files)
+        self.format = FORMAT
+        self._last_runs: tuple[int | None, dict[str, LastRuns]] | None = None  # as of a version of `runs`
 
     def address(self, name: str) -> str:
         """What a table is called in SQL."""
-        return f"{self.root}.{name}" if self.is_catalog else f"delta.`{self.root}/{name}`"
+        if self.is_catalog:
+            return f"{self.root}.{name}"
+        place = f"file://{self.root}" if self.is_folder else self.root  # whatever Spark's default file system is
+        return f"delta.`{place.replace('`', '``')}/{name}`"
+
+    def open(self, say: Say, *, create: bool = False, writes: bool = True) -> None:
+        """Open the lake; a lake of an older castmine gets what it lacks where it is written to, and is read as it is.
+
+        Args:
+            create: make it where there is none. writes: False for commands that only read.
+        Raises:
+            LakeError: there is no lake, or a newer castmine has made it.
+        """
+        if not self.exists("runs"):
+            if not create:
+                raise LakeError(
+                    f"{self.root}: no castmine lake here. Make one: castmine harvest FILMS --lake {self.root}"
+                )
+            self.create()
+            return
+        self.format = self.read_format()
+        if self.format > FORMAT:
+            raise LakeError(
+                f"{self.root}: a lake of format {self.format}, made by a newer castmine; this one knows formats up to "
+                f"{FORMAT}, and would lose what it does not know. Use the newer castmine"
+            )
+        if writes and self.format < FORMAT:
+            with self.locks.commit(say):
+                self._migrate()
+            say(f"{self.root}: brought from format {self.format} to {FORMAT}; no older castmine may write to it now")
+            self.format = FORMAT
+        elif create:
+            self.create()  # whoever made the lake may have been killed then
 
     def create(self) -> None:
         """Make every table that is missing, in one step before anything writes: two first writers would collide."""
-        if not self.is_catalog and "://" not in self.root:
+        if self.is_folder:
             self.files.mkdir(parents=True, exist_ok=True)
         missing = [made for made in all_tables() if not self.exists(made.name)]
         with ThreadPoolExecutor(4) as pool:  # each is one small commit; the waiting is the driver's
             list(pool.map(self._create, missing))
 
+    def read_format(self) -> int:
+        """The format of a lake that is there; 1 before formats had numbers."""
+        rows = self.spark.sql(f"SHOW TBLPROPERTIES {self.address('runs')}").collect()
+        return int(next((row["value"] for row in rows if row["key"] == FORMAT_PROPERTY), 1))
+
+    def _migrate(self) -> None:
+        """Make the tables and columns that are missing, and then say so: who is killed before does it again."""
+        self.create()
+        for made in all_tables():
+            if missing := _missing(made, self.spark.table(self.address(made.name))):
+                columns = ", ".join(f"{c.name} {c.type} COMMENT {c.comment}" for c in missing)
+                self._alter(f"ALTER TABLE {self.address(made.name)} ADD COLUMNS ({columns})")
+        self._alter(f"ALTER TABLE {self.address('runs')} SET TBLPROPERTIES ('{FORMAT_PROPERTY}' = '{FORMAT}')")
+
+    def _alter(self, statement: str) -> None:
+        self._again_on_conflict(functools.partial(self.spark.sql, statement))
+
     def _create(self, made: Table) -> None:
-        create = functools.partial(self.spark.sql, made.ddl(self.address(made.name)))
+        format_of_lake = {FORMAT_PROPERTY: str(FORMAT)} if made.name == "runs" else {}
+        create = functools.partial(self.spark.sql, made.ddl(self.address(made.name), format_of_lake))
         self._again_on_conflict(create)
-        if self.is_catalog or "://" in self.root:
+        if not self.is_folder:
             return
         # IF NOT EXISTS is content with a folder that has no commit: somebody is creating the table, or was killed then
+        folder, tries = Path(self.root, made.name), 0
         while not self.exists(made.name):
-            folder = Path(self.root, made.name)
-            if _idle_s(folder) > ABANDONED_S:
-                shutil.rmtree(folder, ignore_errors=True)
-                self._again_on_conflict(create)
-            else:
+            if _idle_s(folder) <= ABANDONED_S:
                 time.sleep(0.5)
+                continue
+            tries += 1
+            if tries > TRIES:
+                raise LakeError(f"{folder}: made, and not seen here. Do Spark and castmine see one file system?")
+            shutil.rmtree(folder, ignore_errors=True)
+            self._again_on_conflict(create)
 
     def exists(self, name: str) -> bool:
         """Whether the table is there."""
         if self.is_catalog:
             return self.spark.catalog.tableExists(f"{self.root}.{name}")
-        if "://" not in self.root:
+        if self.is_folder:
             return any(Path(self.root, name, "_delta_log").glob("*.json"))  # a folder alone: somebody is creating it
         from delta.tables import DeltaTable
 
         return bool(DeltaTable.isDeltaTable(self.spark, f"{self.root}/{name}"))
 
-    def must_exist(self) -> None:
-        """Raises LakeError where there is no lake."""
-        if not self.exists("runs"):
-            raise LakeError(f"{self.root}: no castmine lake here. Make one: castmine harvest FILMS --lake {self.root}")
-
     def raw(self, name: str) -> DataFrame:
-        """All rows of a table, half-written titles too; null in columns that a lake of an older castmine lacks."""
+        """All rows of a table, half-written titles too. What a lake of an older castmine lacks is null, or no row."""
+        if self.format < FORMAT and not self.exists(name):
+            return self.spark.createDataFrame([], table(name).schema)
         found = self.spark.table(self.address(name))
         missing = _missing(table(name), found)
         return found.withColumns({c.name: F.lit(None).cast(c.type) for c in missing}) if missing else found
@@ -113,8 +171,17 @@ class Lake:
         made = table(name)
         if not made.by_title:
             return found
-        counted = F.broadcast(self.counted(made.written_by))
-        return found.join(counted, ["run_id", "title_id"], "left_semi").select(*found.columns)
+        runs = F.broadcast(self._committed(made, titles))
+        return found.join(runs, ["title_id", "run_id"], "left_semi").select(*found.columns)
+
+    def _committed(self, made: Table, titles: Sequence[str] | None) -> DataFrame:
+        """title_id and run_id of the runs whose rows count; where rows are only added, of all that have ended."""
+        if "run_id" in made.key:
+            runs = self.raw("runs").where((F.col("job") == made.written_by) & F.col("status").isin(*COMMITTED))
+            return runs.select("title_id", "run_id")
+        wanted, counted = None if titles is None else set(titles), self.counted(made.written_by)
+        rows = [(title, run_id) for title, run_id in counted.items() if wanted is None or title in wanted]
+        return self.spark.createDataFrame(rows, "title_id STRING, run_id STRING")
 
     def map_titles(
         self,
@@ -143,9 +210,7 @@ class Lake:
             if tracks is not None:
                 whole = whole.join(F.broadcast(tracks), ["title_id", "track_id"], "left")
             return whole.mapInArrow(function, schema)
-        counted: dict[str, list[str]] = {}
-        for row in self.counted(table(name).written_by).where(F.col("title_id").isin(list(titles))).collect():
-            counted.setdefault(row["title_id"], []).append(row["run_id"])
+        counted = self.counted(table(name).written_by)
         largest_first = sorted(counted.keys() & paths.keys(), key=lambda title: (-_size(paths[title]), title))
         rows = [(place, title, paths[title], counted[title]) for place, title in enumerate(largest_first)]
         work = self.spark.createDataFrame(rows, batches.TITLE_FILES.schema)
@@ -171,27 +236,36 @@ class Lake:
             return found
         return found.repartition("title_id").sortWithinPartitions("title_id")
 
-    def counted(self, job: str) -> DataFrame:
-        """run_id and title_id of the runs whose rows count, for the tables that `job` writes."""
-        runs = self.raw("runs").where(F.col("status").isin(*COMMITTED))
-        if job in MADE_FROM:
-            source = MADE_FROM[job]
-            there = self.raw("titles") if source == "harvest" else self.counted(source)
-            there = there.select(F.col("run_id").alias("source"), "title_id")
-            made_from = F.get_json_object("input_versions", f"$.{source}").alias("source")
-            runs = runs.where(F.col("job") == job).select("run_id", "title_id", made_from)
-            runs = runs.join(F.broadcast(there), ["source", "title_id"], "left_semi")
-        return runs.select("run_id", "title_id")
+    def last_runs(self) -> dict[str, LastRuns]:
+        """What stands now; read again when somebody has written to `runs`."""
+        version = self._version_of_files("runs")
+        if self._last_runs is None or version is None or self._last_runs[0] != version:
+            self._last_runs = version, read_last_runs(self.raw("runs"))
+        return self._last_runs[1]
+
+    def counted(self, job: str) -> dict[str, str]:
+        """title_id -> the run whose rows count in the tables that `job` writes; see `last_runs.list_counted`."""
+        return {title: row["run_id"] for title, row in list_counted(self.last_runs(), job).items()}
+
+    def next_number(self) -> int:
+        """Larger than the `number` of any row of `runs`, while the lake is locked.
+
+        Every commit raises the table's version; where the table was copied into a new one, that began anew.
+        """
+        found = self._last_runs[1] if self._last_runs else self.last_runs()
+        known = (row["number"] or 0 for of_job in found.values() for row in of_job.last.values())
+        return max(self.version("runs"), *known, 0) + 1
 
     def apart(self) -> Lake:
         """The same lake in a session of its own, where names can be registered without touching anybody else's."""
         session = self.spark.newSession()
         session.conf.set("spark.sql.session.timeZone", "UTC")
-        return Lake(session, self.root, str(self.files))
+        apart = Lake(session, self.root, str(self.files))
+        apart.format = self.format
+        return apart
 
     def replace(self, made: Table, rows: DataFrame, titles: Sequence[str]) -> None:
         """Make the rows of `titles` exactly `rows`; other titles are untouched, and writing again changes nothing."""
-        self._complete(made)
         ready = rows.select(*[F.col(c.name).cast(c.type) for c in made.columns])
         target = self.address(made.name)
         self._again_on_conflict(
@@ -205,7 +279,6 @@ class Lake:
         """
         from delta.tables import DeltaTable
 
-        self._complete(made)
         same = (*made.key, "run_id")
         on = F.col("old.title_id").isin(list(titles))  # literal titles: no conflict
         for name in same:
@@ -218,24 +291,23 @@ class Lake:
     def append(self, made: Table, rows: Sequence[dict[str, object]]) -> None:
         """Add rows to an append-only table (`runs`, `adapters`, `edits`)."""
         if rows:
-            self._complete(made)
             data = [tuple(row.get(name) for name in made.names) for row in rows]
             frame = self.spark.createDataFrame(data, made.schema).coalesce(1)
             self._again_on_conflict(lambda: frame.writeTo(self.address(made.name)).append())
 
-    def _complete(self, made: Table) -> None:
-        """Give a table of an older castmine the columns that it lacks."""
-
-        def add() -> None:  # looks again after a conflict: another job may have added them
-            if missing := _missing(made, self.spark.table(self.address(made.name))):
-                columns = ", ".join(f"{c.name} {c.type} COMMENT {c.comment}" for c in missing)
-                self.spark.sql(f"ALTER TABLE {self.address(made.name)} ADD COLUMNS ({columns})")
-
-        self._again_on_conflict(add)
-
     def version(self, name: str) -> int:
         """The newest version of a table."""
+        found = self._version_of_files(name)
+        if found is not None:
+            return found
         return int(self.spark.sql(f"DESCRIBE HISTORY {self.address(name)} LIMIT 1").first()["version"])
+
+    def _version_of_files(self, name: str) -> int | None:
+        """The newest version where the table's log is a folder at hand, which is looked into at no cost; else None."""
+        if not self.is_folder:
+            return None
+        logs = Path(self.root, name, "_delta_log").glob("*.json")
+        return max((int(log.stem) for log in logs if log.stem.isdecimal()), default=None)
 
     def register_views(self, query: str | None = None) -> list[str]:
         """Make the tables (rows that count) and the views over them readable by name in this session.

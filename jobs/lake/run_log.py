@@ -9,18 +9,15 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from pyspark.sql import functions as F
-from pyspark.sql.window import Window
 
 from conf.code_versions import CODE_VERSIONS
 from conf.errors import UsageError
 from conf.tables import runs as runs_table
 from jobs.lake.lake import Lake
-
-HARVESTS = ("harvest", "import")  # both write titles, shots, tracks and faces
-WRITING = "writing"  # a run's row before it replaces a title's rows; `ok` or `failed` follows
+from jobs.lake.last_runs import UNCHANGED, WRITING, Row, list_counted, read_inputs, writes
+from jobs.lake.locks import Say
 
 Clock = Callable[[], datetime]
-Newest = dict[str, dict[str, dict[str, object]]]  # job -> title_id -> its newest row of `runs`
 
 
 def utc_now() -> datetime:
@@ -58,11 +55,31 @@ class Run:
     clock: Clock
     started_at: datetime
     failures: list[Done] = field(default_factory=list)
-    before: Newest | None = None  # what was done when this run began: see `_done_before`
+
+    def take(self, tasks: Iterable[Task], force: bool, say: Say) -> list[Task]:
+        """The tasks that are to be done, claimed: until this run ends no other one writes these titles' tables.
+
+        Raises:
+            LakeError: another run is at work on one of them.
+        """
+        with self.lake.locks.commit(say):
+            due = self.to_do(tasks, force)
+            self.claim([task.title_id for task in due])
+        return due
+
+    def claim(self, titles: Sequence[str]) -> None:
+        """Claim titles, while the lake is locked. Raises like `take`."""
+        since = f"{self.started_at:%Y-%m-%d %H:%M} UTC"
+        if titles:
+            self.lake.locks.claim(self.run_id, writes(self.job), titles, since)
+
+    def give_back(self) -> None:
+        """Let other runs work on the titles again."""
+        self.lake.locks.give_back(self.run_id)
 
     def to_do(self, tasks: Iterable[Task], force: bool = False) -> list[Task]:
         """The tasks whose last run is not an `ok` one with the same inputs, settings and code."""
-        last = {} if force else newest_of(self._done_before())
+        last = {} if force else latest(self.lake, self.job)
         return [task for task in tasks if why_again(self.job, task, last.get(task.title_id), self.settings_hash)]
 
     def did_before(self, task: Task) -> bool:
@@ -81,11 +98,10 @@ class Run:
     def writes(self, tasks: Iterable[Task]) -> None:
         """Say that the rows of these titles are about to be replaced, table by table.
 
-        Until they are committed no job takes them for finished, whatever was committed before: a title of which one
-        table is new and another old is half-written. Titles that were never done have nothing old.
+        Until they are committed they count for nobody, whatever was committed before: a title of which one table is new
+        and another old is half-written.
         """
-        known = {title for of_job in self._done_before().values() for title in of_job}
-        self._log([Done(task) for task in tasks if task.title_id in known], WRITING)
+        self._log([Done(task) for task in tasks], WRITING)
 
     def commit(self, done: Iterable[Done]) -> None:
         """Append a row for each title: from here on its rows count."""
@@ -93,14 +109,12 @@ class Run:
         self.failures += [d for d in done if d.error]
         self._log(done, "ok")
 
-    def _done_before(self) -> Newest:
-        """Newest rows of the jobs that write the same tables as this one, read once."""
-        if self.before is None:
-            self.before = latest_of(self.lake, HARVESTS if self.job in HARVESTS else (self.job,))
-        return self.before
+    def note_unchanged(self, tasks: Iterable[Task]) -> None:
+        """Note that these titles are as they were, though their inputs are called otherwise now; their rows stay."""
+        self._log([Done(task) for task in tasks], UNCHANGED)
 
     def _log(self, done: Iterable[Done], status: str) -> None:
-        now = self.clock()
+        now, number = self.clock(), self.lake.next_number()
         self.lake.append(
             runs_table.TABLE,
             [
@@ -109,6 +123,7 @@ class Run:
                     "title_id": d.task.title_id,
                     "job": self.job,
                     "status": "failed" if d.error else status,
+                    "number": number,
                     "error": d.error,
                     "started_at": self.started_at,
                     "ended_at": now,
@@ -131,9 +146,12 @@ def why_again(job: str, task: Task, last: Mapping[str, object] | None, settings_
     """
     if last is None:
         return "not done yet"
-    if last["status"] != "ok":
-        return str(last["error"]) if last["status"] == "failed" else "stopped while it was written"
-    if last["input_versions"] != _as_json(task.inputs):
+    if last["status"] == WRITING:
+        return "stopped while it was written"
+    if last["status"] == "failed" and last["content_hash"] is None:  # else these bytes fail, today as then
+        return str(last["error"])
+    before = read_inputs(last)  # an older castmine noted fewer
+    if any(before.get(name, version) != version for name, version in task.inputs.items()):
         return "its input changed"
     if task.content_hash is not None and last["content_hash"] != task.content_hash:
         return "its input changed"
@@ -156,70 +174,41 @@ def begin(lake: Lake, job: str, settings_hash: str, clock: Clock = utc_now, run_
     )
 
 
-def latest(lake: Lake, job: str) -> dict[str, dict[str, object]]:
-    """The newest row of a job for every title."""
-    return latest_of(lake, [job])[job]
-
-
-def latest_of(lake: Lake, jobs: Sequence[str]) -> Newest:
-    """job -> title_id -> its newest row."""
-    newest_first = F.col("ended_at").desc(), F.col("run_id").desc(), F.col("status")  # of a run, ok before writing
-    by_age = Window.partitionBy("job", "title_id").orderBy(*newest_first)
-    rows = lake.raw("runs").where(F.col("job").isin(list(jobs))).withColumn("age", F.row_number().over(by_age))
-    found: Newest = {job: {} for job in jobs}
-    for row in rows.where("age = 1").drop("age").collect():
-        found[row["job"]][row["title_id"]] = row.asDict()
-    return found
+def latest(lake: Lake, job: str) -> dict[str, Row]:
+    """title_id -> the newest row of the jobs that write the same tables as `job`."""
+    found = lake.last_runs().get(writes(job))
+    return found.last if found else {}
 
 
 def list_harvested(lake: Lake, titles: Sequence[str] | None = None) -> dict[str, str]:
     """title_id -> run_id of the titles that are harvested or imported, of `titles` only where given.
 
+    A film that cannot be read any more keeps its rows, and counts.
+
     Raises:
         UsageError: a title was asked for that is not there.
     """
-    return _list_finished(lake, HARVESTS, titles, "harvested")
+    return _list_ok(lake, "harvest", titles, "harvested")
 
 
 def list_mined(lake: Lake, titles: Sequence[str] | None = None) -> dict[str, str]:
     """title_id -> run_id of the titles whose newest harvest is mined. Raises like `list_harvested`."""
-    return _chosen(_list_current(lake, "mine"), titles, "mined (run castmine mine)")
+    return _list_ok(lake, "mine", titles, "mined (run castmine mine)")
 
 
 def list_clustered(lake: Lake, titles: Sequence[str] | None = None) -> dict[str, str]:
     """title_id -> run_id of the titles whose newest harvest is clustered. Raises like `list_harvested`."""
-    return _chosen(_list_current(lake, "cluster"), titles, "clustered (run castmine cluster)")
+    return _list_ok(lake, "cluster", titles, "clustered (run castmine cluster)")
 
 
 def list_evaluated(lake: Lake) -> dict[str, str]:
     """title_id -> run_id of the newest evaluation."""
-    return _list_finished(lake, ("evaluate",), None, "evaluated")
+    return {title: str(row["run_id"]) for title, row in latest(lake, "evaluate").items() if row["status"] == "ok"}
 
 
-def _list_current(lake: Lake, job: str) -> dict[str, str]:
-    """The titles that a job finished, whose rows count (`Lake.counted`) and whose harvest is not being replaced."""
-    counted = {(row["title_id"], row["run_id"]) for row in lake.counted(job).collect()}
-    finished, harvested = _list_finished(lake, (job,), None, job), list_harvested(lake)
-    return {title: made for title, made in finished.items() if title in harvested and (title, made) in counted}
-
-
-def _list_finished(lake: Lake, made_by: Sequence[str], titles: Sequence[str] | None, what: str) -> dict[str, str]:
-    rows = newest_of(latest_of(lake, made_by))
-    return _chosen({t: str(row["run_id"]) for t, row in rows.items() if row["status"] == "ok"}, titles, what)
-
-
-def newest_of(found: Newest) -> dict[str, dict[str, object]]:
-    """title_id -> the newest of its rows, whichever job they are of."""
-    rows: dict[str, dict[str, object]] = {}
-    for of_job in found.values():
-        for title, row in of_job.items():
-            before = rows.get(title)
-            if before is None or (row["ended_at"], row["run_id"]) > (before["ended_at"], before["run_id"]):
-                rows[title] = row
-    return rows
-
-
-def _chosen(found: dict[str, str], titles: Sequence[str] | None, what: str) -> dict[str, str]:
+def _list_ok(lake: Lake, job: str, titles: Sequence[str] | None, what: str) -> dict[str, str]:
+    counted = list_counted(lake.last_runs(), job)
+    found = {title: str(row["run_id"]) for title, row in counted.items() if row["status"] == "ok"}
     if titles is None:
         return dict(sorted(found.items()))
     if missing := [title for title in titles if title not in found]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import warnings
 from collections.abc import Iterator, Mapping
@@ -12,9 +13,10 @@ from pathlib import Path
 
 from pyspark.sql import SparkSession
 
-from conf.cache import cache_dir, spark_log
-from conf.errors import UsageError
-from jobs.lake.jvm import check_java, delta_jars
+from conf.cache import log_file
+from conf.errors import LakeError, UsageError
+from jobs.lake import environment
+from jobs.lake.jvm import delta_jars, find_java
 
 DELTA = {
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
@@ -30,6 +32,8 @@ LOCAL = {
     "spark.sql.ui.retainedExecutions": "1",
     "spark.ui.showConsoleProgress": "false",
 }
+
+TRIES = 4  # of a task, as on a cluster: a worker that was killed is replaced
 
 
 @contextmanager
@@ -68,19 +72,27 @@ def start(job: str, master: str | None, more: Mapping[str, str]) -> SparkSession
             builder = builder.config(key, value)
     for key, value in more.items():
         builder = builder.config(key, value)
-    with _stderr_to(spark_log()):
-        session = builder.getOrCreate()
+    with _stderr_to(log_file()):
+        try:
+            session = builder.getOrCreate()
+        except Exception as error:
+            raise LakeError(f"Spark could not start: {_why(error)} (what it said is in {log_file()})") from error
     if not _on_databricks():
         session.sparkContext.setLogLevel("ERROR")
     return session
 
 
+def _why(error: Exception) -> str:
+    """The last line in which Spark's launcher says what is wrong."""
+    said = [line for line in log_file().read_text(errors="replace").splitlines() if re.search("Exception|Error", line)]
+    return (said[-1] if said else str(error)).strip()
+
+
 @contextmanager
 def _stderr_to(file: Path) -> Iterator[None]:
     """Processes started inside write their standard error to `file`."""
-    file.parent.mkdir(parents=True, exist_ok=True)
     sys.stderr.flush()
-    kept, log = os.dup(2), os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    kept, log = os.dup(2), os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
         os.dup2(log, 2)
         yield
@@ -91,28 +103,40 @@ def _stderr_to(file: Path) -> Iterator[None]:
 
 
 def _own_launch(master: str) -> dict[str, str]:
-    check_java()
-    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # workers run this environment, not the first python3
+    environment.settle(master)
+    if home := find_java():
+        os.environ["JAVA_HOME"] = str(home)
+    else:
+        os.environ.pop("JAVA_HOME", None)
     jars = [str(jar) for jar in delta_jars()]
     log4j = resources.files("conf") / "log4j2.properties"
     java = f"-Dlog4j2.configurationFile={log4j} -Dlog4j.configurationFile={log4j}"
-    warehouse = str(cache_dir() / "warehouse")  # Spark makes one even where nothing uses it; not in the user's folder
+    warehouse = str(log_file().parent / "warehouse")  # Spark makes one even where nothing uses it; not where one works
     common = {
         "spark.master": master,
         "spark.sql.warehouse.dir": warehouse,
         "spark.driver.memory": _driver_memory(),
+        "spark.hadoop.fs.permissions.umask-mode": f"{_read_umask():03o}",  # in HDFS; a disk goes by the process
         "spark.driver.extraJavaOptions": java,
     }
     if not master.startswith("local"):
         return {**common, "spark.jars": ",".join(jars)}
     os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     cores = str(_cores(master))
+    if master.endswith("]") and "," not in master:
+        common["spark.master"] = f"{master[:-1]},{TRIES}]"
     threads = {"spark.sql.shuffle.partitions": cores, "spark.default.parallelism": cores}
     # The work is in Python: start fast, leave the cores to it. With one tier come 48 MB for compiled code, which some
     # hundred queries fill; then all is compiled again and again.
     java = f"{java} -XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m -XX:+UseSerialGC"
     paths = {"spark.driver.extraClassPath": os.pathsep.join(jars), "spark.driver.extraJavaOptions": java}
     return {**common, **LOCAL, **threads, **paths}
+
+
+def _read_umask() -> int:
+    umask = os.umask(0o077)  # it cannot be read without being set
+    os.umask(umask)
+    return umask
 
 
 def _launched_by_submit() -> bool:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from pyspark.sql import DataFrame
@@ -12,11 +13,15 @@ from pyspark.sql import functions as F
 from conf.catalog import table
 from jobs.cli import command
 from jobs.lake import run_log
+from jobs.lake.commit import commit_titles
+from udfs import batches
 from udfs.staging import table_file
 
 COMMIT_TITLES = 64  # a commit costs seconds, whatever it holds
+TASKS = 64  # that read what one commit writes
 
 Counts = dict[tuple[str, str], int]  # rows by (title_id, table)
+Added = Callable[[Sequence[str]], Mapping[str, DataFrame]]
 
 
 def folder(job: command.Job) -> str:
@@ -31,12 +36,30 @@ def compute(job: command.Job, run_id: str, made: DataFrame, titles: Sequence[str
         return {(row["title_id"], row["table"]): int(row["rows"]) for row in made.collect()}
 
 
-def read_staged(job: command.Job, run_id: str, name: str, titles: Sequence[str]) -> DataFrame:
-    """The rows of table `name` that a run has staged for these titles; none where nothing was."""
-    files = (table_file(folder(job), run_id, name, title) for title in titles)
-    there = [str(file) for file in files if file.exists()]
-    schema = table(name).schema
-    return job.spark.read.schema(schema).parquet(*there) if there else job.spark.createDataFrame([], schema)
+def find_unread(job: command.Job, titles: Sequence[str], counts: Counts) -> dict[str, str]:
+    """title_id -> why nothing was made of it, of those that have tracks all the same; others have nothing to work on."""
+    nothing = sorted(set(titles) - {title for title, _ in counts})
+    if not nothing:
+        return {}
+    tracks = job.lake.raw("tracks").where(F.col("title_id").isin(nothing)).select("title_id").distinct()
+    why = "its rows are not all of the harvest that counts: harvest it again (castmine harvest FILM --force)"
+    return {row["title_id"]: why for row in tracks.collect()}
+
+
+def read_staged(job: command.Job, run_id: str, name: str, titles: Sequence[str], counts: Counts) -> DataFrame:
+    """The rows of table `name` that a run has staged for these titles, of which `counts` tells.
+
+    A title's rows come from one task, in the order in which they were staged. The task ends with a LakeError where it
+    does not see what another one has staged.
+    """
+    there = [title for title in titles if (title, name) in counts]
+    if not there:
+        return job.spark.createDataFrame([], table(name).schema)
+    largest_first = sorted(there, key=lambda title: (-counts[title, name], title))
+    rows = [(n, str(table_file(folder(job), run_id, name, title))) for n, title in enumerate(largest_first)]
+    files = job.spark.createDataFrame(rows, batches.STAGED_FILES.schema)
+    files = files.repartitionByRange(min(len(rows), TASKS), "place")
+    return files.mapInArrow(functools.partial(batches.rows_from_files, name=name), table(name).schema)
 
 
 def commit(
@@ -45,33 +68,38 @@ def commit(
     tasks: Sequence[run_log.Task],
     counts: Counts,
     names: Sequence[str],
-    added: Mapping[str, DataFrame] | None = None,
+    added: Added | None = None,
 ) -> dict[str, int]:
-    """Replace the titles of `tasks` in the tables `names` by what is staged, and commit them.
+    """Replace the titles of `tasks` in the tables `names` by what is staged, and commit them, some at a time.
 
     A title for which nothing was staged has no rows: its old ones go. Returns rows written by table.
 
     Args:
-        added: by table, columns that were found after its rows were staged, with the columns of its key.
+        added: titles -> by table, columns to be laid beside the staged rows, with the columns of its key; called while
+            the lake is locked.
     """
+    written = dict.fromkeys(names, 0)
+
+    def read(titles: Sequence[str]) -> dict[str, DataFrame]:
+        frames = {name: read_staged(job, run.run_id, name, titles, counts) for name in names}
+        for name, columns in (added(titles) if added else {}).items():
+            key = list(table(name).key)
+            rest = frames[name].drop(*set(columns.columns) - set(key))
+            frames[name] = rest.join(F.broadcast(columns), key, "left")
+        return frames
+
+    unread = find_unread(job, [task.title_id for task in tasks], counts)
     for start in range(0, len(tasks), COMMIT_TITLES):
-        part = tasks[start : start + COMMIT_TITLES]
-        titles = [task.title_id for task in part]
-        run.writes(part)
-        for name in names:
-            with job.progress.step(f"writing {name}"):
-                replace(job, run.run_id, name, titles, (added or {}).get(name))
-        run.commit(run_log.Done(task, sum(counts.get((task.title_id, name), 0) for name in names)) for task in part)
+        part = [_done(task, counts, names) for task in tasks[start : start + COMMIT_TITLES]]
+        for done in commit_titles(job, run, part, names, read, counts, unread=unread):
+            for name in names:
+                written[name] += counts.get((done.task.title_id, name), 0)
     clear(job, run.run_id)
-    return {name: sum(n for (_, made_name), n in counts.items() if made_name == name) for name in names}
+    return written
 
 
-def replace(job: command.Job, run_id: str, name: str, titles: Sequence[str], added: DataFrame | None = None) -> None:
-    """Make the rows of `titles` in the table `name` those that the run has staged, with `added` as in `commit`."""
-    rows, key = read_staged(job, run_id, name, titles), list(table(name).key)
-    if added is not None:
-        rows = rows.drop(*set(added.columns) - set(key)).join(F.broadcast(added), key, "left")
-    job.lake.replace(table(name), rows, titles)
+def _done(task: run_log.Task, counts: Counts, names: Sequence[str]) -> run_log.Done:
+    return run_log.Done(task, sum(counts.get((task.title_id, name), 0) for name in names))
 
 
 def clear(job: command.Job, run_id: str) -> None:

@@ -47,9 +47,10 @@ def finished(
     error: str | None = None,
 ) -> str:
     """What a run of `job` leaves: the title's rows in `tables`, and its commit mark. Returns its run_id."""
-    run = run_log.begin(lake, job, "settings", clock)
+    run, task = run_log.begin(lake, job, "settings", clock), run_log.Task(title, inputs or {})
+    run.writes([task])
     written(lake, [title], run.run_id, tables)
-    run.commit([run_log.Done(run_log.Task(title, inputs or {}), sum(map(len, tables.values())), error)])
+    run.commit([run_log.Done(task, sum(map(len, tables.values())), error)])
     return run.run_id
 
 
@@ -79,7 +80,11 @@ def cast(
 
 
 def _marks(title: str) -> list[dict[str, Any]]:
-    inputs = {"harvest": {}, "mine": {"harvest": f"harvest-{title}"}, "cluster": {"mine": f"mine-{title}"}}
+    inputs = {
+        "harvest": {},
+        "mine": {"harvest": f"harvest-{title}"},
+        "cluster": {"harvest": f"harvest-{title}", "mine": f"mine-{title}"},
+    }
     now = clock()
     common = {"title_id": title, "status": "ok", "started_at": now, "ended_at": now, "code_version": 1}
     return [

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from conf.catalog import table
+from conf.table import FORMAT_PROPERTY
 from jobs import cluster
 from jobs.lake.lake import Lake
 from tests.helpers.small import SHA256, collected, finished
@@ -80,6 +81,7 @@ def older(spark, empty, tmp_path):
         made = table(name)
         before = made._replace(columns=tuple(c for c in made.columns if c.name != column))
         spark.sql(before.ddl(found.address(name)))
+    spark.sql(f"ALTER TABLE {found.address('runs')} SET TBLPROPERTIES ('{FORMAT_PROPERTY}' = '1')")
     return found
 
 

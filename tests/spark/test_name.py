@@ -27,7 +27,8 @@ STRANGERS = {"Nobody Else": 8, "Not Here": 15}
 PHOTOGRAPHS, IN_FILM = 3, 5  # of a person in the gallery, and in the film
 SHOWN = [(w, n) for w, person in CAST.items() for n in numbers_of(person)[PHOTOGRAPHS : PHOTOGRAPHS + IN_FILM]]
 BOX = {"x": 10.0, "y": 20.0, "w": 50.0, "h": 60.0}
-TITLE = {"status": "ok", "embedder_sha256": SHA256, "embedding_dim": 2, "fps": 24.0, "detect_stride": 1}
+TITLE = {"status": "ok", "embedder_sha256": SHA256, "embedding_dim": 2, "fps": 24.0, "detect_stride": 1,
+         "content_hash": "c1"}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -166,7 +167,7 @@ def test_a_name_survives_a_new_harvest_with_other_track_numbers(two, capsys):
         {
             **{"edit_id": who, "title_id": "a", "kind": "name", "author": "user", "made_at": clock()},
             "anchors": json.dumps([{"frame": frame, "box": box} for frame in (3, 9)]),
-            "payload": json.dumps({"name": who, "source": "user"}),
+            "payload": json.dumps({"name": who, "source": "user", "film": "c1"}),
         }
         for who, box in boxes.items()
     ]
@@ -178,7 +179,7 @@ def test_a_name_survives_a_new_harvest_with_other_track_numbers(two, capsys):
     finished(two, "mine", "a", {"cannot_links": [], "must_links": []}, inputs={"harvest": made})
     assert cluster.main(["--lake", two.root, "--titles", "a"], spark=two.spark) == 0
     assert collected(two.rows("characters", ["a"]), "character_id", "name") == [(0, "Bob")]
-    assert "the name 'Ann' finds no character" in capsys.readouterr().err
+    assert "the name 'Ann' finds nobody in this film" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

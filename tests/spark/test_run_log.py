@@ -13,7 +13,8 @@ TASK = run_log.Task("a", {"mine": "m1"})
 
 
 CODE = CODE_VERSIONS["cluster"]
-LAST = {"status": "ok", "error": None, "input_versions": '{"mine": "m1"}', "settings_hash": "s1", "code_version": CODE}
+LAST = {"status": "ok", "error": None, "input_versions": '{"mine": "m1"}', "settings_hash": "s1", "code_version": CODE,
+        "content_hash": None}  # fmt: skip
 
 
 @pytest.fixture
@@ -40,6 +41,9 @@ def to_do(lake, settings="s1", **more):
         (run_log.Task("a", {"mine": "m1"}, content_hash="c2"), {"content_hash": "c1"}, "its input changed"),
         (run_log.Task("a", {"mine": "m1"}, content_hash="c1"), {"content_hash": "c1"}, None),
         (TASK, {"status": "failed", "error": "no tracks"}, "no tracks"),
+        (TASK, {"status": "failed", "error": "no film", "content_hash": "c1"}, None),
+        (run_log.Task("a", {"mine": "m2"}), {"status": "failed", "content_hash": "c1"}, "its input changed"),
+        (run_log.Task("a", {"mine": "m1", "harvest": "h1"}), {}, None),
         (TASK, {"status": "writing"}, "stopped while it was written"),
     ],
 )

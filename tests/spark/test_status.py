@@ -10,7 +10,7 @@ import pytest
 from conf.catalog import table
 from conf.settings import Settings
 from jobs import status
-from jobs.inputs.films import title_ids
+from jobs.inputs.films import stamp_of
 from jobs.lake import run_log
 from jobs.lake.lake import Lake
 from tests.helpers.small import SHA256, cast, clock, finished
@@ -73,7 +73,7 @@ def test_harvests(lake, told, tmp_path):
     films = {name: tmp_path / f"{name}.mp4" for name in ("same", "changed", "gone", "broken")}
     for name, film in films.items():
         film.write_text(name)
-        inputs = {"file": title_ids({str(film): (name, None)}, [])[0].stamp}
+        inputs = {"file": stamp_of(str(film))}
         run = run_log.begin(lake, "harvest", version, clock, f"harvest-{name}")
         run.commit([run_log.Done(run_log.Task(name, inputs), error="no video stream" if name == "broken" else None)])
     run = run_log.begin(lake, "mine", settings.mine.hash(), clock)

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from conf.errors import UsageError
-from jobs.inputs import films
+from conf.files import content_hash
+from jobs.inputs import films, titles
 
 
 def put(path: Path, content: str = "film") -> Path:
@@ -22,8 +21,10 @@ def put(path: Path, content: str = "film") -> Path:
 
 
 def found(*given_arguments: object) -> dict[str, str]:
-    """title_id -> uri."""
-    return {film.title_id: film.uri for film in films.find_films([str(argument) for argument in given_arguments])[0]}
+    """title_id -> uri, in a lake that knows none."""
+    made = films.find_films([str(argument) for argument in given_arguments])[0]
+    contents = {film.uri: content_hash(film.uri) for film in made if os.path.exists(film.uri)}
+    return {film.title_id: film.uri for film in titles.name_titles(made, contents, []).files}
 
 
 def short(content: str) -> str:
@@ -33,7 +34,7 @@ def short(content: str) -> str:
 def test_a_file_is_taken_whatever_its_ending(tmp_path):
     path = put(tmp_path / "My Film (1999).xyz")
     (film,), left = films.find_films([str(path)])
-    assert (film.title_id, film.uri, film.display_name) == ("My_Film_1999", str(path), "My Film (1999)")
+    assert (film.title_id, film.uri, film.display_name) == ("", str(path), "My Film (1999)")
     assert film.size_bytes == 4
     assert str(path.stat().st_mtime_ns) in film.stamp
     assert left == []
@@ -61,35 +62,28 @@ def test_a_film_named_twice_is_one_film(tmp_path, monkeypatch):
     assert found(path, tmp_path, "x/../x/a.mp4", "x/*.mp4", "./x") == {"a": str(path)}
 
 
-def test_two_files_of_one_name_get_their_content_behind_it(tmp_path):
-    one, two = put(tmp_path / "1" / "a.mp4", "one"), put(tmp_path / "2" / "a.mkv", "two")
-    assert found(tmp_path) == {f"a-{short('one')}": str(one), f"a-{short('two')}": str(two)}
-    assert found(tmp_path / "2", tmp_path / "1") == found(tmp_path), "in whatever order"
+def test_a_folder_that_is_a_link_is_searched_once(tmp_path):
+    first, second = put(tmp_path / "films" / "first.mp4", "1"), put(tmp_path / "disk2" / "second.mp4", "2")
+    (tmp_path / "films" / "more").symlink_to("../disk2", target_is_directory=True)
+    (tmp_path / "films" / "again").symlink_to("../disk2", target_is_directory=True)
+    (tmp_path / "films" / "loop").symlink_to(".", target_is_directory=True)
+    made, left = films.find_films([str(tmp_path / "films")])
+    assert [os.path.realpath(film.uri) for film in made] == [str(second), str(first)]
+    assert [line.partition(": ")[2] for line in left] == ["a link to a folder that is searched already"] * 2
 
 
-def test_of_two_files_of_one_name_and_content_one_is_left(tmp_path):
-    one, two = put(tmp_path / "1" / "a.mp4", "same"), put(tmp_path / "2" / "a.mp4", "same")
-    (film,), left = films.find_films([str(tmp_path)])
-    assert (film.title_id, film.uri) == (f"a-{short('same')}", str(one))
-    assert left == [f"{two}: the same film as {one}"]
-
-
-def test_dangling_links_of_one_name_are_two_films_that_will_fail(tmp_path):
-    for folder in ("1", "2"):
-        (tmp_path / folder).mkdir()
-        (tmp_path / folder / "a.mp4").symlink_to(tmp_path / "gone")
-    (one, two), left = films.find_films([str(tmp_path)])
-    assert one.title_id != two.title_id
-    assert one.title_id.startswith("a-")
-    assert one.size_bytes == two.size_bytes == 0
-    assert left == []
+def test_a_file_uri_is_a_path(tmp_path):
+    path = put(tmp_path / "my film.mp4")
+    for given_so in (path.as_uri(), f"file:{path}", f"file://localhost{path}"):
+        assert list(found(given_so)) == ["my_film"]
+    assert list(found(tmp_path.as_uri())) == ["my_film"]
 
 
 def test_a_name_that_is_no_unicode_is_left(tmp_path):
     put(tmp_path / "good.mp4")
     Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.mp4")).write_text("film")
     (film,), left = films.find_films([str(tmp_path)])
-    assert film.title_id == "good"
+    assert film.display_name == "good"
     assert len(left) == 1
     assert "rename" in left[0]
     left[0].encode()
@@ -134,7 +128,7 @@ def test_a_manifest_gives_ids_and_names(tmp_path, ending):
         {"title_id": "NA", "uri": str(tmp_path / "b.mp4"), "display_name": None, "year": None},
     ]
     path = manifest(tmp_path / f"films.{ending}", rows)
-    first, second = films.find_films([str(path)])[0]
+    second, first = sorted(films.find_films([str(path)])[0], key=lambda film: film.title_id, reverse=True)
     assert (first.title_id, first.uri, first.display_name) == ("007", str(tmp_path / "films" / "a.mp4"), "Dr. A")
     assert (second.title_id, second.uri, second.display_name) == ("NA", str(tmp_path / "b.mp4"), "b")
 
@@ -192,29 +186,3 @@ def test_two_manifests_may_not_share_an_id(tmp_path):
     two = manifest(tmp_path / "2.csv", [{"title_id": "a", "uri": "b.mp4"}])
     with pytest.raises(UsageError, match="twice"):
         films.find_films([str(one), str(two)])
-
-
-# --- names -----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("text", "name"),
-    [
-        ("film", "film"), ("A film.part-2", "A_film.part-2"), ("../../etc/passwd", "etc_passwd"), ("-rf", "rf"),
-        ("", "film"), ("映画", "film"), ("...", "film"), ("a'; DROP TABLE x;--", "a_DROP_TABLE_x"),
-        ("Amélie", "Am_lie"), ("a\nb", "a_b"),
-    ],
-)  # fmt: skip
-def test_safe_names(text, name):
-    assert films.safe_name(text) == name
-
-
-@settings(max_examples=200)
-@given(st.text(max_size=150))
-def test_a_safe_name_is_safe_and_stays_so(text):
-    name = films.safe_name(text)
-    assert 1 <= len(name) <= 100
-    assert name.isascii()
-    assert not set(name) - set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")
-    assert name[0] not in "._-"
-    assert films.safe_name(name) == name

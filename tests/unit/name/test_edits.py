@@ -7,8 +7,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from udfs.kernels.boxes import BOX, iou_by_pair
-from udfs.kernels.name.edits import MATCH_IOU, characters_meant, faces_at, resolve_names
+from udfs.kernels.name.edits import (
+    CLEAR,
+    MATCH_IOU,
+    People,
+    characters_meant,
+    choose_far,
+    faces_at,
+    recognise,
+    resolve_names,
+)
 
+NOBODY_KNOWN = People(np.zeros(0, np.int64), np.zeros((0, 1), np.float32), 0.4)
 LEFT, RIGHT = (10.0, 10.0, 40.0, 40.0), (200.0, 10.0, 40.0, 40.0)
 
 
@@ -108,7 +118,7 @@ def test_names_stand_as_when_edits_are_replayed(said):
 # --- cases --------------------------------------------------------------------------------------------------
 
 
-def named(said, character):
+def named(said, character, people=None):
     """`names` where each edit has one anchor, on a face of the given character; -1: on none."""
     rows = [{"edit_id": e, "frame": n, **dict(zip(BOX, LEFT, strict=True))} for n, e in enumerate(character)]
     faces = [
@@ -116,7 +126,10 @@ def named(said, character):
         for n, c in enumerate(character.values())
     ]
     return resolve_names(
-        edits(said), table(rows, "edit_id", "frame", *BOX), table(faces, "frame", *BOX, "character_id")
+        edits(said),
+        table(rows, "edit_id", "frame", *BOX),
+        table(faces, "frame", *BOX, "character_id"),
+        people or NOBODY_KNOWN,
     )
 
 
@@ -125,8 +138,9 @@ def table(rows, *columns):
 
 
 def edits(said):
-    columns = ["edit_id", "name", "confidence", "source", "replaces", "made_at"]
-    return table([{"confidence": None, "replaces": None, "made_at": 0, **row} for row in said], *columns)
+    fixed = {"confidence": None, "replaces": None, "made_at": 0, "is_same_film": True, "embedding": None}
+    columns = ["edit_id", "name", "source", *fixed]
+    return table([{**fixed, **row} for row in said], *columns)
 
 
 def gallery(edit_id, name, made_at=0, confidence=0.9, **more):
@@ -170,8 +184,76 @@ def test_most_of_the_anchors_decide_and_places_count():
     anchors = table([["e", 0, *LEFT], ["e", 1, *LEFT], ["e", 2, *LEFT]], "edit_id", "frame", *BOX)
     nudged = (LEFT[0] + 5, LEFT[1], *LEFT[2:])
     faces = [[0, *nudged, 7], [0, *RIGHT, 1], [1, *RIGHT, 1], [2, *nudged, 4], [2, *LEFT, 7], [3, *LEFT, 1]]
-    found = resolve_names(edits([gallery("e", "Ann")]), anchors, table(faces, "frame", *BOX, "character_id"))
+    found = resolve_names(
+        edits([gallery("e", "Ann")]), anchors, table(faces, "frame", *BOX, "character_id"), NOBODY_KNOWN
+    )
     assert found.standing.character_id.tolist() == [7]
     moved = [[frame, *RIGHT, 7] for frame in range(3)]
-    found = resolve_names(edits([gallery("e", "Ann")]), anchors, table(moved, "frame", *BOX, "character_id"))
+    found = resolve_names(
+        edits([gallery("e", "Ann")]), anchors, table(moved, "frame", *BOX, "character_id"), NOBODY_KNOWN
+    )
     assert (len(found.standing), found.lost.edit_id.tolist()) == (0, ["e"])
+
+
+# --- another version of the film -------------------------------------------------------------------------------
+
+
+def at_angle(*degrees: float):
+    """(n, 2) unit rows."""
+    radians = np.radians(np.array(degrees, np.float64))
+    return np.column_stack([np.cos(radians), np.sin(radians)])
+
+
+def people(*degrees: float):
+    return People(np.arange(len(degrees)) + 10, at_angle(*degrees).astype(np.float32), far=0.3)
+
+
+def recut(said, *degrees: float):
+    """The same edits, about another version of the film, by characters who looked so."""
+    return [{**row, "is_same_film": False, "embedding": e} for row, e in zip(said, at_angle(*degrees), strict=True)]
+
+
+def test_in_another_version_names_follow_the_faces_and_not_the_places():
+    said = [user("a", "Ann"), user("b", "Bob"), user("c", "Cy")]
+    places = {"a": 11, "b": 10, "c": 10}  # whoever sits there now
+    found = named(recut(said, 0, 90, 180), places, people(3, 95, 270))
+    assert dict(zip(found.standing.character_id, found.standing.name, strict=True)) == {10: "Ann", 11: "Bob"}
+    assert found.lost.name.tolist() == ["Cy"]
+
+
+def test_a_name_goes_to_the_nearer_of_two_who_were_others():
+    said = recut([user("a", "Ann"), user("b", "Bob")], 0, 40)
+    found = named(said, {"a": 10, "b": 10}, people(5))
+    assert dict(zip(found.standing.character_id, found.standing.name, strict=True)) == {10: "Ann"}
+    assert found.lost.name.tolist() == ["Bob"]
+
+
+def test_without_an_embedding_nobody_is_found_in_another_version():
+    said = [{**user("a", "Ann"), "is_same_film": False}]
+    assert named(said, {"a": 10}, people(0)).lost.name.tolist() == ["Ann"]
+    assert named(recut([user("a", "Ann")], 0), {"a": 10}).lost.name.tolist() == ["Ann"]
+
+
+@given(st.integers(0, 10_000))
+def test_who_is_recognised_is_near_and_the_nearest(seed):
+    rng = np.random.default_rng(seed)
+    known = rng.normal(size=(rng.integers(1, 6), 4))
+    known /= np.linalg.norm(known, axis=1, keepdims=True)
+    known[rng.random(len(known)) < 0.2] = np.nan
+    rows = rng.normal(size=(rng.integers(1, 6), 4))
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    there = People(np.arange(len(known)) + 5, known.astype(np.float32), far=0.4)
+    meant = recognise([None if rng.random() < 0.2 else row for row in rows], there)
+    for row, character in zip(rows, meant, strict=True):
+        distances = np.where(np.isnan(known).any(axis=1), np.inf, 1 - known @ row)
+        if character >= 0:
+            assert distances[character - 5] <= 0.4
+            assert distances[character - 5] == distances.min()
+    for character in set(meant.tolist()) - {-1}:
+        of = [1 - known[character - 5] @ row for row, found in zip(rows, meant, strict=True) if found == character]
+        assert max(of) - min(of) <= CLEAR + 1e-9
+
+
+def test_how_far_is_too_far_depends_on_the_embedder():
+    assert choose_far(0.985, 0.071) == 0.4
+    assert choose_far(0.91, 0.097) == pytest.approx(0.328)

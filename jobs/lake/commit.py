@@ -1,0 +1,113 @@
+"""The commit: how every job replaces the rows of titles.
+
+1. A run claims the titles that it is about to work on (`Run.take`); another one that would write the same tables of one
+   of them is refused.
+2. Workers compute, and stage whole files; each says how many rows it has staged (`staging`).
+3. While the lake is locked (`Locks.commit`), so that one run at a time is here:
+   a. what the work was begun with must still count: else the title failed, and keeps the rows that it had;
+   b. `writing` rows go into `runs`: from here on the titles are there for nobody;
+   c. the titles' rows are replaced, table by table;
+   d. one query counts the rows that are there now, by table, title and run: they must be the run's own, as many as were
+      staged;
+   e. `ok` or `failed` rows go into `runs`: from here on the titles' rows are the new ones.
+   Killed anywhere, the titles' newest row is `writing` (c, d) or the old one (a, b), and the next run does them again.
+4. Readers take rows whose run is the last one that wrote the title, and has ended (`last_runs`).
+
+The lock keeps runs apart; (d) finds out where it could not: a file system without locks, another program, a disk that
+lost something.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Collection, Mapping, Sequence
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from conf.catalog import table
+from conf.errors import LakeError
+from jobs.cli import command
+from jobs.lake import run_log
+from jobs.lake.lake import Lake
+
+Counts = Mapping[tuple[str, str], int]  # rows by (title_id, table); none where there is no entry
+Frames = Mapping[str, DataFrame]  # by table, the rows of the titles
+
+
+def commit_titles(
+    job: command.Job,
+    run: run_log.Run,
+    done: Sequence[run_log.Done],
+    names: Sequence[str],
+    read: Callable[[Sequence[str]], Frames],
+    counts: Counts,
+    kept: Collection[str] = (),
+    unread: Mapping[str, str] | None = None,
+) -> list[run_log.Done]:
+    """Replace the rows of some titles in the tables `names`, and commit them; those that were committed.
+
+    Args:
+        read: titles -> their new rows by table; called while the lake is locked.
+        counts: how many rows that is.
+        kept: titles that failed, and keep the rows that they have.
+        unread: title_id -> why what it is made from could not be read: it fails, too.
+    Raises:
+        LakeError: the tables do not hold what was written. What was found right is committed before.
+    """
+    with job.lake.locks.commit(job.progress.say):
+        stale = {**(unread or {}), **_find_stale(job.lake, run.job, [d.task for d in done])}
+        failed = [run_log.Done(d.task, error=stale[d.task.title_id]) for d in done if d.task.title_id in stale]
+        kept = {*kept, *stale}
+        written = [d for d in done if d.task.title_id not in kept]
+        titles = [d.task.title_id for d in written]
+        wrong: dict[str, str] = {}
+        if written:
+            frames = read(titles)
+            run.writes(d.task for d in written)
+            for name in names:
+                with job.progress.step(f"writing {name}"):
+                    job.lake.replace(table(name), frames[name], titles)
+            wrong = _find_wrong(job.lake, run.run_id, names, titles, counts)
+            run.writes(d.task for d in written if d.task.title_id in wrong)  # the last word, whoever else had one
+        right = [d for d in done if d.task.title_id not in {*stale, *wrong}]
+        run.commit([*right, *failed])
+    if wrong:
+        title, said = sorted(wrong.items())[0]
+        raise LakeError(
+            f"{len(wrong)} titles are not as they were written, such as {title}: {said}. They count for nobody until "
+            "they are written again: run the same command again, alone"
+        )
+    return right
+
+
+def _find_stale(lake: Lake, job: str, tasks: Sequence[run_log.Task]) -> dict[str, str]:
+    """title_id -> what has replaced the rows that a task was begun with."""
+    stale: dict[str, str] = {}
+    for source in ("harvest", "mine", "cluster"):
+        now = lake.counted(source)
+        for task in tasks:
+            was, is_now = task.inputs.get(source), now.get(task.title_id)
+            if was is not None and was != is_now:
+                by = f"run {is_now} has" if is_now else "another run has"
+                stale.setdefault(task.title_id, f"{by} replaced what it was made from; run castmine {job} again")
+    return stale
+
+
+def _find_wrong(lake: Lake, run_id: str, names: Sequence[str], titles: Sequence[str], counts: Counts) -> dict[str, str]:
+    """title_id -> what is wrong with its rows: another run's, or more or fewer than were staged."""
+    there = F.col("title_id").isin(list(titles))
+    parts = [lake.raw(name).where(there).select(F.lit(name).alias("name"), "title_id", "run_id") for name in names]
+    found = functools.reduce(DataFrame.unionByName, parts).groupBy("name", "title_id", "run_id").count().collect()
+    rows: dict[tuple[str, str], int] = {}
+    wrong: dict[str, str] = {}
+    for row in found:
+        rows[row["title_id"], row["name"]] = row["count"]
+        if row["run_id"] != run_id:
+            wrong[row["title_id"]] = f"its {row['name']} are those of run {row['run_id']}"
+    for title in titles:
+        for name in names:
+            n, staged = rows.get((title, name), 0), counts.get((title, name), 0)
+            if n != staged and title not in wrong:
+                wrong[title] = f"{n:,} {name} are there, and {staged:,} were made"
+    return wrong
