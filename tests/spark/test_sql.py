@@ -125,7 +125,7 @@ def test_what_only_says_something_is_allowed(ask, query):
         ("set spark.sql.runSQLOnFiles=true", "SET"),
         ("with a as (select 1) insert into tracks select * from a", "WITH"),
         ("from tracks insert into tracks select *", "FROM"),
-        ("-- a remark\ndelete from tracks", "--"),
+        ("-- a remark\ndelete from tracks", "DELETE"),
     ],
 )
 def test_a_command_is_refused(refuse, query, word):
