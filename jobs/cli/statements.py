@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from conf.cache import cache_dir
 from conf.errors import CastmineError
+from conf.text import visible
 
 FIRST, GOES_ON = "castmine> ", "       -> "
 HELP = r"\q or Ctrl-D: leave. A statement ends with ; and may have several lines. Ctrl-C: forget what was typed."
@@ -88,7 +89,7 @@ def ask(read: Callable[[str], str], answer: Callable[[str], None], say: Callable
                 try:
                     answer(statement)
                 except CastmineError as error:
-                    say(f"castmine: {error}")
+                    say(visible(f"castmine: {error}", keep="\n"))
         except KeyboardInterrupt:
             held = ""
             say("")

@@ -26,6 +26,7 @@ def test_a_reader_who_has_seen_enough_is_no_error(words):
     [
         (LakeError("no lake"), program.CANNOT_GO_ON, "castmine: no lake\n"),
         (UsageError("what?"), program.WRONG_USE, "castmine: what?\n"),
+        (UsageError("a\x1b[2Jb\nc\udcff"), program.WRONG_USE, "castmine: a\\x1b[2Jb\nc\\udcff\n"),
         (KeyboardInterrupt(), program.INTERRUPTED, "castmine: stopped."),
     ],
 )
