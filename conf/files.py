@@ -9,7 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from conf.errors import FilmError
+from conf.errors import FilmError, LakeError
+from conf.text import is_control
+
+LONGEST_NAME = 240  # bytes; file systems end at 255, and a name's ending comes on top
 
 
 @contextmanager
@@ -27,6 +30,22 @@ def write_whole(file: str | Path) -> Iterator[Path]:
         os.replace(part, file)
     finally:
         part.unlink(missing_ok=True)
+
+
+def title_file(folder: str | Path, title_id: str, ending: str) -> Path:
+    """Where a title's file lies in `folder`: nothing that is named after a title leaves it.
+
+    Raises:
+        LakeError: the title_id would lead elsewhere, or cannot name a file. castmine writes no such title_id; another
+            program may.
+    """
+    unfit = title_id.startswith(".") or any(c in "/\\" or is_control(c) for c in title_id)
+    if not title_id or unfit or len(title_id.encode()) > LONGEST_NAME:
+        raise LakeError(
+            f"title {title_id!a} cannot name a file in {folder}; no command of castmine writes such a title_id: "
+            "take the title out of the lake, or name it anew"
+        )
+    return Path(folder, title_id + ending)
 
 
 def content_hash(path: str | Path) -> str:

@@ -23,11 +23,10 @@ from typing import Any
 from pyspark.sql import DataFrame, SparkSession
 
 from conf import views
-from conf.errors import LakeError, UsageError
-from conf.files import write_whole
+from conf.errors import UsageError
+from conf.files import title_file, write_whole
 from jobs.cli import command, options, program
 from jobs.cli.results import csv_line
-from jobs.inputs.films import safe_name
 from jobs.lake import run_log
 
 Rows = list[dict[str, Any]]
@@ -60,17 +59,14 @@ def main(
         raise UsageError(f"--gap {gap}: seconds, 0 or more")
     with command.open_job(args, "export", spark, clock, run_id) as job:
         titles = list(run_log.list_clustered(job.lake, args.titles))
-        for title in titles:
-            if title != safe_name(title):
-                raise LakeError(f"title {title!r} cannot name a file; no command of castmine writes such a title_id")
+        files = {title: title_file(args.out, title, f".{args.format}") for title in titles}
         folder, columns = _folder(args.out), TRACK_COLUMNS if args.tracks else COLUMNS
         found = _rows(job, _tracks(args.unknown) if args.tracks else views.appearances(gap, args.unknown), titles)
         written = {}
         for title, rows in _by_title(titles, found):
-            file = folder / f"{title}.{args.format}"
-            with write_whole(file) as part:
+            with write_whole(files[title]) as part:
                 part.write_text(FORMATS[args.format](rows, columns), encoding="utf-8", newline="")
-            written[str(file)] = len(rows)
+            written[str(files[title])] = len(rows)
         what, n_rows = "tracks" if args.tracks else "appearances", sum(written.values())
         job.progress.say(f"export: {len(written):,} titles, {n_rows:,} {what} in {folder}")
         return job.finish(None, {"job": "export", "files": list(written), "rows": n_rows})
@@ -133,7 +129,7 @@ def as_rttm(rows: Rows, columns: Sequence[str]) -> str:
         start, end = round(1000 * row["start_s"]), round(1000 * row["end_s"])
         if end > start:
             times = f"{start / 1000:.3f} {(end - start) / 1000:.3f}"
-            lines.append(f"SPEAKER {row['title_id']} 1 {times} <NA> <NA> {label} <NA> <NA>\n")
+            lines.append(f"SPEAKER {_rttm_field(row['title_id'])} 1 {times} <NA> <NA> {label} <NA> <NA>\n")
     return "".join(lines)
 
 
@@ -152,7 +148,7 @@ def rttm_labels(rows: Rows) -> list[str]:
 
 
 def _rttm_field(name: str) -> str:
-    """A name as one field, its letters and marks as they are; "" where it would say nothing."""
+    """A name or a title_id as one field, its letters and marks as they are; "" where it would say nothing."""
     field = "_".join(filter(None, BREAKS.split(name)))
     return "" if field == "<NA>" else field
 

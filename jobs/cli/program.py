@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable
 
+from conf import errors
 from conf.cache import spark_log
 from conf.errors import CastmineError
 from conf.text import visible
@@ -27,9 +29,13 @@ def run(main: Callable[[], int]) -> None:
     except CastmineError as error:
         print(visible(f"castmine: {error}", keep="\n"), file=sys.stderr)  # several problems are a line each
         code = error.exit_code
-    except Exception:
-        print(f"castmine: unexpected; what Spark said is in {spark_log()}", file=sys.stderr)
-        raise
+    except Exception as error:
+        own = re.search(r"\bconf\.errors\.(\w+): (.+)", str(error))  # raised in an executor: a line of its stack
+        if own is None:
+            print(f"castmine: unexpected; what Spark said is in {spark_log()}", file=sys.stderr)
+            raise
+        print(visible(f"castmine: {own[2]}"), file=sys.stderr)
+        code = getattr(errors, own[1], CastmineError).exit_code
     except KeyboardInterrupt:
         print("\ncastmine: stopped. What is committed stays; the same command goes on from there.", file=sys.stderr)
         code = INTERRUPTED
