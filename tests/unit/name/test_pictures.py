@@ -20,7 +20,7 @@ COLOURS = np.zeros((24, 40, 3), np.uint8)  # RGB: four fields, so that every way
 COLOURS[:12, :20], COLOURS[:12, 20:], COLOURS[12:, :20], COLOURS[12:, 20:] = (
     (200, 40, 40), (40, 200, 40), (40, 40, 200), (200, 200, 40),
 )  # fmt: skip
-OTHER = Image.new("RGB", (40, 24))
+OTHER, SEVERAL = Image.new("RGB", (40, 24)), {"save_all": True, "quality": 95}
 BGR = COLOURS[..., ::-1].astype(int)
 GREY = np.asarray(Image.fromarray(COLOURS).convert("L"))
 # what a picture is stored as, so that the EXIF orientation gives it back
@@ -61,7 +61,7 @@ def whole(mode: str) -> Image.Image:
         saved(whole("CMYK"), "JPEG", quality=95), saved(whole("RGB").quantize(), "PNG"), saved(whole("RGBA"), "PNG"),
         saved(whole("RGB"), "GIF"), saved(whole("RGB"), "BMP"), saved(whole("CMYK"), "TIFF"),
         saved(whole("YCbCr"), "TIFF"), saved(whole("RGBA"), "WEBP"),
-        *(saved(whole("RGB"), kind, save_all=True, append_images=[OTHER], quality=95) for kind in ("GIF", "MPO", "WEBP")),
+        *(saved(whole("RGB"), kind, append_images=[OTHER], **SEVERAL) for kind in ("GIF", "MPO", "WEBP")),
     ],
 )  # fmt: skip
 def test_kinds_of_colours(content):
