@@ -44,7 +44,7 @@ def shut(spark: SparkSession) -> bool:
         for name in TAKEN_OUT:
             state.functionRegistry().dropFunction(identifier(name))
             state.tableFunctionRegistry().dropFunction(identifier(name))
-    except (AttributeError, Py4JError):  # Connect has no JVM; a shared cluster may forbid to reach for it
+    except (AttributeError, TypeError, Py4JError):  # Connect has no JVM; a shared cluster may forbid to reach for it
         return False
     return True
 

@@ -37,7 +37,7 @@ def saved(image: Image.Image, kind: str, **more: object) -> bytes:
 
 
 def close(content: bytes, wanted: np.ndarray = BGR) -> bool:
-    found = read_picture(content)
+    found = read_picture(content, 4096)
     assert (found.dtype, found.shape, found.flags.c_contiguous) == (np.uint8, wanted.shape, True)
     return bool(np.abs(found - wanted).mean() < 6)
 
@@ -86,7 +86,7 @@ def bomb(width: int, height: int) -> bytes:
 def test_a_size_that_is_too_large_is_read_from_the_header(size):
     assert size[0] * size[1] > LARGEST
     with pytest.raises(PictureError, match=r"larger than 100 megapixels.*: shrink it"):
-        read_picture(bomb(*size))
+        read_picture(bomb(*size), 4096)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF", "GIF", "BMP"])
@@ -94,12 +94,19 @@ def test_damaged_files_are_said_to_be_so(kind):
     noise = Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8))
     content = saved(noise, kind)
     with pytest.raises(PictureError, match="cannot be read as a picture"):
-        read_picture(content[: len(content) // 2])
+        read_picture(content[: len(content) // 2], 4096)
     for place in range(0, len(content), max(1, len(content) // 40)):  # whatever is wrong in it, nothing else is raised
         broken = bytearray(content)
         broken[place : place + 4] = b"\xff\x00\xff\xff"
         with contextlib.suppress(PictureError):
-            read_picture(bytes(broken))
+            read_picture(bytes(broken), 4096)
+
+
+def test_a_picture_of_several_times_the_length_is_shrunk_by_a_whole_number():
+    large = saved(whole("RGB").resize((400, 240), Image.Resampling.NEAREST), "PNG")
+    assert read_picture(large, 201).shape == (240, 400, 3)
+    assert read_picture(large, 200).shape == (120, 200, 3)
+    assert np.abs(read_picture(large, 40) - BGR).max() == 0
 
 
 def test_broken_exif_data_leave_the_picture_as_it_is_stored():
@@ -116,7 +123,7 @@ def test_broken_exif_data_leave_the_picture_as_it_is_stored():
 )
 def test_what_is_not_looked_at(content, said):
     with pytest.raises(PictureError, match=said):
-        read_picture(content)
+        read_picture(content, 4096)
 
 
 def test_a_file_that_is_too_large_is_not_read(tmp_path):

@@ -34,7 +34,7 @@ def find_face(content: bytes, faces: Faces, min_score: float, min_face_px: float
         min_score, min_face_px: a face has at least this detector score, and this many pixels on its smaller side.
     """
     try:
-        image = read_picture(content)
+        image = read_picture(content, LONGEST_PX)
     except PictureError as error:
         return FaceSeen(None, str(error))
     image = _shrunk(image, LONGEST_PX / max(image.shape[:2]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import warnings
 
@@ -11,7 +12,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 # JPEG with what telephones write as .jpg, MPO. None of these starts another program, as PostScript would.
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "TIFF", "BMP", "GIF")
-LARGEST = 100_000_000  # pixels; 300 MB as colours, and as much again to turn them. Cameras take 12 to 60 million
+LARGEST = 100_000_000  # pixels: 0.4 GB decoded, and 0.4 GB more where they are turned. Cameras take 12 to 60 million
 HEIC = (b"ftypheic", b"ftypheix", b"ftyphevc", b"ftyphevx", b"ftypheim", b"ftypheis", b"ftypmif1", b"ftypmsf1")
 
 
@@ -19,11 +20,12 @@ class PictureError(Exception):
     """Why a file is no picture that can be looked at, and what to do about it."""
 
 
-def read_picture(content: bytes) -> NDArray[np.uint8]:
+def read_picture(content: bytes, longest: int) -> NDArray[np.uint8]:
     """A file's picture, the first where it holds several.
 
     Args:
         content: of a file, whatever its name; one of FORMATS.
+        longest: pixels; a picture twice as long or longer is shrunk by a whole number, and stays at least as long.
     Returns:
         (H, W, 3) uint8, BGR, as a viewer shows it; what is transparent has its hidden colour.
     Raises:
@@ -32,7 +34,7 @@ def read_picture(content: bytes) -> NDArray[np.uint8]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's, of sizes that are checked here and of odd metadata
-            return _decode(content)
+            return _decode(content, longest)
     except PictureError:
         raise
     except UnidentifiedImageError as error:
@@ -45,7 +47,7 @@ def read_picture(content: bytes) -> NDArray[np.uint8]:
         raise PictureError(f"cannot be read as a picture, being cut off or damaged: {error}") from error
 
 
-def _decode(content: bytes) -> NDArray[np.uint8]:
+def _decode(content: bytes, longest: int) -> NDArray[np.uint8]:
     with Image.open(io.BytesIO(content), formats=FORMATS) as image:  # reads the header
         width, height = image.size
         if width * height > LARGEST:
@@ -53,17 +55,18 @@ def _decode(content: bytes) -> NDArray[np.uint8]:
                 f"is larger than {LARGEST // 10**6} megapixels ({width} x {height}): shrink it, or cut out the face"
             )
         image.load()  # before it is turned: PNG has its EXIF data behind the picture
-        colours = _turned(image)
-        if colours.mode.startswith("I;16"):
-            grey = (np.asarray(colours) >> 8).astype(np.uint8)
-            return np.repeat(grey[..., None], 3, axis=2)
-        if colours.mode in ("I", "F"):
-            raise PictureError("has values that are no colours: save it as JPEG or PNG")
-        return np.ascontiguousarray(np.asarray(colours.convert("RGB"))[..., ::-1])
+        with contextlib.suppress(Exception):  # damaged EXIF data: viewers show the picture as it is stored
+            ImageOps.exif_transpose(image, in_place=True)
+        colours = _colours(image)
+        if (times := max(colours.size) // longest) > 1:
+            colours = colours.reduce(times)
+        return np.ascontiguousarray(np.asarray(colours)[..., ::-1])
 
 
-def _turned(image: Image.Image) -> Image.Image:
-    try:
-        return ImageOps.exif_transpose(image)
-    except Exception:  # damaged EXIF data: viewers show the picture as it is stored
-        return image
+def _colours(image: Image.Image) -> Image.Image:
+    """The picture in RGB of 8 bits."""
+    if image.mode in ("I", "F"):
+        raise PictureError("has values that are no colours: save it as JPEG or PNG")
+    if image.mode.startswith("I;16"):  # Pillow's own way cuts off what is brighter than 255 of 65535
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    return image if image.mode == "RGB" else image.convert("RGB")
