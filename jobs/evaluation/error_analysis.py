@@ -40,8 +40,6 @@ def analyse_errors(
     """
     job.lake.create()  # a lake of an older castmine lacks the tables
     titles, adapters = sorted(clustered), adapters_of(job.lake, adapter_ids)
-    for title in titles:
-        page(job, title)  # one that cannot name a file ends it here, before any is written
     function = functools.partial(
         udfs.analyse_title,
         protocol=job.args.protocol or ("tracks" if "track_id" in truth else "boxes"),

@@ -4,23 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from conf.errors import LakeError
-from jobs import evaluate, export, mine, report
-from jobs.cli import program
+from jobs import evaluate, export, report
 from tests.helpers.small import cast
-
-FACES = [
-    {"track_id": t, "frame": f, "x": 0.0, "y": 0.0, "w": 9.0, "h": 9.0, "detected": True, "embedding": [1.0, 0.0]}
-    for t in (0, 1)
-    for f in range(3)
-]
+from udfs.staging import stage_tables
 
 
-def test_no_command_writes_outside_its_folder(lake, spark, tmp_path, capsys):
-    title, shots = "../../x", [{"shot_id": 0, "thread_id": 0, "start_frame": 0, "end_frame": 24}]
-    cast(lake, [title], [(0, 0.0, 1.0, 0), (1, 0.0, 2.0, 1)], faces=FACES, shots=shots)
+def test_no_command_writes_outside_its_folder(lake, spark, tmp_path):
+    title = "../../x"
+    cast(lake, [title], [(0, 0.0, 1.0, 0), (1, 0.0, 2.0, 1)])
 
     def beside() -> list[Path]:
         return sorted(path for path in tmp_path.parent.rglob("*") if "lake" not in path.parts)
@@ -37,8 +32,13 @@ def test_no_command_writes_outside_its_folder(lake, spark, tmp_path, capsys):
         with pytest.raises(LakeError, match="cannot name a file") as caught:
             main([*words, *more], spark=spark)
         assert repr(title) in str(caught.value)
-    with pytest.raises(SystemExit) as ended:
-        program.run(lambda: mine.main([*words, "--force"], spark=spark))
-    assert ended.value.code == program.CANNOT_GO_ON
-    assert f"castmine: title {title!r} cannot name a file" in capsys.readouterr().err
     assert beside() == before
+
+
+def test_no_task_stages_outside_its_folder(tmp_path):
+    """Neither mine nor cluster nor evaluate, whose tasks stage a title's rows here."""
+    rows = pd.DataFrame({"track_a": [0], "track_b": [1]})
+    for title in ("../../../x", str(tmp_path / "x")):
+        with pytest.raises(LakeError, match="cannot name a file"):
+            stage_tables(title, {"must_links": rows}, str(tmp_path / "staging"), "run")
+    assert not list(tmp_path.rglob("x*"))

@@ -40,6 +40,18 @@ def test_castmines_own_errors_are_words_and_a_code(capsys, error, code, said):
     assert said in capsys.readouterr().err
 
 
+def test_castmines_errors_in_an_executor_are_words_too(capsys):
+    def fail() -> int:
+        raise RuntimeError(
+            "Traceback:\n  File x, in y\nconf.errors.UsageError: what\x1b?\n\n\tat java.lang.Thread.run\n"
+        )
+
+    with pytest.raises(SystemExit) as end:
+        program.run(fail)
+    assert end.value.code == program.WRONG_USE
+    assert capsys.readouterr().err == "castmine: what\\x1b?\n"
+
+
 def test_other_errors_keep_their_stack(capsys):
     with pytest.raises(ZeroDivisionError):
         program.run(lambda: 1 // 0)
