@@ -111,10 +111,10 @@ def _answer(reading: Lake, query: str, is_shut: bool, show: Show, say: Callable[
     """Run one query and print its rows."""
     first = next(tokens(query), None)
     lists_all = first is not None and first.text.upper() == "SHOW"
-    reading.spark.conf.set("spark.sql.runSQLOnFiles", "true")  # this is how the lake's own tables are opened
-    reading.register_views(None if lists_all else query)
-    reading.spark.conf.set("spark.sql.runSQLOnFiles", "false")
     try:
+        reading.spark.conf.set("spark.sql.runSQLOnFiles", "true")  # this is how the lake's own tables are opened
+        reading.register_views(None if lists_all else query)
+        reading.spark.conf.set("spark.sql.runSQLOnFiles", "false")
         frame = _printable(check_query(reading.spark, query, is_shut))
         show(frame.columns, frame.toLocalIterator(), say)
     except (PySparkException, Py4JJavaError) as error:
