@@ -74,6 +74,9 @@ def main(
     with command.open_job(args, "evaluate", spark, clock, run_id) as job:
         run = job.begin("evaluate", job.settings.evaluate.hash())
         clustered = run_log.list_clustered(job.lake, sorted(set(truth.title_id)))
+        pages = {
+            title: error_analysis.page(job, title) for title in clustered
+        }  # a title that can have none ends it here
         labels = read_labels(job.lake, sorted(clustered)).select("title_id", "method", "adapter_id").distinct()
         made_by = {row["title_id"]: row.asDict() for row in labels.collect()}
         used = {title: made["adapter_id"] for title, made in made_by.items()}
@@ -90,7 +93,7 @@ def main(
         figures = {title: {r["metric"]: r["value"] for r in rows if r["title_id"] == title} for title in clustered}
         for title, found in figures.items():
             job.progress.say(f"{title}: {say_scores(found)}")
-            job.progress.say(f"  where it goes wrong: {error_analysis.page(job, title)}")
+            job.progress.say(f"  where it goes wrong: {pages[title]}")
         if len(figures) > 1:
             job.progress.say(f"mean of {len(figures)} titles: {_mean_said(list(figures.values()))}")
         summary: dict[str, Any] = {"job": "evaluate", "figures": figures}

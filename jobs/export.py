@@ -11,8 +11,6 @@ spreadsheet would take for a formula gets a ' in front (csv); names lose their b
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 import re
@@ -25,14 +23,15 @@ from typing import Any
 from pyspark.sql import DataFrame, SparkSession
 
 from conf import views
-from conf.errors import LakeError, UsageError
-from conf.files import write_whole
-from conf.ids import safe_name
+from conf.errors import UsageError
+from conf.files import title_file, write_whole
 from jobs.cli import command, options, program
+from jobs.cli.results import csv_line
 from jobs.lake import run_log
 
 Rows = list[dict[str, Any]]
 COLUMNS = ("title_id", "character_id", "name", "start_s", "end_s", "n_tracks", "confidence", "first_track_id")
+BREAKS = re.compile(r"[\s\x00-\x1f\x7f-\x9f\ud800-\udfff]+")  # what ends a field or a line, or is no text
 TRACK_COLUMNS = ("title_id", "character_id", "name", "track_id", "start_s", "end_s", "n_faces", "confidence", "status")
 
 
@@ -60,17 +59,14 @@ def main(
         raise UsageError(f"--gap {gap}: seconds, 0 or more")
     with command.open_job(args, "export", spark, clock, run_id, writes=False) as job:
         titles = list(run_log.list_clustered(job.lake, args.titles))
-        for title in titles:
-            if title != safe_name(title):
-                raise LakeError(f"title {title!r} cannot name a file; no command of castmine writes such a title_id")
+        files = {title: title_file(args.out, title, f".{args.format}") for title in titles}
         folder, columns = _folder(args.out), TRACK_COLUMNS if args.tracks else COLUMNS
         found = _rows(job, _tracks(args.unknown) if args.tracks else views.appearances(gap, args.unknown), titles)
         written = {}
         for title, rows in _by_title(titles, found):
-            file = folder / f"{title}.{args.format}"
-            with write_whole(file) as part:
+            with write_whole(files[title]) as part:
                 part.write_text(FORMATS[args.format](rows, columns), encoding="utf-8", newline="")
-            written[str(file)] = len(rows)
+            written[str(files[title])] = len(rows)
         what, n_rows = "tracks" if args.tracks else "appearances", sum(written.values())
         job.progress.say(f"export: {len(written):,} titles, {n_rows:,} {what} in {folder}")
         return job.finish(None, {"job": "export", "files": list(written), "rows": n_rows})
@@ -115,16 +111,8 @@ def _by_title(titles: list[str], found: DataFrame) -> Iterator[tuple[str, Rows]]
 
 def as_csv(rows: Rows, columns: Sequence[str]) -> str:
     """Comma-separated values with a line of names; no cell is a formula to a spreadsheet."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows([harmless(row[name]) for name in columns] for row in rows)
-    return text.getvalue()
-
-
-def harmless(value: Any) -> Any:
-    """Text that begins like a formula gets a ' in front; other values are left as they are."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) else value
+    lines = [csv_line(columns), *(csv_line([row[name] for name in columns]) for row in rows)]
+    return "\n".join([*lines, ""])
 
 
 def as_json(rows: Rows, columns: Sequence[str]) -> str:
@@ -141,14 +129,14 @@ def as_rttm(rows: Rows, columns: Sequence[str]) -> str:
         start, end = round(1000 * row["start_s"]), round(1000 * row["end_s"])
         if end > start:
             times = f"{start / 1000:.3f} {(end - start) / 1000:.3f}"
-            lines.append(f"SPEAKER {row['title_id']} 1 {times} <NA> <NA> {label} <NA> <NA>\n")
+            lines.append(f"SPEAKER {_rttm_field(row['title_id'])} 1 {times} <NA> <NA> {label} <NA> <NA>\n")
     return "".join(lines)
 
 
 def rttm_labels(rows: Rows) -> list[str]:
     """Each row's label: the name without blanks, else the character's number; one label is one character."""
     characters = {row["character_id"]: row["name"] for row in rows if row["character_id"] is not None}
-    label = {number: re.sub(r"[^\w.-]+", "_", name or "").strip("_") for number, name in characters.items()}
+    label = {number: _rttm_field(name or "") for number, name in characters.items()}
     times = Counter(label.values())
     unique = {n: text if text and times[text] == 1 else f"{text or 'character'}_{n}" for n, text in label.items()}
     if len(set(unique.values())) < len(unique):  # somebody is called like another one's number
@@ -157,6 +145,12 @@ def rttm_labels(rows: Rows) -> list[str]:
         unique[row["character_id"]] if row["character_id"] is not None else f"unknown_{row['first_track_id']}"
         for row in rows
     ]
+
+
+def _rttm_field(name: str) -> str:
+    """A name or a title_id as one field, its letters and marks as they are; "" where it would say nothing."""
+    field = "_".join(filter(None, BREAKS.split(name)))
+    return "" if field == "<NA>" else field
 
 
 FORMATS: dict[str, Callable[[Rows, Sequence[str]], str]] = {"csv": as_csv, "json": as_json, "rttm": as_rttm}

@@ -65,7 +65,7 @@ def main(
     if args.character and (len(args.titles or []) != 1 or not args.character[0].isdecimal()):
         raise UsageError("--character N NAME: N is a number, and --titles says which one title it is about")
     name = gallery.person_name(args.character[1]) if args.character else ""
-    if not name.isprintable():
+    if name and not gallery.is_name(name):
         raise UsageError(f"--character N {name!a}: a name is letters that can be printed")
     photographs, left = gallery.find(Path(args.gallery)) if args.gallery else ([], [])
     with command.open_job(args, "name", spark, clock, run_id) as job, job.lake.locks.commit(job.progress.say):

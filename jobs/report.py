@@ -34,8 +34,8 @@ def main(
         clustered = run_log.list_clustered(job.lake, args.titles)
         named = _name_titles(job, list(clustered))
         every = [run_log.Task(title, {"cluster": made, **named.get(title, {})}) for title, made in clustered.items()]
-        tasks = run.to_do(every, args.force)
         undrawn = [task for task in every if not udfs.sheet_file(_folder(job), task.title_id).exists()]
+        tasks = run.to_do(every, args.force)
         tasks += [task for task in undrawn if task not in tasks]
         if tasks:
             titles = [task.title_id for task in tasks]

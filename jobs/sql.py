@@ -8,6 +8,7 @@
 
 Tables show committed rows only. One query at a time: SELECT, WITH, VALUES, SHOW, DESCRIBE or EXPLAIN; whatever could
 write or run something else is refused, and so is reading a file by its path, which would show half-written titles.
+Functions that call Java or read files are not there, and ${env:...} is text.
 Printed are the first 1,000 rows, long arrays shortened; --format json (an object a line) and csv give all rows, and
 arrays whole. Bytes are never printed, only how many there are.
 """
@@ -17,29 +18,23 @@ from __future__ import annotations
 import argparse
 import contextlib
 import logging
-import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from py4j.protocol import Py4JJavaError  # type: ignore[import-untyped]
-from pyspark.errors import ParseException, PySparkException
+from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import TimestampType
 
 from conf.errors import UsageError
 from jobs.cli import command, options, program
+from jobs.cli.read_only import ONE_QUERY, check_query, reason, shut
 from jobs.cli.results import FORMATS, Show
-from jobs.cli.statements import ask, history, split
+from jobs.cli.statements import ask, history, split, tokens
 from jobs.lake import run_log
 from jobs.lake.lake import Lake
-
-SAYINGS = ("SHOW", "DESCRIBE", "DESC", "EXPLAIN")  # statements that only say something
-# queries that run code of another kind: a program per partition, a static method of Java
-RUNS_A_PROGRAM = re.compile(r"^[\s:+\-|'*()\d]*ScriptTransformation\b", re.MULTILINE)
-CALLS_JAVA = re.compile(r"\b(reflect|try_reflect|java_method)\b`?\s*\(", re.IGNORECASE)
-ONE_QUERY = "castmine sql reads, with one query at a time: SELECT, WITH, VALUES, SHOW, DESCRIBE or EXPLAIN"
 
 
 def main(
@@ -63,9 +58,10 @@ def main(
     logging.getLogger("SQLQueryContextLogger").disabled = True  # Spark 4 repeats every wrong query as a line of JSON
     with command.open_job(args, "sql", spark, clock, run_id, writes=False) as job:
         reading = job.lake.apart()
+        is_shut = shut(reading.spark)
 
         def answer(query: str) -> None:
-            _answer(reading, query, show, job.progress.say)
+            _answer(reading, query, is_shut, show, job.progress.say)
 
         if written is None:
             with history():
@@ -89,7 +85,7 @@ def _statements(args: argparse.Namespace) -> list[tuple[int, str]] | None:
     if args.file is None and sys.stdin.isatty():
         return None
     try:
-        text = sys.stdin.read() if args.file is None else Path(args.file).read_text()
+        text = sys.stdin.read() if args.file is None else Path(args.file).read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"-f {args.file}: cannot be read: {error}") from error
     statements, last = split(text)
@@ -111,14 +107,15 @@ def _answer_all(statements: Sequence[tuple[int, str]], source: str, answer: Call
             raise UsageError(f"{source}, line {line}: {error}" if line else str(error)) from error
 
 
-def _answer(reading: Lake, query: str, show: Show, say: Callable[[str], None]) -> None:
+def _answer(reading: Lake, query: str, is_shut: bool, show: Show, say: Callable[[str], None]) -> None:
     """Run one query and print its rows."""
-    lists_all = query.strip().upper().startswith("SHOW")
-    reading.spark.conf.set("spark.sql.runSQLOnFiles", "true")  # this is how the lake's own tables are opened
-    reading.register_views(None if lists_all else query)
-    reading.spark.conf.set("spark.sql.runSQLOnFiles", "false")  # no delta.`path`, no parquet.`path`
+    first = next(tokens(query), None)
+    lists_all = first is not None and first.text.upper() == "SHOW"
     try:
-        frame = _printable(check_query(reading.spark, query))
+        reading.spark.conf.set("spark.sql.runSQLOnFiles", "true")  # this is how the lake's own tables are opened
+        reading.register_views(None if lists_all else query)
+        reading.spark.conf.set("spark.sql.runSQLOnFiles", "false")
+        frame = _printable(check_query(reading.spark, query, is_shut))
         show(frame.columns, frame.toLocalIterator(), say)
     except (PySparkException, Py4JJavaError) as error:
         raise UsageError(f"the query failed: {reason(error)}") from error
@@ -126,43 +123,6 @@ def _answer(reading: Lake, query: str, show: Show, say: Callable[[str], None]) -
         with contextlib.suppress(Exception):  # a shared cluster may not let us
             reading.spark.sparkContext.cancelAllJobs()
         raise
-
-
-def check_query(spark: SparkSession, query: str) -> DataFrame:
-    """The query as a DataFrame; nothing of it has run, unless it is one of SAYINGS.
-
-    Spark's own grammar is asked: only a query, never a command, may stand inside the brackets of a FROM.
-
-    Raises:
-        UsageError: it is no single reading query. PySparkException: Spark does not understand it.
-    """
-    query = query.strip().rstrip(";")
-    if not query:
-        raise UsageError(f"no query. {ONE_QUERY}")
-    if query.split()[0].upper() in SAYINGS:
-        return spark.sql(query)
-    if found := CALLS_JAVA.search(query):
-        raise UsageError(f"{found[1]}() calls Java code. {ONE_QUERY}")
-    try:
-        spark.sql(f"SELECT * FROM (\n{query}\n)")
-    except ParseException:
-        spark.sql(f"EXPLAIN {query}")  # planned, never run: raises where it is no SQL at all
-        raise UsageError(f"{query.split()[0].upper()} is no query. {ONE_QUERY}") from None
-    if RUNS_A_PROGRAM.search(spark.sql(f"EXPLAIN EXTENDED {query}").first()[0]):
-        raise UsageError(f"TRANSFORM ... USING runs a program. {ONE_QUERY}")
-    return spark.sql(query)
-
-
-def reason(error: Exception) -> str:
-    """The line in which Spark says what is wrong, without its codes."""
-    text = str(error)
-    if isinstance(error, Py4JJavaError):  # from a task: the last cause is what the query did wrong
-        cause = error.java_exception
-        while cause.getCause() is not None:
-            cause = cause.getCause()
-        text = str(cause.getMessage() or cause)
-    line = text.strip().partition("\n")[0]
-    return re.sub(r"^\[[A-Z0-9_.]+\]\s*|\s*SQLSTATE: \w+.*", "", line)
 
 
 def _printable(frame: DataFrame) -> DataFrame:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +14,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor
 
 from conf.errors import ModelError
@@ -97,12 +98,24 @@ class Adapter:
             ModelError: missing, damaged, not an adapter, or weights that do not fit its own card.
         """
         try:
-            with safe_open(path, framework="pt") as file:
-                card = Card.model_validate_json((file.metadata() or {}).get("castmine", ""))
-                weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a dict
-            return cls(card, weights)
-        except (OSError, SafetensorError, ValidationError, ModelError) as error:
+            return cls.from_bytes(Path(path).read_bytes())
+        except (OSError, ModelError) as error:
             raise ModelError(f"{path}: not a castmine adapter, or damaged: {error}") from error
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> Adapter:
+        """The adapter of which `to_bytes` gave this content.
+
+        Raises:
+            ModelError: damaged, not an adapter, or weights that do not fit its own card.
+        """
+        try:
+            weights = load(content)
+            length = int.from_bytes(content[:8], "little")  # of the header, JSON, which `load` found to be whole
+            said = json.loads(content[8 : 8 + length]).get("__metadata__", {}).get("castmine", "")
+            return cls(Card.model_validate_json(said), weights)
+        except (SafetensorError, ValidationError) as error:
+            raise ModelError(str(error)) from error
 
 
 def apply(adapter: Adapter, embeddings: NDArray[np.float32], embedder_sha256: str) -> NDArray[np.float32]:

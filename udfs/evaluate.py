@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from conf.files import write_whole
+from conf.files import title_file, write_whole
 from conf.table import unwritten
 from udfs.cluster import embeddings_of, links_of
 from udfs.kernels.cluster.characters import Rules
@@ -100,5 +100,5 @@ def analyse_title(
 
 
 def error_page_file(folder: str, title_id: str) -> Path:
-    """Where a title's page of errors lies."""
-    return Path(folder, f"{title_id}.errors.html")
+    """Where a title's page of errors lies. Raises: as `title_file`."""
+    return title_file(folder, title_id, ".errors.html")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from udfs.face_models import face_models
 from udfs.kernels.name import gallery, photographs
 from udfs.kernels.rows import stack_rows
 
+LARGEST_BYTES = 500_000_000  # of a photograph's file: more than the largest picture that is looked at has
 PHOTOGRAPHS = unwritten(number="INT", person="STRING", path="STRING", embedding="ARRAY<FLOAT>", problem="STRING")
 MATCHED = unwritten(title_id="STRING", character_id="INT", person="STRING", confidence="DOUBLE", is_match="BOOLEAN")
 
@@ -25,11 +27,17 @@ def look_at_photographs(batches: Iterator[pd.DataFrame], settings: HarvestSettin
     cv2.setNumThreads(1)
     for row in rows_of(batches):
         try:
-            content = Path(row.path).read_bytes()
+            content = _read(Path(row.path))
             seen = photographs.find_face(content, face_models(settings), settings.min_score, settings.min_face_px)
         except OSError as error:
             seen = photographs.FaceSeen(None, f"cannot be opened: {error.strerror}")
         yield one_row(PHOTOGRAPHS, number=row.number, person=row.person, path=row.path, **seen._asdict())
+
+
+def _read(file: Path) -> bytes:
+    if file.stat().st_size > LARGEST_BYTES:
+        raise OSError(errno.EFBIG, "File too large")
+    return file.read_bytes()
 
 
 def match_title(

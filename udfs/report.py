@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from conf.files import write_whole
+from conf.files import title_file, write_whole
 from udfs.kernels.report.contact_sheet import Row, draw_sheet
 
 
@@ -33,8 +33,8 @@ def draw_title(
 
 
 def sheet_file(folder: str, title_id: str) -> Path:
-    """Where a title's contact sheet lies."""
-    return Path(folder, f"{title_id}.png")
+    """Where a title's contact sheet lies. Raises: as `title_file`."""
+    return title_file(folder, title_id, ".png")
 
 
 def _character_row(character: Any, tracks: pd.DataFrame, columns: int) -> Row:

@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 
 from conf.catalog import table
 from conf.errors import LakeError
-from conf.files import write_whole
+from conf.files import title_file, write_whole
 from conf.table import unwritten
 from udfs.kernels.harvest import shots, video
 
@@ -166,8 +166,8 @@ def read_scan(file: Path) -> shots.Scan:
 
 
 def table_file(staging: str, run_id: str, name: str, title_id: str) -> Path:
-    """Where a run stages its rows of table `name` of a title."""
-    return Path(staging, run_id, name, f"{title_id}.parquet")
+    """Where a run stages its rows of table `name` of a title. Raises: as `title_file`."""
+    return title_file(Path(staging, run_id, name), title_id, ".parquet")
 
 
 def stage_rows(file: Path, name: str, parts: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:

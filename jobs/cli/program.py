@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from conf.cache import log_file
 from conf.errors import CastmineError
+from conf.text import visible
 
 DONE, CANNOT_GO_ON, WRONG_USE, SOME_FAILED, INTERRUPTED, NOBODY_READS = 0, 1, 2, 3, 130, 141
 
@@ -25,7 +26,7 @@ def run(main: Callable[[], int]) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left is flushed there at the end
         code = NOBODY_READS
     except CastmineError as error:
-        print(f"castmine: {error}", file=sys.stderr)
+        print(visible(f"castmine: {error}", keep="\n"), file=sys.stderr)  # several problems are a line each
         code = error.exit_code
     except Exception as error:
         with log_file().open("a") as log:

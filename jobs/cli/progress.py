@@ -20,6 +20,8 @@ from rich.progress import (
 )
 from rich.progress import Progress as Bars
 
+from conf.text import visible
+
 POLL_S = 1.0
 WAIT_FOR_COUNT_S = 2.0  # at the end of a step: on a slow mount a count takes long, and is not needed any more
 LINE_EVERY_S = 15.0  # where output is no terminal
@@ -38,8 +40,8 @@ class Progress:
         self._console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
 
     def say(self, text: str) -> None:
-        """One line for the user."""
-        self._console.print(text, markup=False)
+        """One line for the user; control characters of names and errors are shown, not obeyed."""
+        self._console.print(visible(text), markup=False, emoji=False)
 
     @contextmanager
     def step(

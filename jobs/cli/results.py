@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
 from pyspark.sql import Row
 
 from conf.errors import UsageError
+from conf.text import escape_formula, visible
 from jobs.cli.text_table import print_table
 
 SHOWN_ROWS = 1000  # of a table for people
@@ -36,11 +37,17 @@ def _show_json(names: list[str], rows: Iterator[Row], say: Callable[[str], None]
 
 
 def _show_csv(names: list[str], rows: Iterator[Row], say: Callable[[str], None]) -> None:
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(names)
+    print(csv_line(names))
     for row in rows:
         values = [_plain(value) for value in row]
-        writer.writerow([json.dumps(v, ensure_ascii=False) if isinstance(v, list | dict) else v for v in values])
+        print(csv_line([json.dumps(v, ensure_ascii=False) if isinstance(v, list | dict) else v for v in values]))
+
+
+def csv_line(values: Sequence[object]) -> str:
+    """Comma-separated values, without a line's end behind them; no cell is a formula to a spreadsheet."""
+    line = io.StringIO(newline="")
+    csv.writer(line, lineterminator="\r\n").writerow(map(escape_formula, values))  # so that \r is quoted as \n is
+    return line.getvalue().removesuffix("\r\n")
 
 
 def _in_table(value: Any) -> object:
@@ -69,7 +76,7 @@ def _plain(value: Any) -> Any:
 def _show_markdown(names: list[str], rows: Iterator[Row], say: Callable[[str], None]) -> None:
     def line(cells: list[str]) -> str:
         escaped = (cell.replace("\\", "\\\\").replace("|", "\\|") for cell in cells)
-        return f"| {' | '.join(' '.join(cell.split()) for cell in escaped)} |"
+        return f"| {' | '.join(visible(' '.join(cell.split())) for cell in escaped)} |"
 
     print(line(names), "|" + "---|" * len(names), sep="\n")
     for row in islice(rows, SHOWN_ROWS):

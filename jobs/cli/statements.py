@@ -6,18 +6,48 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from conf.cache import cache_dir
 from conf.errors import CastmineError
+from conf.text import visible
 
 FIRST, GOES_ON = "castmine> ", "       -> "
 HELP = r"\q or Ctrl-D: leave. A statement ends with ; and may have several lines. Ctrl-C: forget what was typed."
 KEPT_LINES = 1000  # of the history
-# what may hold a semicolon that ends nothing; what is not closed goes on to the end
+# as Spark's lexer has them; what may hold a semicolon that ends nothing and is not closed goes on to the end
 TOKEN = re.compile(
-    r"""'(?:[^'\\]|\\.)*(?:'|\Z) | "(?:[^"\\]|\\.)*(?:"|\Z) | `[^`]*(?:`|\Z) | --[^\n]* | /\*.*?(?:\*/|\Z) | ; | .""",
+    r"""[rR]'[^']*(?:'|\Z) | [rR]"[^"]*(?:"|\Z) | '(?:[^'\\]|\\.)*(?:'|\Z) | "(?:[^"\\]|\\.)*(?:"|\Z) | `[^`]*(?:`|\Z)
+    | --(?:\\\n|[^\r\n])* | /\*(?!\+) | \s+ | \w+ | .""",
     re.VERBOSE | re.DOTALL,
 )
+COMMENTS = re.compile(r"/\*(?!\+)|\*/")  # they nest; /*+ is a hint
+
+
+class Token(NamedTuple):
+    """A word, a literal or a sign of a statement, and where it begins."""
+
+    start: int
+    text: str
+
+
+def tokens(text: str) -> Iterator[Token]:
+    """What a text says, blanks and comments left out."""
+    at = 0
+    while found := TOKEN.match(text, at):
+        begins, at = found.span()
+        if found[0] == "/*":
+            at = _end_of_comment(text, at)
+        elif not found[0].isspace() and not found[0].startswith("--"):
+            yield Token(begins, found[0])
+
+
+def _end_of_comment(text: str, at: int) -> int:
+    depth = 1
+    while depth and (found := COMMENTS.search(text, at)):
+        depth += 1 if found[0] == "/*" else -1
+        at = found.end()
+    return len(text) if depth else at
 
 
 def split(text: str) -> tuple[list[tuple[int, str]], str]:
@@ -27,13 +57,13 @@ def split(text: str) -> tuple[list[tuple[int, str]], str]:
     """
     statements: list[tuple[int, str]] = []
     begins = said = 0
-    for token in TOKEN.finditer(text):
-        if token[0] == ";":
+    for token in tokens(text):
+        if token.text == ";":
             if said:
-                begins += len(text[begins : token.start()]) - len(text[begins : token.start()].lstrip())
-                statements.append((text.count("\n", 0, begins) + 1, text[begins : token.start()].strip()))
-            begins, said = token.end(), 0
-        elif not token[0].isspace() and not token[0].startswith(("--", "/*")):
+                begins += len(text[begins : token.start]) - len(text[begins : token.start].lstrip())
+                statements.append((text.count("\n", 0, begins) + 1, text[begins : token.start].strip()))
+            begins, said = token.start + 1, 0
+        else:
             said += 1
     return statements, text[begins:].strip() if said else ""
 
@@ -59,7 +89,7 @@ def ask(read: Callable[[str], str], answer: Callable[[str], None], say: Callable
                 try:
                     answer(statement)
                 except CastmineError as error:
-                    say(f"castmine: {error}")
+                    say(visible(f"castmine: {error}", keep="\n"))
         except KeyboardInterrupt:
             held = ""
             say("")

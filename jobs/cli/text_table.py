@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from conf.text import visible
+
 FOLDED = 12  # letters of a cell that stay on one line
 
 
@@ -17,7 +19,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], out: T
     """Print rows of values under their column names. Numbers stand right, None is an empty cell.
 
     On a terminal too narrow for the columns, each row is printed as a list of names and values. Whatever a cell holds,
-    it is shown as text on one line: control characters and markup in it do nothing.
+    it is shown as text on one line: control characters are made visible, and markup does nothing.
     """
     out = out or sys.stdout
     right = [_is_numeric([row[i] for row in rows]) for i in range(len(columns))]
@@ -76,4 +78,4 @@ def _one_line(value: object) -> str:
     if value is None:
         return ""
     text = f"{value:.6g}" if isinstance(value, float) else str(value)
-    return "".join(letter if letter.isprintable() else " " for letter in text)
+    return visible(text)

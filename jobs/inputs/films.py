@@ -13,6 +13,8 @@ import pandas as pd
 from conf.errors import UsageError
 from conf.files import local_path
 from conf.ids import safe_name
+from conf.text import visible
+from jobs.inputs.sheets import read_sheet
 
 ENDINGS = frozenset(
     f".{ending}"
@@ -21,7 +23,8 @@ ENDINGS = frozenset(
         *("wmv", "asf", "flv", "ogv", "ogg", "mxf", "3gp", "nut", "wtv"),
     )
 )
-MANIFESTS = {".csv": pd.read_csv, ".parquet": pd.read_parquet}
+MANIFESTS = (".csv", ".tsv", ".parquet")
+MANIFEST = ("title_id", "uri", "display_name")  # its columns; others are left alone
 NOT_A_PATH = "not a path; mount the store and give a path (on Databricks: /Volumes/...)"
 
 
@@ -71,7 +74,7 @@ def find_films(given: Sequence[str]) -> tuple[list[FilmFile], list[str]]:
     if not named and not problems:
         problems.append(f"no film in {', '.join(given)}; endings looked for: {' '.join(sorted(ENDINGS))}")
     if problems:
-        raise UsageError("\n".join(problems))
+        raise UsageError("\n".join(map(visible, problems)))
     return [_film_file(title_id, uri, shown) for uri, (title_id, shown) in sorted(named.items())], left
 
 
@@ -101,36 +104,48 @@ def _read_folder(folder: Path, named: dict[str, tuple[str | None, str | None]], 
 def _read_manifest(path: Path, named: dict[str, tuple[str | None, str | None]], problems: list[str]) -> None:
     try:
         rows = _manifest_rows(path)
-    except Exception as error:  # a reader's errors are of many kinds, and all mean the same here
+    except UsageError as error:
         problems.append(f"{path}: cannot be read as a manifest: {error}")
+        return
+    except Exception as error:  # a reader's errors are of many kinds, and all mean the same here
+        problems.append(f"{path}: cannot be read as a manifest: {str(error) or type(error).__name__}")
         return
     if missing := {"title_id", "uri"} - set(rows.columns):
         problems.append(f"{path}: a manifest needs the columns title_id and uri; missing: {', '.join(sorted(missing))}")
         return
     known = {title_id: uri for uri, (title_id, _) in named.items() if title_id}
-    for line, row in enumerate(rows.to_dict("records"), start=2):
-        title_id, given = row["title_id"].strip(), row["uri"].strip()
-        uri, shown = os.path.abspath(path.parent / given), row.get("display_name", "").strip()
+    for place, row in zip(rows.index, rows.to_dict("records"), strict=True):
+        title_id, given = row["title_id"], row["uri"]
+        uri, shown = os.path.abspath(path.parent / local_path(given)), row.get("display_name", "")
         if title_id != safe_name(title_id):
             problems.append(
-                f"{path}, line {line}: title_id {title_id!r} may hold letters, digits and, between them, dot, dash, "
+                f"{path}, {place}: title_id {title_id!r} may hold letters, digits and, between them, dot, dash, "
                 "underscore; at most 100"
             )
         if title_id in known:
-            problems.append(f"{path}, line {line}: title_id {title_id} stands there twice")
-        if not given or "://" in given:
-            problems.append(f"{path}, line {line}: uri {given!r}: {NOT_A_PATH}")
+            problems.append(f"{path}, {place}: title_id {title_id} stands there twice")
+        if not given or "://" in local_path(given) or "\0" in uri:
+            problems.append(f"{path}, {place}: uri {given!r}: {NOT_A_PATH}")
+        cut = [f"{given}{comma}{shown}" for comma in (",", ", ")] if shown and not os.path.exists(uri) else []
+        if meant := [name for name in cut if os.path.exists(path.parent / name)]:  # as many cells as the head has
+            problems.append(f"{path}, {place}: no file {given}, but {meant[0]}: quote names with commas")
         if named.get(uri, (None, None))[0] is not None:
-            problems.append(f"{path}, line {line}: uri {given} has a title_id already: {named[uri][0]}")
+            problems.append(f"{path}, {place}: uri {given} has a title_id already: {named[uri][0]}")
         known[title_id] = uri
         named[uri] = (title_id, shown or None)
 
 
 def _manifest_rows(path: Path) -> pd.DataFrame:
-    """All columns as text, so that a title_id 007 stays what it is; empty where there is no value."""
-    if path.suffix.lower() == ".csv":
-        return pd.read_csv(path, dtype=str, keep_default_na=False)
-    return pd.read_parquet(path).map(lambda value: "" if pd.isna(value) else str(value))
+    """All columns as text, so that a title_id 007 stays what it is; empty where there is no value.
+
+    The index says where a row stands, such as `line 3`.
+    """
+    if path.suffix.lower() == ".parquet":
+        rows = pd.read_parquet(path).map(lambda value: "" if pd.isna(value) else str(value).strip())
+        return rows.set_axis([f"row {number}" for number in range(1, len(rows) + 1)])
+    head, lines = read_sheet(path, MANIFEST)
+    columns = {name: [line.cells[head.index(name)] for line in lines] for name in MANIFEST if name in head}
+    return pd.DataFrame(columns, [f"line {line.number}" for line in lines])
 
 
 def _film_file(title_id: str | None, uri: str, display_name: str | None) -> FilmFile:

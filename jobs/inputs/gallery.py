@@ -10,13 +10,17 @@ from pathlib import Path
 import pandas as pd
 
 from conf.errors import ModelError, UsageError
+from conf.text import is_control
 from jobs.cli import command
 from udfs import assets
 from udfs import name as udfs
 from udfs.kernels.name.gallery import agreeing
 from udfs.kernels.rows import stack_rows
 
-ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
+ENDINGS = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".avif", ".gif", ".bmp", ".tif", ".tiff"}
+)
+HEIC = frozenset({".heic", ".heif", ".hif"})  # its decoders come under licences that castmine cannot take
 AT_ONCE, A_TASK = 256, 16  # photographs between two words about progress, and in one task at most on average
 
 DISAGREES = "does not agree with the person's other photographs"
@@ -46,17 +50,19 @@ def find(folder: Path) -> tuple[list[Photograph], list[str]]:
             left.append(f"{entry}: not in a person's folder")
             continue
         name = person_name(entry.name)
-        if not name or not name.isprintable():
+        if not is_name(name):
             left.append(f"{str(entry)!a}: not a name; rename the folder")
             continue
         if name in named:
             raise UsageError(f"--gallery {folder}: {named[name].name!a} and {entry.name!a} are one name; join them")
         named[name] = entry
         for file in _visible(entry):
-            if not file.name.isprintable():
+            if any(map(is_control, file.name)):
                 left.append(f"{str(file)!a}: not a name; rename the file")
             elif file.suffix.lower() in ENDINGS and file.is_file():
                 found.append(Photograph(name, file.absolute()))
+            elif file.suffix.lower() in HEIC:
+                left.append(f"{file}: HEIC, which castmine does not read; export it as JPEG")
             else:
                 left.append(f"{file}: no picture's ending")
     if not found:
@@ -69,6 +75,11 @@ def find(folder: Path) -> tuple[list[Photograph], list[str]]:
 
 def _visible(folder: Path) -> list[Path]:
     return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+
+
+def is_name(text: str) -> bool:
+    """Whether it can stand in a line, in whatever script: it is seen, and neither reorders the line nor breaks it."""
+    return any(unicodedata.category(c)[0] not in "CMZ" for c in text) and not any(map(is_control, text))
 
 
 def person_name(text: str) -> str:

@@ -18,6 +18,7 @@ The last three are of one title, which is the file's name (gt.txt: the folder ab
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -26,6 +27,7 @@ import pandas as pd
 from scipy.io import loadmat
 
 from conf.errors import UsageError
+from jobs.inputs.sheets import read_sheet
 from udfs.kernels.boxes import BOX
 
 BY_TRACKS = {"title_id": "STRING", "label": "STRING", "track_id": "BIGINT"}
@@ -95,7 +97,7 @@ def _form(file: Path) -> tuple[Callable[[Path], pd.DataFrame], bool]:
     if file.is_dir():
         return pd.read_parquet, False
     with file.open("rb") as opened:
-        line = opened.readline(1000)
+        line = opened.readline(1000).removeprefix(BOM_UTF8)
     if line.startswith(b"PAR1"):
         return pd.read_parquet, False
     if line.startswith(b"MATLAB"):
@@ -114,11 +116,14 @@ def _are_numbers(cells: Sequence[bytes]) -> bool:
 
 def _read_csv(file: Path) -> pd.DataFrame:
     """Names stay as they are written: a film may be called 1917, and somebody None."""
-    return pd.read_csv(file, dtype={"title_id": str, "label": str}, keep_default_na=False, na_values=[""])
+    head, lines = read_sheet(file, {**BY_TRACKS, **BY_BOXES})
+    wanted = [name for name in {**BY_TRACKS, **BY_BOXES} if name in head]
+    columns = {name: [line.cells[head.index(name)] or None for line in lines] for name in wanted}
+    return pd.DataFrame(columns, dtype=object)
 
 
 def _read_mot(file: Path) -> pd.DataFrame:
-    rows = pd.read_csv(file, header=None, skipinitialspace=True)
+    rows = pd.read_csv(file, header=None, skipinitialspace=True, encoding="utf-8-sig")
     if len(rows.columns) < len(MOT):
         raise UsageError(f"a line of MOT truth is {', '.join(MOT)}, ...; it has {len(rows.columns)} values")
     rows = rows[range(len(MOT))].set_axis(MOT, axis=1)
@@ -129,7 +134,7 @@ def _read_mot(file: Path) -> pd.DataFrame:
 
 
 def _read_ids(file: Path) -> pd.DataFrame:
-    lines = [line.split() for line in file.read_text(encoding="utf-8").splitlines()[1:] if line.strip()]
+    lines = [line.split() for line in file.read_text(encoding="utf-8-sig").splitlines()[1:] if line.strip()]
     if wrong := [" ".join(line) for line in lines if len(line) != 2]:
         raise UsageError(f"a line is `track_id label`; one is {wrong[0]!r}")
     return pd.DataFrame(lines, columns=["track_id", "label"])

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
 from conf.errors import ModelError, UsageError
@@ -20,21 +21,59 @@ if TYPE_CHECKING:  # torch takes a second to import; commands that only say whic
     from training.adapters import Adapter
 
 NO_ADAPTER = "none"  # the adapter_id of raw embeddings
+FOLDER = "_adapters"  # of the lake's files
+REMEDY = "train it again (castmine train --force), or use --adapter none"
 
 
 @dataclass(frozen=True)
 class Registered:
-    """A usable adapter: its file has the registered sum."""
+    """An adapter as the registry has it.
+
+    Attributes:
+        folder: where adapters' files lie. uri: its file, as it is registered.
+        sha256: of the file's bytes; other bytes are not loaded.
+    """
 
     adapter_id: str
     base_embedder_sha256: str
-    file: Path
+    folder: Path
+    uri: str | None
+    sha256: str | None
 
     def load(self) -> Adapter:
-        """The adapter itself, a few MB."""
+        """The adapter itself, a few MB.
+
+        Raises:
+            ModelError: no file of the folder, not the bytes that were registered, or no adapter.
+        """
         from training.adapters import Adapter
 
-        return Adapter.load(self.file)
+        file = self._file()
+        try:
+            content = file.read_bytes()
+        except OSError as error:
+            raise ModelError(f"adapter {self.adapter_id}: {file} cannot be read: {error.strerror}; {REMEDY}") from error
+        found = hashlib.sha256(content).hexdigest()
+        if found != self.sha256:
+            raise ModelError(
+                f"adapter {self.adapter_id}: {file} is not the file that was registered (sha256 {found[:12]}, "
+                f"registered {(self.sha256 or 'none')[:12]}); {REMEDY}"
+            )
+        try:
+            return Adapter.from_bytes(content)
+        except ModelError as error:
+            raise ModelError(f"adapter {self.adapter_id}: {file} is no adapter: {error}; {REMEDY}") from error
+
+    def _file(self) -> Path:
+        """The file, links followed, which lies in the folder."""
+        given = PurePosixPath(self.uri or "")
+        try:
+            file, home = (self.folder.parent / given).resolve(), self.folder.resolve()
+        except (OSError, RuntimeError, ValueError):  # a loop of links, NUL
+            file = home = Path()
+        if given.is_absolute() or ".." in given.parts or home not in file.parents:
+            raise ModelError(f"adapter {self.adapter_id}: its uri {self.uri!a} is no file in {self.folder}; {REMEDY}")
+        return file
 
     def map(self) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
         """What maps embeddings, with all that it needs: tasks that get it read no file of the lake."""
@@ -60,18 +99,20 @@ def adapter_for(lake: Lake, wanted: str, embedder_sha256: str) -> Registered | N
         ready = adapters.where((F.col("status") == "ready") & (F.col("base_embedder_sha256") == embedder_sha256))
         row = ready.orderBy(F.col("created_at").desc(), "adapter_id").first()
         return None if row is None else _open_registered(lake, row)
-    rows = adapters.where(F.col("adapter_id").startswith(wanted)).collect()
-    if len(rows) != 1:
-        known = ", ".join(sorted(row["adapter_id"] for row in adapters.select("adapter_id").collect())) or "none"
+    in_order = adapters.where(F.col("adapter_id").startswith(wanted)).orderBy("created_at").collect()
+    rows = {row["adapter_id"]: row for row in in_order}  # two jobs may have registered one at a time: the newest row
+    if len(rows) != 1 and wanted not in rows:
+        known = ", ".join(sorted({row["adapter_id"] for row in adapters.select("adapter_id").collect()})) or "none"
         raise UsageError(f"--adapter {wanted}: {len(rows)} adapters of that id; there are: {known}")
-    if rows[0]["base_embedder_sha256"] != embedder_sha256:
+    row = rows.get(wanted) or next(iter(rows.values()))
+    if row["base_embedder_sha256"] != embedder_sha256:
         raise ModelError(
-            f"adapter {wanted} was made for embedder {rows[0]['base_embedder_sha256'][:12]}, these titles have "
+            f"adapter {wanted} was made for embedder {str(row['base_embedder_sha256'])[:12]}, these titles have "
             f"{embedder_sha256[:12]}: train one on them, or use --adapter none"
         )
-    if rows[0]["status"] == "skipped":
-        raise ModelError(f"adapter {wanted} was not trained: {rows[0]['reason']}")
-    return _open_registered(lake, rows[0])
+    if row["status"] == "skipped":
+        raise ModelError(f"adapter {wanted} was not trained: {row['reason']}")
+    return _open_registered(lake, row)
 
 
 def id_of(adapter: Registered | None) -> str:
@@ -104,6 +145,5 @@ def maps_of(adapters: Mapping[str, Registered]) -> dict[str, Callable[[NDArray[n
     return {title: loaded[adapter] for title, adapter in adapters.items()}
 
 
-def _open_registered(lake: Lake, row: object) -> Registered:
-    file = lake.files / row["uri"]  # type: ignore[index]
-    return Registered(row["adapter_id"], row["base_embedder_sha256"], file)  # type: ignore[index]
+def _open_registered(lake: Lake, row: Row) -> Registered:
+    return Registered(row["adapter_id"], row["base_embedder_sha256"], lake.files / FOLDER, row["uri"], row["sha256"])

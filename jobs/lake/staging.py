@@ -37,7 +37,7 @@ def compute(job: command.Job, run_id: str, made: DataFrame, titles: Sequence[str
 
 
 def find_unread(job: command.Job, titles: Sequence[str], counts: Counts) -> dict[str, str]:
-    """title_id -> why nothing was made of it, of those that have tracks all the same; others have nothing to work on."""
+    """title_id -> why nothing was made of it, of those that have tracks all the same; others have nothing to give."""
     nothing = sorted(set(titles) - {title for title, _ in counts})
     if not nothing:
         return {}

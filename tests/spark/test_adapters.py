@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import shutil
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 import torch
@@ -73,6 +76,85 @@ def test_what_is_refused(registry, wanted, error, said):
         adapter_for(registry, wanted, SHA256)
 
 
+def test_one_that_is_registered_twice_is_one(registry):
+    again = {
+        "adapter_id": "aa01",
+        "base_embedder_sha256": SHA256,
+        "status": "ready",
+        "uri": "_adapters/new.safetensors",
+    }
+    row = {**dict.fromkeys(table("adapters").names), **again, "created_at": datetime(2026, 1, 9, tzinfo=UTC)}
+    registry.append(table("adapters"), [row])
+    assert adapter_for(registry, "aa01", SHA256).uri == "_adapters/new.safetensors"
+    assert adapter_for(registry, "aa01", SHA256) == adapter_for(registry, "newest", SHA256)
+    with pytest.raises(
+        UsageError, match="--adapter zz: 0 adapters of that id; there are: aa01, aa02, bb01, cc01, dd01"
+    ):
+        adapter_for(registry, "zz", SHA256)
+
+
+@pytest.fixture
+def file(tmp_path):
+    """An adapter's file in the folder of a lake's adapters."""
+    card = Card(
+        method="bcl", settings={}, network=small(4), in_dim=4, out_dim=4, base_embedder_sha256=SHA256,
+        snapshot_fingerprint="0", source_versions={},
+    )  # fmt: skip
+    torch.manual_seed(0)
+    Adapter(card, build(small(4), 4).state_dict()).save(tmp_path / "files" / "_adapters" / "a.safetensors")
+    return tmp_path / "files" / "_adapters" / "a.safetensors"
+
+
+def registered(file: Path, uri: str | None = "_adapters/a.safetensors", sha256: str | None = "") -> Registered:
+    sum_ = hashlib.sha256(file.read_bytes()).hexdigest() if sha256 == "" else sha256
+    return Registered("aa01", SHA256, file.parent, uri, sum_)
+
+
+def test_the_bytes_that_were_registered_are_loaded(file):
+    assert registered(file).load().card.in_dim == 4
+    asked = registered(file)
+    other = bytearray(file.read_bytes())
+    other[-1] ^= 1
+    file.write_bytes(other)  # still an adapter, with other weights
+    with pytest.raises(
+        ModelError, match=r"adapter aa01: .*is not the file that was registered .*castmine train --force"
+    ):
+        asked.map()
+    with pytest.raises(ModelError, match="registered none"):
+        registered(file, sha256=None).load()
+    file.write_bytes(b"no adapter")
+    with pytest.raises(ModelError, match="is no adapter"):
+        registered(file).load()
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        None, "", ".", "_adapters", "a.safetensors", "{folder}/a.safetensors", "../outside", "_adapters/../../outside",
+        "_adapters/../_adapters/a.safetensors", "_adapters/link", "_adapters/loop", "_adapters/a\0",
+        "other/a.safetensors", "_adapters_too/a.safetensors",
+    ],
+)  # fmt: skip
+def test_a_uri_that_leaves_the_folder_is_refused(file, uri, tmp_path):
+    for other in (tmp_path / "outside", tmp_path / "files" / "other", tmp_path / "files" / "_adapters_too"):
+        other.mkdir() if other.name != "outside" else shutil.copy(file, other)
+        other.is_dir() and shutil.copy(file, other)
+    (file.parent / "link").symlink_to(tmp_path / "outside")
+    (file.parent / "loop").symlink_to("loop")
+    with pytest.raises(ModelError, match=r"adapter aa01: its uri .* is no file in .*_adapters; train it again"):
+        registered(file, uri and uri.format(folder=file.parent)).load()
+
+
+def test_the_folder_itself_may_be_a_link_and_a_file_may_be_missing(file, tmp_path):
+    (tmp_path / "disk").mkdir()
+    folder = file.parent.rename(tmp_path / "disk" / "_adapters")
+    file.parent.symlink_to(folder)
+    assert registered(file).load()
+    file.unlink()
+    with pytest.raises(ModelError, match="cannot be read: No such file"):
+        registered(file, sha256="0").load()
+
+
 @pytest.mark.parametrize(("threshold", "cut"), [(0.5, 0.25), (None, None)])
 def test_a_learned_threshold_is_where_complete_linkage_stops(tmp_path, threshold, cut):
     """BCL's is a squared distance of unit rows, which is twice their cosine distance."""
@@ -81,8 +163,9 @@ def test_a_learned_threshold_is_where_complete_linkage_stops(tmp_path, threshold
         snapshot_fingerprint="0", source_versions={}, threshold=threshold,
     )  # fmt: skip
     torch.manual_seed(0)
-    Adapter(card, build(small(4), 4).state_dict()).save(tmp_path / "bcl.safetensors")
-    adapter = Registered("bcl", SHA256, tmp_path / "bcl.safetensors")
+    made = Adapter(card, build(small(4), 4).state_dict())
+    made.save(tmp_path / "_adapters" / "bcl.safetensors")
+    adapter = Registered("bcl", SHA256, tmp_path / "_adapters", "_adapters/bcl.safetensors", made.sha256())
     if threshold is None:
         with pytest.raises(UsageError, match="hac_complete cannot find the number of characters"):
             cluster.choose_rules(ClusterSettings(method="hac_complete"), SHA256, adapter)

@@ -100,7 +100,16 @@ def test_times_are_utc_wherever_this_machine_stands(ask, monkeypatch):
 
 def test_text_does_nothing_to_the_terminal(ask):
     said = ask("select concat('a', char(27), '[31m', char(10), 'b') as name")
-    assert said.splitlines()[2] == "a [31m b"
+    assert said.splitlines()[2] == r"a\x1b[31m\nb"
+    assert r"a\x1b[31m b" in ask("select concat('a', char(27), '[31m', char(10), 'b') as name", "--format", "markdown")
+
+
+def test_csv_has_no_formulas_and_json_is_exact(ask):
+    query = "select '=1+1' as name, '-1.5' as n, -2 as m, -1.50 as d, concat('a', char(13), 'b') as `@x`"
+    rows = list(csv.reader(io.StringIO(ask(query, "--csv"), newline="")))
+    assert rows == [["name", "n", "m", "d", "'@x"], ["'=1+1", "-1.5", "-2", "-1.50", "a\rb"]]
+    exact = {"name": "=1+1", "n": "-1.5", "m": -2, "d": "-1.50", "@x": "a\rb"}
+    assert json.loads(ask(query, "--json")) == exact
 
 
 def test_a_table_ends_after_a_thousand_rows_and_json_does_not(ask):
@@ -125,7 +134,7 @@ def test_what_only_says_something_is_allowed(ask, query):
         ("set spark.sql.runSQLOnFiles=true", "SET"),
         ("with a as (select 1) insert into tracks select * from a", "WITH"),
         ("from tracks insert into tracks select *", "FROM"),
-        ("-- a remark\ndelete from tracks", "--"),
+        ("-- a remark\ndelete from tracks", "DELETE"),
     ],
 )
 def test_a_command_is_refused(refuse, query, word):

@@ -26,6 +26,7 @@ def test_a_reader_who_has_seen_enough_is_no_error(words):
     [
         (LakeError("no lake"), program.CANNOT_GO_ON, "castmine: no lake\n"),
         (UsageError("what?"), program.WRONG_USE, "castmine: what?\n"),
+        (UsageError("a\x1b[2Jb\nc\udcff"), program.WRONG_USE, "castmine: a\\x1b[2Jb\nc\\udcff\n"),
         (KeyboardInterrupt(), program.INTERRUPTED, "castmine: stopped."),
     ],
 )
@@ -37,6 +38,18 @@ def test_castmines_own_errors_are_words_and_a_code(capsys, error, code, said):
         program.run(fail)
     assert end.value.code == code
     assert said in capsys.readouterr().err
+
+
+def test_castmines_errors_in_an_executor_are_words_too(capsys):
+    def fail() -> int:
+        raise RuntimeError(
+            "Traceback:\n  File x, in y\nconf.errors.UsageError: what\x1b?\n\n\tat java.lang.Thread.run\n"
+        )
+
+    with pytest.raises(SystemExit) as end:
+        program.run(fail)
+    assert end.value.code == program.WRONG_USE
+    assert capsys.readouterr().err == "castmine: what\\x1b?\n"
 
 
 def test_other_errors_keep_their_stack(capsys):

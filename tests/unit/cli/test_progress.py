@@ -81,5 +81,5 @@ def test_quiet_says_nothing_and_markup_is_text(said):
         told.say("a word")
     assert text() == ""
     told, text = said()
-    told.say("[red]film[/red]")
-    assert text() == "[red]film[/red]\n"
+    told.say("[red]film[/red] :b: \x1b[2J\u202e a\nb")
+    assert text() == "[red]film[/red] :b: \\x1b[2J\\u202e a\\nb\n"

@@ -9,7 +9,19 @@ from hypothesis import strategies as st
 from conf.errors import UsageError
 from jobs.cli.statements import FIRST, GOES_ON, HELP, ask, split
 
-QUIET = ["select 1", "a 'it; \\'s' b", 'x "; "', "y `;`", "z /* ; */ 1", "-- no; end\nselect 2", "select\n\n3", "''"]
+QUIET = [
+    "select 1",
+    "r'\\'",
+    "a /* b /* ; */ ; */ c",
+    "select 1 -- a \\\n; b\n+ 1",
+    "a 'it; \\'s' b",
+    'x "; "',
+    "y `;`",
+    "z /* ; */ 1",
+    "-- no; end\nselect 2",
+    "select\n\n3",
+    "''",
+]
 
 
 @given(
@@ -21,7 +33,7 @@ def test_statements_are_cut_at_the_semicolons_that_end_them(written, rest, end):
     assert left == rest
 
 
-@pytest.mark.parametrize("text", ["", "  \n", ";;\n ;", "-- a word\n", "/* ; */ ;", "/* never closed ;"])
+@pytest.mark.parametrize("text", ["", "  \n", ";;\n ;", "-- a word\n", "/* ; */ ;", "/* never /* closed */ ;"])
 def test_what_says_nothing_is_no_statement(text):
     assert split(text) == ([], "")
 

@@ -49,13 +49,13 @@ def test_no_rows_leave_the_names():
 def test_a_cell_is_text_on_one_line():
     out = io.StringIO()
     print_table(["a\nb"], [["x\x1b[31m\ny"], ["[bold]z"]], out)
-    assert out.getvalue().splitlines()[::2] == ["a b", "x [31m y"]
+    assert out.getvalue().splitlines()[::2] == ["a\\nb", "x\\x1b[31m\\ny"]
     assert out.getvalue().splitlines()[3] == "[bold]z"
 
 
 def test_a_terminal_shows_markup_as_it_is(drawn):
     lines = drawn(["name", "n"], [["[red]x[/red]", 1], ["\x1b[31my", 10]], 80)
-    assert [line.split() for line in lines] == [["name", "n"], ["[red]x[/red]", "1"], ["[31my", "10"]]
+    assert [line.split() for line in lines] == [["name", "n"], ["[red]x[/red]", "1"], ["\\x1b[31my", "10"]]
 
 
 def test_a_narrow_terminal_folds_and_a_narrower_one_lists(drawn):

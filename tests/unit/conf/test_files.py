@@ -8,8 +8,8 @@ import threading
 import pytest
 
 from conf import files
-from conf.errors import FilmError
-from conf.files import content_hash, write_whole
+from conf.errors import FilmError, LakeError
+from conf.files import content_hash, title_file, write_whole
 
 
 def test_what_fails_leaves_what_was_there(tmp_path):
@@ -70,3 +70,18 @@ def test_content_hash(tmp_path):
     assert content_hash(tmp_path / "a") == hashlib.sha256(b"castmine").hexdigest()
     with pytest.raises(FilmError, match="cannot be read"):
         content_hash(tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    "title", ["../../x", "/tmp/x", "..", ".", "", ".x", "a/b", "a\\b", "a\0b", "a\nb", "\x1b[2J", "a\udcffb", "é" * 121]
+)
+def test_a_title_that_would_leave_its_folder_names_no_file(tmp_path, title):
+    with pytest.raises(LakeError, match="cannot name a file") as caught:
+        title_file(tmp_path, title, ".png")
+    assert ascii(title) in str(caught.value)
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("title", ["a", "Heat (1995)", "S01..02", "東京物語", "a" * 100, "-x"])
+def test_other_titles_name_files(tmp_path, title):
+    assert title_file(tmp_path, title, ".png") == tmp_path / f"{title}.png"

@@ -52,6 +52,44 @@ def test_names_that_are_no_unicode_are_left_alone(tmp_path):
     assert "".join(left).isascii()
 
 
+NAMES = [
+    "می\u200cخوش",
+    "क्\u200dष",
+    "น้ำฝน",
+    'O\'Neil, "Jo" <é>',
+    "=cmd",
+    "a\u202fb",
+    "a\u3000b",
+    "\u200fשרה",
+    "e\u0323\u0301",
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_of_people_in_any_script(tmp_path, name):
+    found, left = find(made(tmp_path, f"{name}/Screenshot 2024-05-01 at 9.41.07\u202fAM.png"))
+    assert ([photo.person for photo in found], left) == ([person_name(name)], [])
+
+
+@pytest.mark.parametrize(
+    "name", ["a\u202eb", "\u2066ab\u2069", "a\x1bb", "a\nb", "a\u2028b", "\u200d", "\u0301", "a\x7f"]
+)
+def test_what_reorders_or_breaks_a_line_and_what_nobody_sees_is_no_name(tmp_path, name):
+    found, left = find(made(tmp_path, "Ann/1.jpg", f"{name}/1.jpg"))
+    assert [photo.person for photo in found] == ["Ann"]
+    assert left == [f"{str(tmp_path / name)!a}: not a name; rename the folder"]
+
+
+def test_endings_of_pictures(tmp_path):
+    found, left = find(made(tmp_path, *(f"Ann/1.{e}" for e in ("JFIF", "avif", "gif", "mpo", "heic", "HEIF", "mp4"))))
+    assert [photo.path.suffix for photo in found] == [".JFIF", ".avif", ".gif", ".mpo"]
+    assert [line.partition(": ")[2] for line in left] == [
+        "HEIC, which castmine does not read; export it as JPEG",
+        "HEIC, which castmine does not read; export it as JPEG",
+        "no picture's ending",
+    ]
+
+
 @pytest.mark.parametrize(
     ("files", "said"),
     [

@@ -133,7 +133,7 @@ def test_files_that_do_not_go_together(tmp_path):
         ("t.csv", "title_id,track_id,label\na,1,\n", "empty values in label"),
         ("t.csv", "title_id,track_id,label\na,1.5,x\n", "track_id must be a whole number in every row"),
         ("t.csv", "title_id,label,frame,x,y,w,h\na,x,1,wide,1,1,1\n", "x must be a number in every row"),
-        ("t.csv", "", "cannot be read as csv, Parquet, MOT, .ids or MATLAB 5 face tracks"),
+        ("t.csv", "", "it is empty"),
         ("t.mp4", "PAR1 but no Parquet", "cannot be read as"),
         ("gt.txt", "1,2,3,4,5,6\n", "a line of MOT truth is frame, id, .*; it has 6 values"),
         ("det.txt", "1,-1,3,4,5,6,0.9,-1,-1,-1\n", r"detections without identities \(det.txt\)"),

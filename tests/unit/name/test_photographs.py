@@ -88,6 +88,11 @@ def test_what_is_no_picture(models, content):
     assert find_face(content, models, **RULES) == (None, "cannot be read as a picture")
 
 
+def test_a_file_that_is_cut_off(photograph, models):
+    seen = find_face(encoded(photograph, ".jpg")[:5000], models, **RULES)
+    assert seen.problem.startswith("cannot be read as a picture, being cut off or damaged: ")
+
+
 def test_a_picture_of_nobody(models):
     assert find_face(encoded(np.full((200, 300, 3), 90, np.uint8)), models, **RULES) == (None, "no face in it")
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from udfs.kernels.harvest.networks import CROP_PX, Detections, Faces, align
+from udfs.kernels.name.pictures import PictureError, read_picture
 
 MUCH_SMALLER = 0.5  # of the largest face's area: what is smaller stands in the background
 LONGEST_PX = 4096  # a photograph is shrunk to this: more than any detector looks at
@@ -29,15 +30,13 @@ def find_face(content: bytes, faces: Faces, min_score: float, min_face_px: float
     one's area leaves open who is meant.
 
     Args:
-        content: of a file that OpenCV can read (JPEG, PNG, WebP, ...); turned as its EXIF data say.
+        content: of a file, as `read_picture` takes it.
         min_score, min_face_px: a face has at least this detector score, and this many pixels on its smaller side.
     """
     try:
-        image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR) if content else None
-    except cv2.error:
-        image = None
-    if image is None:
-        return FaceSeen(None, "cannot be read as a picture")
+        image = read_picture(content, LONGEST_PX)
+    except PictureError as error:
+        return FaceSeen(None, str(error))
     image = _shrunk(image, LONGEST_PX / max(image.shape[:2]))
     found = _faces_of(image, faces, min_score, min_face_px)
     if not len(found.boxes):
