@@ -8,6 +8,8 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
+from conf.errors import UsageError
+
 KEPT_LOGS = 20
 
 
@@ -16,6 +18,21 @@ def cache_dir() -> Path:
     if own := os.environ.get("CASTMINE_CACHE"):
         return Path(own).expanduser().absolute()
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser().absolute() / "castmine"
+
+
+def make_cache(folder: Path) -> Path:
+    """Make a folder of the cache.
+
+    Raises:
+        UsageError: it cannot be made, as where the shell's HOME is none.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"{folder}: cannot be made ({error.strerror}): set CASTMINE_CACHE to a folder for models and jars, or HOME"
+        ) from error
+    return folder
 
 
 @functools.cache

@@ -110,7 +110,7 @@ class Table(NamedTuple):
 
 
 TITLE_ID = Column(
-    "title_id", "STRING", "jobs.inputs.films:title_ids", "the film: from the manifest, else from the file's name"
+    "title_id", "STRING", "jobs.inputs.titles:name_titles", "the film: from the manifest, else from the file's name"
 )
 TRACK_ID = Column(
     "track_id",

@@ -69,13 +69,11 @@ def main(
     with command.open_job(args, "cluster", spark, clock, run_id) as job:
         settings = job.settings.cluster
         run = job.begin("cluster", settings.hash())
-        mined = run_log.list_mined(job.lake, args.titles)
+        mined = run_log.list_sources(job.lake, args.titles)
         embedders = {row["title_id"]: row["embedder_sha256"] for row in job.lake.rows("titles", list(mined)).collect()}
         chosen = {sha: adapter_for(job.lake, settings.adapter, sha) for sha in sorted(set(embedders.values()))}
-        harvested = job.lake.counted("harvest")
         wanted = [
-            run_log.Task(title, {"harvest": harvested[title], "mine": made, "adapter": id_of(chosen[embedders[title]])})
-            for title, made in mined.items()
+            run_log.Task(title, {**made, "adapter": id_of(chosen[embedders[title]])}) for title, made in mined.items()
         ]
         tasks = run.take(wanted, args.force, job.progress.say)
         counts = {"track_labels": 0, "characters": 0}
@@ -88,6 +86,7 @@ def main(
                 with job.lake.locks.commit(job.progress.say):  # people and names are those of what is committed last
                     written = _commit(job, run, part, staged, sha, adapter)
                 counts = {name: counts[name] + written[name] for name in counts}
+        _show_names(job, sorted(mined.keys() - {task.title_id for task in tasks}))
         job.progress.say(
             f"cluster: {len(tasks)} titles clustered, {len(mined) - len(tasks)} unchanged: {counts['track_labels']:,} "
             f"tracks, {counts['characters']:,} characters ({_name_adapters(chosen)})"
@@ -251,6 +250,17 @@ def _names(job: command.Job, run_id: str, titles: list[str], staged: staging.Cou
     found = edits.read_names(job.lake, titles, made["track_labels"], made["characters"])
     edits.say(job.progress, found)
     return edits.name_characters(found)
+
+
+def _show_names(job: command.Job, titles: list[str]) -> None:
+    """Bring the names of unchanged titles up to date: a command that gave some may have been killed before."""
+    if not titles:
+        return
+    with job.lake.locks.commit(job.progress.say):
+        rows, labels = job.lake.rows("characters", titles), job.lake.rows("track_labels", titles)
+        if found := edits.read_names(job.lake, titles, labels, rows):
+            there = rows.where(F.col("title_id").isin(sorted(found))).drop("embedding").toPandas()
+            edits.put_to_use(job.lake, there, found)
 
 
 def _map_embeddings(characters: pd.DataFrame, adapter: Registered | None) -> NDArray[np.float32]:

@@ -18,12 +18,14 @@ from pathlib import Path
 from pyspark.sql import SparkSession
 from rich.console import Console
 
+from conf import settings as conf_settings
 from jobs import evaluate, run
 from jobs.cli import command, options, program
 from jobs.cli.progress import Progress
 from jobs.cli.text_table import print_table
 from jobs.demo_film import film
 from jobs.lake import run_log
+from jobs.lake.environment import keep_private
 from jobs.lake.session import borrowed_or_started
 from udfs import assets
 
@@ -51,13 +53,15 @@ def main(
     progress = Progress(args.quiet)
     clip, known = demo_films(progress)
     manifest = _manifest(Path(args.lake), clip, known)
-    with borrowed_or_started(spark, "demo", args.master) as session:
+    settings = conf_settings.load(args.conf, args.set)
+    private = keep_private(settings.lake.access)
+    with private, borrowed_or_started(spark, "demo", args.master, settings.spark) as session:
         common = run.shared_arguments(args)
         code = run.main([str(manifest), *common], spark=session, clock=clock, run_id=run_id)
         truth = ["--truth", str(known.truth), "--titles", known.path.stem]
         code = max(code, evaluate.main([*truth, *common], spark=session, clock=clock))
         if not args.quiet:
-            with command.open_job(args, "demo", session) as job:
+            with command.open_job(args, "demo", session, writes=False) as job:
                 _show(job, Path(args.lake))
     return code
 

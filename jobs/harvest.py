@@ -3,6 +3,12 @@
 Finds the shots of every film, detects and tracks faces inside them, embeds the best ones, and writes the tables, title
 by title. Kill it anywhere: the same command goes on from the last finished piece of the last unfinished film.
 
+Which title a film is: the same bytes are the same title, wherever they lie and whatever they are called (moved, or a
+copy, which is left alone); other bytes in the same place are a new version of that title, which keeps the names of the
+people it still shows; anything else is a new title, called after its file, with letters of its content behind the name
+where another title has it. A manifest says title_ids itself. A film that failed is not tried again before its bytes,
+the settings or castmine change, or with --force.
+
   castmine harvest FILMS --lake ./lake        FILMS: files, folders, globs, or a manifest (csv, parquet: title_id, uri)
   spark-submit jobs/harvest.py FILMS --lake ./lake --set harvest.device=cuda
 """
@@ -182,10 +188,12 @@ class _Harvest:
             yield wave
 
     def _say_wave(self, wave: Sequence[Film], n_due: int) -> None:
-        before = len(self.done) + len(self.failed)
-        if len(wave) < n_due:
-            names = ", ".join(film.title_id for film in wave[:LISTED]) + (", ..." if len(wave) > LISTED else "")
-            self.job.progress.say(f"films {before + 1} to {before + len(wave)} of {n_due}: {names}")
+        if len(wave) == n_due:
+            return
+        first = len(self.done) + len(self.failed) + 1
+        which = f"film {first}" if len(wave) == 1 else f"films {first} to {first + len(wave) - 1}"
+        names = ", ".join(film.title_id for film in wave[:LISTED]) + (", ..." if len(wave) > LISTED else "")
+        self.job.progress.say(f"{which} of {n_due}: {names}")
 
     def _probe(self, files: list[FilmFile]) -> list[Film]:
         """Stage the packet index of each film."""

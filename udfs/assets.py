@@ -26,7 +26,7 @@ import yaml
 from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, Field
 
-from conf.cache import cache_dir
+from conf.cache import cache_dir, make_cache
 from conf.errors import ModelError, UsageError
 from conf.ids import stable_id
 from conf.settings import HarvestSettings
@@ -258,7 +258,7 @@ def _sha256(path: Path) -> str:
 def _alone() -> Iterator[None]:
     """Holds the cache's lock, so that two workers do not fetch the same file at once."""
     try:
-        files_dir().mkdir(parents=True, exist_ok=True)
+        make_cache(files_dir())
         lock = FileLock(files_dir() / ".lock")
         lock.acquire()
     except OSError as error:

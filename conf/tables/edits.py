@@ -11,7 +11,7 @@ TABLE = Table(
     key=("edit_id",),
     columns=(
         Column("edit_id", "STRING", "jobs.lake.edits:record", "hash of what is said and of the edit that it replaces"),
-        Column("title_id", "STRING", "jobs.inputs.films:title_ids", "the film"),
+        Column("title_id", "STRING", "jobs.inputs.titles:name_titles", "the film"),
         Column("kind", "STRING", "jobs.lake.edits:record", "name: a character is somebody"),
         Column(
             "anchors",

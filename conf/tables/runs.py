@@ -15,7 +15,7 @@ TABLE = Table(
     ),
     columns=(
         Column("run_id", "STRING", "jobs.lake.run_log:begin", "the run", True),
-        Column("title_id", "STRING", "jobs.inputs.films:title_ids", "the film, '' for a whole corpus"),
+        Column("title_id", "STRING", "jobs.inputs.titles:name_titles", "the film, '' for a whole corpus"),
         Column("job", "STRING", "jobs.lake.run_log:begin", "harvest, mine, train, cluster ..."),
         Column(
             "status",

@@ -6,10 +6,12 @@ usage: castmine COMMAND ...      (castmine COMMAND --help explains a command)
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
 from jobs.cli.program import DONE, WRONG_USE, run
+from jobs.lake import environment
 
 # command -> module, what it does; in the order of the work
 COMMANDS = {
@@ -41,6 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if words[0] not in COMMANDS:
         print(f"castmine: no command {words[0]!r}\n\n{_help()}", file=sys.stderr)
         return WRONG_USE
+    environment.drop_other_pyspark(sys.path, os.environ)
     module = importlib.import_module(COMMANDS[words[0]][0])
     return int(module.main(words[1:]))
 

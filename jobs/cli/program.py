@@ -32,9 +32,10 @@ def run(main: Callable[[], int]) -> None:
         with log_file().open("a") as log:
             traceback.print_exc(file=log)
         first = str(error).strip().partition("\n")[0]
+        print(visible(f"castmine: unexpected: {type(error).__name__}: {first}"), file=sys.stderr)
         print(
-            f"castmine: unexpected: {type(error).__name__}: {first}\nIts trace and Spark's words are in {log_file()}. "
-            "What is committed stays; the same command goes on from there.",
+            f"Its trace and Spark's words are in {log_file()}. What is committed stays; the same command goes on from "
+            "there.",
             file=sys.stderr,
         )
         code = CANNOT_GO_ON

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -107,11 +108,12 @@ def history() -> Iterator[None]:
         yield
         return
     file: Path = cache_dir() / "sql_history"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    if file.exists():
-        readline.read_history_file(file)
     readline.set_history_length(KEPT_LINES)
+    with contextlib.suppress(OSError):  # nowhere to keep it, or nothing kept yet
+        file.parent.mkdir(parents=True, exist_ok=True)
+        readline.read_history_file(file)
     try:
         yield
     finally:
-        readline.write_history_file(file)
+        with contextlib.suppress(OSError):
+            readline.write_history_file(file)

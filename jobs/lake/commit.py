@@ -6,7 +6,7 @@
 3. While the lake is locked (`Locks.commit`), so that one run at a time is here:
    a. what the work was begun with must still count: else the title failed, and keeps the rows that it had;
    b. `writing` rows go into `runs`: from here on the titles are there for nobody;
-   c. the titles' rows are replaced, table by table;
+   c. the titles' rows are replaced, in all tables at once;
    d. one query counts the rows that are there now, by table, title and run: they must be the run's own, as many as were
       staged;
    e. `ok` or `failed` rows go into `runs`: from here on the titles' rows are the new ones.
@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -65,9 +66,8 @@ def commit_titles(
         if written:
             frames = read(titles)
             run.writes(d.task for d in written)
-            for name in names:
-                with job.progress.step(f"writing {name}"):
-                    job.lake.replace(table(name), frames[name], titles)
+            with job.progress.step(f"writing {', '.join(names)}"):
+                _replace_at_once(job.lake, {name: frames[name] for name in names}, titles)
             wrong = _find_wrong(job.lake, run.run_id, names, titles, counts)
             run.writes(d.task for d in written if d.task.title_id in wrong)  # the last word, whoever else had one
         right = [d for d in done if d.task.title_id not in {*stale, *wrong}]
@@ -79,6 +79,14 @@ def commit_titles(
             "they are written again: run the same command again, alone"
         )
     return right
+
+
+def _replace_at_once(lake: Lake, frames: Frames, titles: Sequence[str]) -> None:
+    """Replace the titles' rows in all these tables; side by side, as a Delta commit is mostly waiting."""
+    with ThreadPoolExecutor(len(frames)) as pool:
+        ended = [pool.submit(lake.replace, table(name), rows, titles) for name, rows in frames.items()]
+    for one in ended:
+        one.result()
 
 
 def _find_stale(lake: Lake, job: str, tasks: Sequence[run_log.Task]) -> dict[str, str]:

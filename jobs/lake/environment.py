@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,6 +25,11 @@ OF_ANOTHER_SPARK = (
 OF_A_CLUSTER = ("HADOOP_CONF_DIR", "YARN_CONF_DIR", "HADOOP_HOME")  # a master that is not local is found with them
 UTF8 = "C.UTF-8"
 UMASKS = {"private": 0o077, "group": 0o007}  # by the setting lake.access
+
+
+def launched_by_submit(environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether the session is spark-submit's."""
+    return "PYSPARK_GATEWAY_PORT" in environment
 
 
 def settle(master: str, environment: MutableMapping[str, str] = os.environ) -> None:
@@ -57,6 +62,8 @@ def keep_private(access: str) -> Iterator[None]:
 
 def drop_other_pyspark(path: list[str], environment: MutableMapping[str, str]) -> None:
     """Take folders that hold a pyspark of their own (such as $SPARK_HOME/python) out of PYTHONPATH and `path`."""
+    if launched_by_submit(environment):
+        return
     given = environment.get("PYTHONPATH", "").split(os.pathsep)
     others = [entry for entry in given if entry and (Path(entry, "pyspark").is_dir() or "py4j" in Path(entry).name)]
     if not others:

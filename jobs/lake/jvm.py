@@ -9,7 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from conf.cache import cache_dir
+from conf.cache import cache_dir, make_cache
 from conf.errors import CastmineError, UsageError
 
 # Of the 33 jars that Ivy resolves for delta-spark these two are not in pyspark already. Resolved once, then kept.
@@ -19,6 +19,7 @@ DELTA_JARS = {
     "io.delta_delta-storage-4.4.0.jar": "c46735481fa8e326b0957be02b4420cbcab4b325bb08009b7f2045a95133f1cc",
 }
 JAVA = "17"
+JAVAS = Path("/usr/lib/jvm")  # where Linux keeps them
 
 
 def find_java() -> Path | None:
@@ -31,7 +32,7 @@ def find_java() -> Path | None:
     """
     tried = {}
     named = os.environ.get("JAVA_HOME")
-    for home in [*([Path(named)] if named else []), None, *sorted(Path("/usr/lib/jvm").glob(f"*{JAVA}*"))]:
+    for home in [*([Path(named)] if named else []), None, *sorted(JAVAS.glob(f"*{JAVA}*"))]:
         java = str(home / "bin" / "java") if home else "java"
         tried[java] = _version_of(java)
         if tried[java] == JAVA:
@@ -69,7 +70,7 @@ def delta_jars() -> list[Path]:
 
 
 def _resolve_delta_jars(folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
+    make_cache(folder)
     script = (
         "import sys; from pyspark.sql import SparkSession\n"
         "SparkSession.builder.master('local[1]').config('spark.ui.enabled', 'false')"

@@ -196,6 +196,12 @@ def list_mined(lake: Lake, titles: Sequence[str] | None = None) -> dict[str, str
     return _list_ok(lake, "mine", titles, "mined (run castmine mine)")
 
 
+def list_sources(lake: Lake, titles: Sequence[str] | None = None) -> dict[str, dict[str, str]]:
+    """title_id -> its runs of `harvest` and `mine`, of the titles of `list_mined`. Raises like it."""
+    rows = list_counted(lake.last_runs(), "mine")
+    return {title: {**read_inputs(rows[title]), "mine": made} for title, made in list_mined(lake, titles).items()}
+
+
 def list_clustered(lake: Lake, titles: Sequence[str] | None = None) -> dict[str, str]:
     """title_id -> run_id of the titles whose newest harvest is clustered. Raises like `list_harvested`."""
     return _list_ok(lake, "cluster", titles, "clustered (run castmine cluster)")

@@ -64,7 +64,7 @@ def start(job: str, master: str | None, more: Mapping[str, str]) -> SparkSession
     if not _on_databricks():
         for key, value in DELTA.items():
             builder = builder.config(key, value)
-    if _launched_by_submit() or _on_databricks():
+    if environment.launched_by_submit() or _on_databricks():
         if master:
             raise UsageError("--master: this session is already started; give the master to spark-submit instead")
     else:
@@ -137,10 +137,6 @@ def _read_umask() -> int:
     umask = os.umask(0o077)  # it cannot be read without being set
     os.umask(umask)
     return umask
-
-
-def _launched_by_submit() -> bool:
-    return "PYSPARK_GATEWAY_PORT" in os.environ
 
 
 def _on_databricks() -> bool:

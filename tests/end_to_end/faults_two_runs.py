@@ -66,7 +66,7 @@ class Interleaving:
         self.said: dict[int, list[str]] = {}
         self.ended: dict[int, str] = {}
         self.there, self.go_on = threading.Event(), threading.Event()
-        self.held: int | None = None
+        self.at: str | None = None
         monkeypatch.setattr("jobs.lake.locks.PATIENCE_S", 0.1)
         monkeypatch.setattr(
             Progress, "say", lambda _, text: self.said.setdefault(threading.get_ident(), []).append(text)
@@ -77,10 +77,10 @@ class Interleaving:
     def start(self, job: str, at: str | None = None, kill: bool = False) -> threading.Thread:
         """Start a command; it is held up after it has written the table `at`."""
         module, words = self.commands[job]
+        if at:
+            self.at, self.kill = at, kill
 
         def run() -> None:
-            if at:
-                self.held, self.at, self.kill = threading.get_ident(), at, kill
             try:
                 code = module.main(words, spark=self.spark)
             except CastmineError as error:
@@ -97,8 +97,7 @@ class Interleaving:
     def _watched(self, write):
         def written(lake, made, *rows):
             write(lake, made, *rows)
-            if threading.get_ident() == self.held and made.name == self.at:
-                self.held = None
+            if made.name == self.at and not self.there.is_set():
                 self.there.set()
                 self.go_on.wait()
                 if self.kill:

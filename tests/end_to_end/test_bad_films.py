@@ -10,6 +10,7 @@ import av
 import numpy as np
 import pytest
 
+from jobs import harvest
 from jobs.demo_film import film
 from tests.helpers import lakes
 from tests.helpers.commands import castmine
@@ -71,30 +72,90 @@ def test_a_truncated_film_is_done_as_far_as_it_goes(harvested):
     assert "cut off" in row["warning"]
 
 
-def test_again_tries_the_bad_ones_alone(harvested, folder: Path, capfd):
+def test_again_tries_what_may_have_changed_and_names_the_rest(harvested, folder: Path, capfd):
+    """What lies in a file that has not changed fails as before; where a link leads may have changed."""
     lake, _ = harvested
     before, good = lakes.rows(lake, "runs").num_rows, _marks(lake, GOOD)
     capfd.readouterr()
     assert castmine("harvest", folder, "--lake", lake, "--json") == 3
     said = capfd.readouterr()
     summary = json.loads(said.out)
-    assert (summary["harvested"], summary["unchanged"]) == ([], len(GOOD))
-    assert sorted(summary["failed"]) == sorted(BAD)
+    assert (summary["harvested"], summary["unchanged"]) == ([], len(GOOD) + len(BAD) - 1)
+    assert sorted(summary["failed"]) == ["gone"]
     for title, reason in BAD.items():
-        assert any(f"failed: {title}: " in line and reason in line for line in said.err.splitlines()), said.err
+        how = "failed: gone: " if title == "gone" else f"failed before, and has not changed: {title}: "
+        assert any(how in line and reason in line for line in said.err.splitlines()), said.err
     assert "notes.txt: no film's ending" in said.err
     assert _marks(lake, GOOD) == good
-    assert lakes.rows(lake, "runs").num_rows >= before + len(BAD)
+    assert lakes.rows(lake, "runs").num_rows == before + 2  # of the link: writing, failed
     assert lakes.repeated_keys(lake) == []
 
 
 def test_a_mended_film_is_done(harvested, folder: Path, clip: Path):
     lake, _ = harvested
-    shutil.copy(clip, folder / "moved away.mp4")
+    (folder / "moved away.mp4").write_bytes(clip.read_bytes() + b"\0\0\0\x08free")  # the clip, and not a copy of it
     assert castmine("harvest", folder / "gone.mp4", "--lake", lake, "--quiet") == 0
     (row,) = lakes.rows(lake, "titles", ["gone"]).to_pylist()
     assert (row["status"], row["error"]) == ("ok", None)
     assert lakes.rows(lake, "faces", ["gone"]).num_rows == lakes.rows(lake, "faces", ["good"]).num_rows
+    # no film that is still bad makes a nightly run fail again
+    assert castmine("harvest", folder, "--lake", lake, "--quiet") == 0
+
+
+def test_a_film_that_kills_its_workers_or_meets_a_fault_is_a_row_and_the_others_go_on(
+    spark, clip, nobody, tmp_path, monkeypatch, capsys
+):
+    """In waves of one film: what is committed is there while later films are still looked at."""
+    folder, lake = tmp_path / "films", tmp_path / "lake"
+    folder.mkdir()
+    for number, name in enumerate(("deadly", "faulty", "fine")):
+        (folder / f"{name}.mp4").write_bytes(nobody.read_bytes() + b"\0\0\0\x08free" * number)
+    monkeypatch.setattr(harvest, "PIECES_PER_CORE", 0)
+    monkeypatch.setattr(harvest.udfs, "harvest_pieces", _dangerous())
+    assert castmine("harvest", folder, "--lake", lake) == 3
+    rows = {row["title_id"]: row for row in lakes.rows(lake, "titles").to_pylist()}
+    assert {title: row["status"] for title, row in rows.items()} == {
+        "deadly": "failed",
+        "faulty": "failed",
+        "fine": "ok",
+    }
+    assert rows["deadly"]["error"].startswith("unexpected: 2 workers ended over it (out of memory?): piece")
+    assert rows["faulty"]["error"] == "unexpected: ZeroDivisionError: a decoder's fault"
+    assert rows["fine"]["n_frames"] == 48
+    said = capsys.readouterr().err
+    assert "film 2 of 3: faulty" in said
+    assert not list((lake / "_staging").glob("*/at_work/*"))
+    # neither is taken for the film's fault for good: another night, another castmine
+    monkeypatch.undo()
+    assert castmine("harvest", folder, "--lake", lake) == 0
+    assert {row["status"] for row in lakes.rows(lake, "titles").to_pylist()} == {"ok"}
+
+
+def _dangerous():
+    """The UDF in workers in which the decoder kills the process over `deadly`, and fails over `faulty`."""
+
+    def dangerous(batches, **settings):  # nested, so that it travels as code
+        import os
+        import signal
+
+        from udfs import harvest as udfs
+
+        decode = udfs.video.decode_frames
+
+        def frames(path, *words, **more):
+            if "deadly" in path:
+                os.kill(os.getpid(), signal.SIGKILL)
+            if "faulty" in path:
+                raise ZeroDivisionError("a decoder's fault")
+            return decode(path, *words, **more)
+
+        udfs.video.decode_frames = frames
+        try:
+            yield from udfs.harvest_pieces(batches, **settings)
+        finally:
+            udfs.video.decode_frames = decode
+
+    return dangerous
 
 
 def _marks(lake: Path, titles: list[str]) -> list[str]:

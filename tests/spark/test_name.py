@@ -182,6 +182,40 @@ def test_a_name_survives_a_new_harvest_with_other_track_numbers(two, capsys):
     assert "the name 'Ann' finds nobody in this film" in capsys.readouterr().err
 
 
+def test_in_another_cut_names_follow_the_people_and_not_the_places(two, capsys):
+    """Ann and Bob are named; in another cut Bob sits where Ann sat, Ann is gone, and a stranger sits where Bob sat."""
+    faces_of = {"Ann": [1.0, 0.0, 0.0], "Bob": [0.0, 1.0, 0.0], "stranger": [0.0, 0.0, 1.0]}
+    places = [[0.0, 20.0, 50.0, 60.0], [200.0, 20.0, 50.0, 60.0]]
+
+    def harvest(content: str, *people: str) -> None:
+        tracks, faces = [], []
+        for track, (who, place) in enumerate(zip(people, places, strict=True)):
+            seen = {"track_id": track, "embedding": faces_of[who]}
+            tracks.append({**seen, "start_s": 0.0, "end_s": 1.0, "n_faces": 24, "n_embedded": 24, "quality": 0.9})
+            box = dict(zip("xywh", place, strict=True))
+            faces += [{**seen, "frame": frame, "detected": True, **box} for frame in range(24)]
+        title = {**TITLE, "content_hash": content, "embedding_dim": 3}
+        made = finished(two, "harvest", "a", {"titles": [title], "tracks": tracks, "faces": faces})
+        finished(two, "mine", "a", {"cannot_links": [], "must_links": []}, inputs={"harvest": made})
+        assert cluster.main(["--lake", two.root, "--titles", "a", "--characters", "2"], spark=two.spark) == 0
+
+    def given() -> dict[int, str]:
+        """Track -> name of its character."""
+        labels, names = two.rows("track_labels", ["a"]), two.rows("characters", ["a"]).where("name IS NOT NULL")
+        return dict(collected(labels.join(names, ["title_id", "character_id"]), "track_id", "name"))
+
+    harvest("c1", "Ann", "Bob")
+    for track, character in collected(two.rows("track_labels", ["a"]), "track_id", "character_id"):
+        named(two, "--titles", "a", "--character", str(character), ("Ann", "Bob")[track], "--quiet")
+    assert given() == {0: "Ann", 1: "Bob"}
+    capsys.readouterr()
+    harvest("c2", "Bob", "stranger")
+    assert given() == {0: "Bob"}
+    assert "the name 'Ann' finds nobody in this film" in capsys.readouterr().err
+    harvest("c1", "Ann", "Bob")
+    assert given() == {0: "Ann", 1: "Bob"}, "the first cut is back, and so are its names"
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -40,19 +40,20 @@ def test_castmines_own_errors_are_words_and_a_code(capsys, error, code, said):
     assert said in capsys.readouterr().err
 
 
-def test_castmines_errors_in_an_executor_are_words_too(capsys):
+def test_the_trace_of_an_error_that_nobody_expected_is_in_a_file(capsys, monkeypatch, tmp_path):
+    log = tmp_path / "logs" / "now.log"
+    log.parent.mkdir()
+    monkeypatch.setattr(program, "log_file", lambda: log)
+
     def fail() -> int:
-        raise RuntimeError(
-            "Traceback:\n  File x, in y\nconf.errors.UsageError: what\x1b?\n\n\tat java.lang.Thread.run\n"
-        )
+        raise ZeroDivisionError("what\x1b?\nand more")
 
     with pytest.raises(SystemExit) as end:
         program.run(fail)
-    assert end.value.code == program.WRONG_USE
-    assert capsys.readouterr().err == "castmine: what\\x1b?\n"
-
-
-def test_other_errors_keep_their_stack(capsys):
-    with pytest.raises(ZeroDivisionError):
-        program.run(lambda: 1 // 0)
-    assert "castmine: unexpected; what Spark said is in " in capsys.readouterr().err
+    assert end.value.code == program.CANNOT_GO_ON
+    said = capsys.readouterr().err
+    assert said.splitlines()[0] == "castmine: unexpected: ZeroDivisionError: what\\x1b?"
+    assert f"Its trace and Spark's words are in {log}" in said
+    assert "the same command goes on from there" in said
+    assert "Traceback" not in said
+    assert 'raise ZeroDivisionError("what' in log.read_text()

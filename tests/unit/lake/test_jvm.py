@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 
 import pytest
 
@@ -10,39 +11,57 @@ from conf.errors import CastmineError, UsageError
 from jobs.lake import jvm
 
 
+def install(home: Path, version: str) -> Path:
+    """A Java that says it is of this version."""
+    script = home / "bin" / "java"
+    script.parent.mkdir(parents=True, exist_ok=True)
+    script.write_text(f"#!/bin/sh\necho 'openjdk version \"{version}\" 2026-01-20' >&2\n")
+    script.chmod(0o755)
+    return home
+
+
 @pytest.fixture
-def java(tmp_path, monkeypatch):
-    """Sets JAVA_HOME to a Java that says it is of this version."""
-
-    def install(version: str) -> None:
-        script = tmp_path / "bin" / "java"
-        script.parent.mkdir(exist_ok=True)
-        script.write_text(f"#!/bin/sh\necho 'openjdk version \"{version}\" 2026-01-20' >&2\n")
-        script.chmod(0o755)
-        monkeypatch.setenv("JAVA_HOME", str(tmp_path))
-
-    return install
+def alone(tmp_path, monkeypatch) -> Path:
+    """A machine without any Java, and where one may be put: `path/bin` is on the PATH, `jvm` holds the system's."""
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path / "path" / "bin"))
+    monkeypatch.setattr(jvm, "JAVAS", tmp_path / "jvm")
+    return tmp_path
 
 
 @pytest.mark.parametrize("version", ["17.0.19", "17"])  # the second is what the very first 17 says
-def test_the_java_that_spark_needs(java, version):
-    java(version)
-    jvm.check_java()
+def test_the_java_that_spark_needs(alone, monkeypatch, version):
+    monkeypatch.setenv("JAVA_HOME", str(install(alone / "mine", version)))
+    assert jvm.find_java() == alone / "mine"
+    monkeypatch.delenv("JAVA_HOME")
+    install(alone / "path", version)
+    assert jvm.find_java() is None, "that on the PATH"
+
+
+@pytest.mark.parametrize("home", ["gone", "old"])
+def test_where_java_home_is_none_another_right_one_is_taken(alone, monkeypatch, home):
+    install(alone / "old", "11.0.2")
+    monkeypatch.setenv("JAVA_HOME", str(alone / home))
+    with pytest.raises(UsageError, match="Spark needs Java 17"):
+        jvm.find_java()
+    install(alone / "jvm" / "java-17-openjdk", "17.0.1")
+    assert jvm.find_java() == alone / "jvm" / "java-17-openjdk"
+    install(alone / "path", "17")
+    assert jvm.find_java() is None
 
 
 @pytest.mark.parametrize(
     ("version", "said"), [("11.0.2", "is Java 11;"), ("21", "is Java 21;"), ("1.8.0_392", "is Java 1;")]
 )
-def test_another_java_is_named_with_the_cure(java, version, said):
-    java(version)
+def test_another_java_is_named_with_the_cure(alone, monkeypatch, version, said):
+    monkeypatch.setenv("JAVA_HOME", str(install(alone / "mine", version)))
     with pytest.raises(UsageError, match=f"{said} Spark needs Java 17: set JAVA_HOME"):
-        jvm.check_java()
+        jvm.find_java()
 
 
-def test_no_java_at_all(monkeypatch, tmp_path):
-    monkeypatch.setenv("JAVA_HOME", str(tmp_path))
-    with pytest.raises(UsageError, match=r"no Java\. Spark needs Java 17: apt-get install"):
-        jvm.check_java()
+def test_no_java_at_all(alone):
+    with pytest.raises(UsageError, match=r"java: no Java\. Spark needs Java 17: apt-get install"):
+        jvm.find_java()
 
 
 def test_a_jar_that_is_another_is_not_used(monkeypatch, tmp_path):
