@@ -25,11 +25,11 @@ from udfs.kernels.boxes import BOX
 from udfs.kernels.harvest import assemble, piece, shots, video
 from udfs.staging import FilmFiles, read_index, read_scan, write_index, write_scan, write_table
 
-SCAN_S = 60.0  # seconds of film in one scanned range
+SCAN_S, SCAN_FRAMES = 60.0, 1440  # seconds of film in one scanned range, and the least frames of it
 
 OF_FILM = dict(
-    codec="STRING", width="INT", height="INT", rotation="INT", n_frames="INT", fps="DOUBLE", duration_s="DOUBLE",
-    warning="STRING",
+    codec="STRING", width="INT", height="INT", rotation="INT", mirrored="BOOLEAN", n_frames="INT", fps="DOUBLE",
+    duration_s="DOUBLE", start_s="DOUBLE", missing="DOUBLE", warning="STRING",
 )  # fmt: skip
 TO_PROBE = unwritten(title_id="STRING", uri="STRING", content_hash="STRING")
 PROBED = unwritten(title_id="STRING", film_key="STRING", content_hash="STRING", **OF_FILM, error="STRING")
@@ -41,15 +41,17 @@ PLANNED = unwritten(title_id="STRING", start="INT", end="INT", overlap_end="INT"
 COUNTED = unwritten(title_id="STRING", wanted="INT", decoded="INT")
 
 
-def probe_films(batches: Iterator[pd.DataFrame], staging: str, version: str) -> Iterator[pd.DataFrame]:
+def probe_films(
+    batches: Iterator[pd.DataFrame], staging: str, version: str, max_pixels: int = video.MAX_PIXELS
+) -> Iterator[pd.DataFrame]:
     """TO_PROBE (content_hash null where not known yet) -> PROBED, null but for the error of a film that cannot be read.
 
-    Stages each film's packet index.
+    Stages the index of each film's frames. `missing`: share of the film that is not there, as far as its packets tell.
     """
     for row in rows_of(batches):
         try:
             known = row.content_hash if isinstance(row.content_hash, str) else None
-            film = video.probe(row.uri)
+            film = video.probe(row.uri, max_pixels)
             content = known or content_hash(row.uri)
             key = stable_id(row.title_id, content, version)  # a second title of the same bytes is work of its own
             write_index(FilmFiles.of(staging, key), film)
@@ -101,8 +103,8 @@ def plan_films(batches: Iterator[pd.DataFrame], staging: str, settings: HarvestS
 
 
 def scan_ranges(n_frames: int, fps: float) -> list[tuple[int, int]]:
-    """The ranges in which a film is scanned: [start, end) of about a minute each."""
-    step = max(1, round(SCAN_S * fps))
+    """The ranges in which a film is scanned: [start, end) of a minute each, and never of a few frames."""
+    step = max(SCAN_FRAMES, round(SCAN_S * fps))
     return [(start, min(start + step, n_frames)) for start in range(0, n_frames, step)]
 
 
