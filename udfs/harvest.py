@@ -26,6 +26,7 @@ from udfs.kernels.harvest import assemble, piece, shots, video
 from udfs.staging import FilmFiles, read_index, read_scan, write_index, write_scan, write_table
 
 SCAN_S, SCAN_FRAMES = 60.0, 1440  # seconds of film in one scanned range, and the least frames of it
+LEAST_PIECE = 100  # frames of a piece, however few a second has: each piece opens the film anew
 
 OF_FILM = dict(
     codec="STRING", width="INT", height="INT", rotation="INT", mirrored="BOOLEAN", n_frames="INT", fps="DOUBLE",
@@ -38,7 +39,7 @@ TO_PLAN = unwritten(title_id="STRING", film_key="STRING")
 TO_HARVEST = unwritten(title_id="STRING", uri="STRING", film_key="STRING", start="INT", end="INT", overlap_end="INT")
 STAGED = unwritten(title_id="STRING", start="INT", frames="INT", error="STRING")
 PLANNED = unwritten(title_id="STRING", start="INT", end="INT", overlap_end="INT")
-COUNTED = unwritten(title_id="STRING", wanted="INT", decoded="INT")
+COUNTED = unwritten(title_id="STRING", wanted="INT", decoded="INT", missing="DOUBLE")
 
 
 def probe_films(
@@ -95,8 +96,8 @@ def plan_films(batches: Iterator[pd.DataFrame], staging: str, settings: HarvestS
             found.start,
             found.end,
             film.key_frames,
-            round(settings.piece_s * film.fps),
-            round(settings.max_piece_s * film.fps),
+            max(LEAST_PIECE, round(settings.piece_s * film.fps)),
+            max(3 * LEAST_PIECE, round(settings.max_piece_s * film.fps)),
             _overlap_frames(film, settings),
         )
         yield pd.DataFrame([(row.title_id, *cut) for cut in cuts], columns=PLANNED.names)
@@ -177,11 +178,13 @@ def film_rows(
 
 
 def film_counts(batches: Iterator[pd.DataFrame], staging: str) -> Iterator[pd.DataFrame]:
-    """TO_PLAN -> COUNTED: frames looked at, and those that decoded."""
+    """TO_PLAN -> COUNTED: frames looked at, those that decoded, and the share of the film that is not there."""
     for row in rows_of(batches):
-        metadata = [pq.read_schema(file).metadata for file in FilmFiles.of(staging, row.film_key).pieces().values()]
+        files = FilmFiles.of(staging, row.film_key)
+        metadata = [pq.read_schema(file).metadata for file in files.pieces().values()]
         wanted, decoded = (sum(int(said[name]) for said in metadata) for name in (b"wanted", b"decoded"))
-        yield pd.DataFrame([(row.title_id, wanted, decoded)], columns=["title_id", "wanted", "decoded"])
+        missing = assemble.missing_share(read_index(files).missing, wanted, decoded)
+        yield pd.DataFrame([(row.title_id, wanted, decoded, missing)], columns=COUNTED.names)
 
 
 def _film_faces(files: FilmFiles, film: video.Film, settings: HarvestSettings) -> Iterator[pd.DataFrame]:
