@@ -69,7 +69,7 @@ def find_faults(
     cut, missing = _find_cut(stated, n_packets, end_s)
     said = [cut] if cut else []
     if hole_share:
-        said.append(f"damaged: no packet can be read in {hole_share:.0%} of its bytes")
+        said.append(f"no packet can be read in {hole_share:.0%} of its bytes: damaged, or several films in one file")
     if n_refused:
         said.append(f"damaged: {n_refused} of its {n_packets} packets do not decode")
     if times.jumps:

@@ -21,12 +21,13 @@ from numpy.typing import NDArray
 from udfs.kernels.harvest.container import choose_video, decode, demux, open_film
 
 SAMPLE = 48  # frames that are decoded to see whether packets become frames one by one; more than encoders hold back
-REORDERED = 64  # frames; no codec shows a frame so far from where its packet lies
+REORDERED = 32  # frames; no codec shows a frame so far from where its packet lies
 MARKED = 512  # bytes of a packet that its mark is made of
 LINEAR = ("matroska", "mpegts", "mpeg", "flv")  # containers that are read from front to back
+FROM_BYTE_0 = ("mpegts", "mpeg")  # those with nothing before the first packet, and nothing but packets
 BY_PLACE = ("mpegts", "mpeg", "mpegvideo", "h264", "hevc")  # containers that have no index
 LEAD = 1 << 18  # bytes before a packet at which reading begins, so that a parser is in step when it gets there
-HOLE = (1 << 16, 0.02)  # bytes, and share of the file, without a packet: no padding is so long
+HOLE = (1 << 14, 0.02)  # bytes, and share of the file, without a packet: no padding is so long
 
 
 @dataclass
@@ -87,7 +88,7 @@ def walk_packets(path: str | Path, max_pixels: int) -> Packets:
     with open_film(path, max_pixels) as container:
         stream = choose_video(container, max_pixels)
         name = container.format.name.split(",")[0]
-        reach = 0 if name in LINEAR[1:3] else None
+        reach = 0 if name in FROM_BYTE_0 else None
         for packet in demux(container, *container.streams):
             if name in LINEAR:
                 found.holes += _find_hole(packet.pos, reach, size)
@@ -99,6 +100,10 @@ def walk_packets(path: str | Path, max_pixels: int) -> Packets:
                 _add_packet(found, packet)
             elif stamp is not None and packet.time_base:
                 found.heard.add(math.floor(stamp * packet.time_base))
+    if name in LINEAR[1:]:
+        found.holes += _find_hole(size, reach, size)
+    elif name == "mov":
+        found.holes += size - _find_end_of_mov(path, size)
     return found
 
 
@@ -110,6 +115,24 @@ def _add_packet(found: Packets, packet: Any) -> None:
     found.mark.append(mark_packet(packet))
     found.key.append(bool(packet.is_keyframe))
     found.hidden.append(bool(packet.is_discard))
+
+
+def _find_end_of_mov(path: str | Path, size: int) -> int:
+    """Bytes of a file of boxes (ISO/IEC 14496-12, 4.2) up to where a second film begins; readers do not go on there."""
+    at, films = 0, 0
+    with open(path, "rb") as file:
+        while at + 8 <= size:
+            file.seek(at)
+            head = file.read(16)
+            length, kind = int.from_bytes(head[:4], "big"), head[4:8]
+            films += kind == b"ftyp"
+            if films == 2:
+                return at
+            length = int.from_bytes(head[8:16], "big") if length == 1 else length
+            if length < 8:  # 0: to the end of the file
+                break
+            at += length
+    return size
 
 
 def _find_hole(place: int | None, reach: int | None, size: int) -> int:
@@ -152,13 +175,14 @@ def decode_from_start(path: str | Path, max_pixels: int, n_frames: int | None = 
 def order_by_stamps(packets: Packets, sample: Decoded) -> list[int] | None:
     """Ordinals of the packets of all frames as they are shown, by their stamps; None where stamps do not tell.
 
-    Stamps tell where every packet has one of its own, none lies far from its place in the file, and the first SAMPLE
-    frames that decode are those that the stamps say, damage aside. What is shown before the first of these cannot be
+    Stamps tell where every packet has one of its own, decoding stamps ascend, no frame is shown far from where its packet
+    lies, and the first SAMPLE frames that decode are those that the stamps say, damage aside. What is shown before the first of these cannot be
     decoded: a recording that begins between two key frames.
     """
     shown = [i for i, hidden in enumerate(packets.hidden) if not hidden]
     stamps = [stamp for i in shown if (stamp := packets.pts[i]) is not None]
-    if not sample.order or len(set(stamps)) < len(shown):
+    decoding = [stamp for stamp in packets.dts if stamp is not None]
+    if not sample.order or len(set(stamps)) < len(shown) or any(b < a for a, b in pairwise(decoding)):
         return None
     ranks = np.argsort(np.array(stamps, np.int64), kind="stable")
     if np.abs(ranks - np.arange(len(ranks))).max() > REORDERED:
