@@ -24,6 +24,7 @@ SAMPLE = 48  # frames that are decoded to see whether packets become frames one 
 REORDERED = 32  # frames; no codec shows a frame so far from where its packet lies
 MARKED = 512  # bytes of a packet that its mark is made of
 LINEAR = ("matroska", "mpegts", "mpeg", "flv")  # containers that are read from front to back
+EBML = b"\x1aE\xdf\xa3"  # begins a Matroska file
 FROM_BYTE_0 = ("mpegts", "mpeg")  # those with nothing before the first packet, and nothing but packets
 BY_PLACE = ("mpegts", "mpeg", "mpegvideo", "h264", "hevc")  # containers that have no index
 LEAD = 1 << 18  # bytes before a packet at which reading begins, so that a parser is in step when it gets there
@@ -100,7 +101,7 @@ def walk_packets(path: str | Path, max_pixels: int) -> Packets:
                 _add_packet(found, packet)
             elif stamp is not None and packet.time_base:
                 found.heard.add(math.floor(stamp * packet.time_base))
-    if name in LINEAR[1:]:
+    if name in LINEAR[1:] or (name == "matroska" and reach and _begins_matroska(path, reach)):
         found.holes += _find_hole(size, reach, size)
     elif name == "mov":
         found.holes += size - _find_end_of_mov(path, size)
@@ -115,6 +116,13 @@ def _add_packet(found: Packets, packet: Any) -> None:
     found.mark.append(mark_packet(packet))
     found.key.append(bool(packet.is_keyframe))
     found.hidden.append(bool(packet.is_discard))
+
+
+def _begins_matroska(path: str | Path, reach: int) -> bool:
+    """Whether another film begins behind this one; a film's own end has lists of its key frames, fonts and such."""
+    with open(path, "rb") as file:
+        file.seek(reach)
+        return any(EBML in block for block in iter(lambda: file.read(1 << 24), b""))
 
 
 def _find_end_of_mov(path: str | Path, size: int) -> int:
@@ -175,9 +183,9 @@ def decode_from_start(path: str | Path, max_pixels: int, n_frames: int | None = 
 def order_by_stamps(packets: Packets, sample: Decoded) -> list[int] | None:
     """Ordinals of the packets of all frames as they are shown, by their stamps; None where stamps do not tell.
 
-    Stamps tell where every packet has one of its own, decoding stamps ascend, no frame is shown far from where its packet
-    lies, and the first SAMPLE frames that decode are those that the stamps say, damage aside. What is shown before the first of these cannot be
-    decoded: a recording that begins between two key frames.
+    Stamps tell where every packet has one of its own, decoding stamps ascend, no frame is shown far from where its
+    packet lies, and the first SAMPLE frames that decode are those that the stamps say, damage aside. What is shown
+    before the first of these cannot be decoded: a recording that begins between two key frames.
     """
     shown = [i for i, hidden in enumerate(packets.hidden) if not hidden]
     stamps = [stamp for i in shown if (stamp := packets.pts[i]) is not None]
@@ -243,19 +251,19 @@ class Finder:
         self._packets = index.packet[self._numbers]
 
     def read_from(self, container: Any, stream: Any, key: int) -> Iterator[tuple[Any, int]]:
-        """Packets from that of frame `key`, or an earlier key frame's, with their ordinals; -1 where it has no frame.
+        """Packets from that of key frame `key` on, with their ordinals; -1 for those that have no frame.
 
         None at all where seeking landed behind it. The very beginning needs no seek, and some containers cannot.
         """
-        packets, ordinal = demux(container, stream), -1
+        packets, ordinal, wanted = demux(container, stream), -1, int(self._index.packet[key])
         if key > 0:
             if not self._seek(container, stream, key):
                 return
             for packet in packets:
                 ordinal = self._find_only(mark_packet(packet)) if packet.is_keyframe else -1
-                if ordinal >= 0:
+                if ordinal >= wanted:
                     break
-            if not 0 <= ordinal <= self._index.packet[key]:
+            if ordinal != wanted:
                 return
             yield packet, ordinal
         for packet in packets:

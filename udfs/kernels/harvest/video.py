@@ -248,19 +248,34 @@ def decode_frames(
     shape = film.shape._replace(width=max(2, round(film.width * scale)), height=max(2, round(film.height * scale)))
     for key in _keys_back_from(film, start):
         frames = _decode_from(path, film, key, fast)
-        first = next(frames, None)
-        if key > 0 and (first is None or first[0] > start):
-            continue  # no place where decoding can start: pictures are refreshed bit by bit, or it is damaged
-        for number, decoded in chain([first] if first else [], frames):
+        first = _reach(frames, start, film.warm_up > 0) if key > 0 else next(frames, None)
+        for number, decoded in chain([first], frames) if first else ():
             if number > last:
                 return
             if number in wanted:
                 yield Frame(number, display(decoded, shape, fast))
-        return
+        if first:
+            return
+
+
+def _reach(frames: Iterator[tuple[int, Any]], start: int, whole: bool) -> tuple[int, Any] | None:
+    """The first of some frames that is not before frame `start`; None where decoding did not begin early enough.
+
+    That shows where the first frame of all comes too late: pictures are refreshed bit by bit, or it is damaged. Or,
+    where frames must come `whole`, one is left out on the way: the decoder lacks what it was told at the beginning.
+    """
+    before: int | None = None
+    for number, decoded in frames:
+        if (number > start) if before is None else (whole and number > before + 1):
+            return None
+        if number >= start:
+            return number, decoded
+        before = number
+    return None
 
 
 def _decode_from(path: str | Path, film: Film, key: int, fast: bool) -> Iterator[tuple[int, Any]]:
-    """Whole frames and their numbers, ascending, from key frame `key` or an earlier one on; none where it is not found.
+    """Whole frames and their numbers, ascending, from key frame `key` on; none where its packet is not found again.
 
     A frame's number is told by its packet. Where one packet becomes several frames, these are numbered in order.
     """
