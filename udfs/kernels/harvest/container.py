@@ -63,7 +63,7 @@ def open_film(path: str | Path, max_pixels: int) -> Any:
     Raises:
         FilmError: it cannot be opened as one.
     """
-    return _open(path, {"max_pixels": str(max_pixels)})
+    return _open(path, _decoder_options(max_pixels))
 
 
 def _open(path: str | Path, more: dict[str, str]) -> Any:
@@ -72,6 +72,11 @@ def _open(path: str | Path, more: dict[str, str]) -> Any:
         return av.open(f"file:{Path(path).absolute()}", options=options, metadata_errors="ignore")
     except (av.error.FFmpegError, OSError) as error:
         raise FilmError(f"not a film that can be opened ({_say_error(error)}): {_looks_like(path)}") from error
+
+
+def _decoder_options(max_pixels: int) -> dict[str, str]:
+    """A bound for what a decoder allocates: decoders pad frames, and small ones by more than their size."""
+    return {"max_pixels": str(2 * max_pixels + (1 << 16))}
 
 
 def list_videos(container: Any) -> list[Any]:
@@ -97,8 +102,7 @@ def choose_video(container: Any, max_pixels: int, fast: bool = False) -> Any:
         raise FilmError("its video codec is not known to this build of FFmpeg")
     stream.thread_type = "SLICE"  # frame threads hold frames back at a damaged packet; a Spark task owns one core
     stream.codec_context.thread_count = 1
-    options = {"max_pixels": str(max_pixels)}
-    stream.codec_context.options = options | ({"skip_loop_filter": "all"} if fast else {})
+    stream.codec_context.options = _decoder_options(max_pixels) | ({"skip_loop_filter": "all"} if fast else {})
     return stream
 
 

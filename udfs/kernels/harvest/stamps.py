@@ -77,8 +77,8 @@ def mean_rate(seconds: NDArray[np.floating]) -> float:
 
 def _median_step(stamps: Sequence[int | None], time_base: Fraction) -> float:
     """In ticks; that of FIRST_STEP where no two stamps ascend."""
-    known = [stamp for stamp in stamps if stamp is not None]
-    ahead = [b - a for a, b in pairwise(known) if b > a]
+    known = [(i, stamp) for i, stamp in enumerate(stamps) if stamp is not None]
+    ahead = [(b - a) / (j - i) for (i, a), (j, b) in pairwise(known) if b > a]
     return float(np.median(np.array(ahead, np.float64))) if ahead else float(FIRST_STEP / time_base)
 
 
@@ -89,11 +89,11 @@ def _run_on(
     clock, jumps = np.full(len(stamps), np.nan), list[int]()
     known = [(i, stamp) for i, stamp in enumerate(stamps) if stamp is not None]
     at, last, shown = -1, 0, 0.0  # number, stamp and time of the last frame whose stamp is believed
-    for (i, stamp), (_, ahead) in zip(known, [*known[1:], (0, None)], strict=True):
+    for (i, stamp), (_, ahead) in zip(known, [*known[1:], (0, None)], strict=False):
         gap = float(stamp - last) if at >= 0 else 0.0
         if at >= 0:
             anew = last - stamp >= 2 * step and (ahead is None or ahead <= last)
-            alone = stamp <= last or (ahead is not None and last < ahead <= stamp)
+            alone = stamp <= last or (ahead is not None and last < ahead < stamp)
             if alone and not anew:
                 continue
             if anew or (gap > longest and not _is_heard(last, stamp, time_base, heard)):
