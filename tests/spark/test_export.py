@@ -22,7 +22,7 @@ LABELS = [
 
 @pytest.fixture(scope="module")
 def root(spark, empty, tmp_path_factory):
-    """A lake with the title `film`, and `nobody`, in which no face was found."""
+    """A lake with `film`, with `nobody`, in which no face was found, and with `late`, whose picture begins late."""
     root = shutil.copytree(empty, tmp_path_factory.mktemp("export") / "lake")
     lake = Lake(spark, str(root))
     characters = [{"character_id": 0, "name": "Mary Ann"}, {"character_id": 1, "name": "=1+1"}]
@@ -120,7 +120,8 @@ def test_only_titles_that_are_clustered(spark, root, tmp_path, capsys):
     )  # its labels are of old tracks
     words = ["--lake", str(copied), "--format", "csv", "--out", str(tmp_path / "out"), "--json"]
     assert export.main(words, spark=spark) == 0
-    assert json.loads(capsys.readouterr().out)["files"] == [str(tmp_path / "out" / "nobody.csv")]
+    files = [str(tmp_path / "out" / f"{title}.csv") for title in ("late", "nobody")]
+    assert json.loads(capsys.readouterr().out)["files"] == files
     with pytest.raises(UsageError, match="--titles film: not clustered"):
         export.main([*words, "--titles", "film"], spark=spark)
 
