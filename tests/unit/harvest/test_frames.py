@@ -125,6 +125,18 @@ def test_dropped_frames_of_avi_are_no_loss(tmp_path, codec, b_frames):
         assert np.allclose(film.times, np.array([*stamps, 120]) / FPS)
 
 
+def test_frames_dropped_at_the_end_of_avi_are_no_loss(tmp_path):
+    """The header counts 40 frames, of which the last ten have empty packets."""
+    path = write(tmp_path / "film.avi", "mpeg4", 30, b_frames=0)
+    content = path.read_bytes()
+    for counted in (b"avih", b"strh"):  # at 16 and 32 bytes behind their names and lengths
+        at = content.index(counted) + 8 + (16 if counted == b"avih" else 32)
+        content = content[:at] + (40).to_bytes(4, "little") + content[at + 4 :]
+    path.write_bytes(content)
+    film = check_against_plain_decode(path)
+    assert (film.n_frames, film.missing, film.warning) == (30, 0, None)
+
+
 def test_avi_that_is_cut_off(tmp_path):
     path = write(tmp_path / "film.avi", "mpeg4", 120, b_frames=0)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])

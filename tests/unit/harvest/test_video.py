@@ -296,6 +296,7 @@ def test_a_film_cut_without_encoding_starts_where_its_edit_list_says(tmp_path):
                 out.mux(packet)
     film = video.probe(cut)
     assert film.n_frames == 42
+    assert film.start_s == 0
     assert film.warning is None
     assert [read_number(frame.image) for frame in video.decode_frames(cut, film, 0, 42)] == list(range(18, 60))
     assert [read_number(frame.image) for frame in video.decode_frames(cut, film, 10, 14)] == [28, 29, 30, 31]

@@ -22,14 +22,14 @@ class Stated(NamedTuple):
         container: FFmpeg's first name of it.
         frames: 0 where it says nothing.
         seconds: to the end of the longest stream; None where it says nothing.
-        whole_packets: false where it ends inside a packet.
+        whole: false where the file ends inside a packet or a chunk, as far as its container has such.
         stream: which of its video streams is taken, from 1, and how many there are.
     """
 
     container: str
     frames: int
     seconds: float | None
-    whole_packets: bool
+    whole: bool
     stream: tuple[int, int]
 
 
@@ -44,10 +44,40 @@ def read_stated(container: Any, stream: Any, videos: Sequence[Any], path: str | 
     """What an open container says; `videos`: the video streams that could have been taken."""
     name = container.format.name.split(",")[0]
     seconds = container.duration / av.time_base if name in STATES_DURATION and container.duration else None
-    size = Path(path).stat().st_size
-    whole = name != "mpegts" or any(size % packet == 0 for packet in TS_PACKETS)
     place = 1 + [video.index for video in videos].index(stream.index)
-    return Stated(name, int(stream.frames or 0), seconds, whole, (place, len(videos)))
+    whole = _is_whole(name, path)
+    frames = int(stream.frames or 0)
+    if name == "avi":
+        frames = _count_avi_packets(stream, frames, whole)
+    return Stated(name, frames, seconds, whole, (place, len(videos)))
+
+
+def _count_avi_packets(stream: Any, frames: int, whole: bool) -> int:
+    """Packets that an AVI states: its header counts frames that were dropped too, its index at the end does not."""
+    in_index = len(stream.index_entries)
+    if in_index > 1:  # without an index there is one entry, of the first packet
+        return in_index
+    return 0 if whole else frames
+
+
+def _is_whole(container: str, path: str | Path) -> bool:
+    size = Path(path).stat().st_size
+    if container == "mpegts":
+        return any(size % packet == 0 for packet in TS_PACKETS)
+    if container == "avi":
+        return _end_of_chunks(path, size) <= size
+    return True
+
+
+def _end_of_chunks(path: str | Path, size: int) -> int:
+    """Where the last chunk of an AVI ends, by what it says; behind the file's end where it is cut off."""
+    at = 0
+    with open(path, "rb") as file:
+        while at + 8 < size:
+            file.seek(at + 4)
+            length = int.from_bytes(file.read(4), "little")
+            at += 8 + (length if length else size)  # 0: it was never finished
+    return at
 
 
 def find_faults(
@@ -84,16 +114,12 @@ def find_faults(
 
 
 def _find_cut(stated: Stated, n_packets: int, end_s: float) -> tuple[str | None, float]:
-    """What is said of a film that is cut off, and the share that is gone.
-
-    AVI counts frames that were dropped on purpose (no packet: the one before is shown on), so there only time tells.
-    """
-    if stated.container != "avi" and n_packets < 0.98 * stated.frames:
+    """What is said of a film that is cut off, and the share that is gone."""
+    if n_packets < 0.98 * stated.frames:
         gone = 1 - n_packets / stated.frames
         return f"cut off: {n_packets} of the {stated.frames} frames its index states are there", gone
-    if stated.seconds and end_s < min(0.98 * stated.seconds, stated.seconds - 0.5):
-        return (
-            f"cut off: {end_s:.1f} of the {stated.seconds:.1f} seconds it states are there",
-            1 - end_s / stated.seconds,
-        )
-    return ("cut off: it ends inside a packet" if not stated.whole_packets else None), 0.0
+    tells_time = stated.container != "avi" or not stated.whole  # a whole AVI may end with frames that were dropped
+    if stated.seconds and tells_time and end_s < min(0.98 * stated.seconds, stated.seconds - 0.5):
+        gone = 1 - end_s / stated.seconds
+        return f"cut off: {end_s:.1f} of the {stated.seconds:.1f} seconds it states are there", gone
+    return (None if stated.whole else "cut off: it ends inside a packet"), 0.0

@@ -23,8 +23,9 @@ from udfs.kernels.harvest.container import choose_video, decode, demux, open_fil
 SAMPLE = 48  # frames that are decoded to see whether packets become frames one by one; more than encoders hold back
 REORDERED = 32  # frames; no codec shows a frame so far from where its packet lies
 MARKED = 512  # bytes of a packet that its mark is made of
-LINEAR = ("matroska", "mpegts", "mpeg", "flv")  # containers that are read from front to back
+LINEAR = ("matroska", "mpegts", "mpeg", "flv", "asf", "ogg")  # containers that are read from front to back
 EBML = b"\x1aE\xdf\xa3"  # begins a Matroska file
+NOTHING_BEHIND = ("mpegts", "mpeg", "flv")  # those with nothing behind the last packet
 FROM_BYTE_0 = ("mpegts", "mpeg")  # those with nothing before the first packet, and nothing but packets
 BY_PLACE = ("mpegts", "mpeg", "mpegvideo", "h264", "hevc")  # containers that have no index
 LEAD = 1 << 18  # bytes before a packet at which reading begins, so that a parser is in step when it gets there
@@ -101,7 +102,7 @@ def walk_packets(path: str | Path, max_pixels: int) -> Packets:
                 _add_packet(found, packet)
             elif stamp is not None and packet.time_base:
                 found.heard.add(math.floor(stamp * packet.time_base))
-    if name in LINEAR[1:] or (name == "matroska" and reach and _begins_matroska(path, reach)):
+    if name in NOTHING_BEHIND or (name == "matroska" and reach and _begins_matroska(path, reach)):
         found.holes += _find_hole(size, reach, size)
     elif name == "mov":
         found.holes += size - _find_end_of_mov(path, size)
