@@ -31,11 +31,12 @@ def read_number(image: np.ndarray) -> int:
 def write(
     path: Path, codec: str = "libx264", n: int = 40, *, b_frames: int = 2, pix_fmt: str = "yuv420p", first: int = 0,
     size: tuple[int, int] = (WIDTH, HEIGHT), options: dict[str, str] | None = None, audio: bool = False,
-    container: dict[str, str] | None = None, stamps: Sequence[int] | None = None, number: int = 0,
+    container: dict[str, str] | None = None, stamps: Sequence[int] | None = None, number: int = 0, step: int = 1,
 ) -> Path:  # fmt: skip
     """A numbered film; a key frame every 12 frames, `b_frames` between two others.
 
-    `first` is its first stamp, or `stamps` are all of them, in frames; `number` is spelt by its first frame.
+    `first` is its first stamp, or `stamps` are all of them, in frames; `number` is spelt by its first frame, and
+    `step` more by each next one.
     """
     steady = {"preset": "veryfast", "crf": "16", "sc_threshold": "0", "keyint_min": str(GOP)}
     with av.open(str(path), "w", options=container or {}) as out:
@@ -45,7 +46,7 @@ def write(
         stream.codec_context.gop_size, stream.codec_context.max_b_frames = GOP, b_frames
         sound = out.add_stream("aac", rate=16000) if audio else None
         for i, stamp in enumerate(range(first, first + n) if stamps is None else stamps):
-            picture = av.VideoFrame.from_ndarray(numbered(number + i, *size), format="bgr24")
+            picture = av.VideoFrame.from_ndarray(numbered(number + step * i, *size), format="bgr24")
             picture.pts, picture.time_base = stamp, Fraction(1, FPS)
             out.mux(stream.encode(picture))
             if sound is not None:

@@ -104,6 +104,16 @@ def test_packed_b_frames(tmp_path, ending, b_frames):
     check_against_plain_decode(path, starts=range(0, 58))
 
 
+@pytest.mark.parametrize(
+    ("ending", "codec"), [("mpg", "mpeg2video"), ("asf", "mpeg4"), ("mkv", "mjpeg"), ("ts", "libx264")]
+)
+def test_packets_that_are_all_alike(tmp_path, ending, codec):
+    """A still picture: packets of the same bytes, and where several lie in one chunk, of the same place."""
+    form = {"pix_fmt": "yuvj420p", "b_frames": 0} if codec == "mjpeg" else {}
+    film = check_against_plain_decode(write(tmp_path / f"film.{ending}", codec, 90, step=0, **form))
+    assert (film.n_frames, film.warning) == (90, None)
+
+
 def test_frames_that_are_decoded_and_never_shown(tmp_path):
     """VP8's golden frames from the future are packets of their own."""
     options = {"auto-alt-ref": "1", "lag-in-frames": "16", "deadline": "good", "cpu-used": "5", "b": "200k"}

@@ -7,6 +7,7 @@ its beginning and reading on from anywhere give packets of the same marks, whate
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -47,8 +48,8 @@ class Packets:
 
     pts: list[int | None] = field(default_factory=list)
     dts: list[int | None] = field(default_factory=list)
-    place: list[int] = field(default_factory=list)
-    mark: list[int] = field(default_factory=list)
+    place: array[int] = field(default_factory=lambda: array("q"))
+    mark: array[int] = field(default_factory=lambda: array("q"))
     key: list[bool] = field(default_factory=list)
     hidden: list[bool] = field(default_factory=list)
     end_s: float = 0.0
@@ -176,7 +177,8 @@ def decode_from_start(path: str | Path, max_pixels: int, n_frames: int | None = 
         stream = choose_video(container, max_pixels, fast=True)
         for frame, ordinal in islice(decode(stream, number_packets(container, stream), refused), n_frames):
             first = frame if first is None else first
-            order.append(ordinal)
+            if ordinal >= 0:
+                order.append(ordinal)
     begun = min(order, default=0)
     return Decoded(first, order, sum(ordinal > begun for ordinal in refused))
 
@@ -297,4 +299,5 @@ class Finder:
     def _find_behind(self, mark: int, behind: int) -> int:
         """The first ordinal above `behind` of a packet with this mark; -1 where there is none."""
         low, high = np.searchsorted(self._marks, [mark, mark + 1])
-        return next((int(ordinal) for ordinal in self._ordinals[low:high] if ordinal > behind), -1)
+        at = low + np.searchsorted(self._ordinals[low:high], behind, side="right")  # still pictures have equal packets
+        return int(self._ordinals[at]) if at < high else -1
