@@ -93,6 +93,20 @@ def test_an_mp4_that_ends_with_another_one_misses_it(tmp_path):
     assert film.warning == "no packet can be read in 50% of its bytes: damaged, or several films in one file"
 
 
+@pytest.mark.parametrize("program", [{}, {"mpegts_pmt_start_pid": "5000", "mpegts_service_id": "7"}])
+@pytest.mark.parametrize("again", [False, True])
+def test_a_recording_in_another_stream_is_missed(tmp_path, program, again):
+    """Its packets have another number than those of the first recording, so that a player does not show it."""
+    a = write(tmp_path / "a.ts", n=90, size=(320, 240))
+    b = write(tmp_path / "b.ts", n=90, size=(320, 240), number=100, container={"mpegts_start_pid": "500", **program})
+    path = join(tmp_path / "film.ts", a, b, *([a] if again else []))
+    film = video.probe(path)
+    got = [read_number(frame.image) for frame in video.decode_frames(path, film, 80, 100)]
+    assert got == ([*range(80, 90), *range(10)] if again else [*range(80, 90)])
+    assert film.n_frames == (180 if again else 90)
+    assert film.missing == pytest.approx(1 / 3 if again else 1 / 2, abs=0.05)
+
+
 # --- packets that are not frames --------------------------------------------------------------------------------------
 
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import av
 
+from udfs.kernels.harvest.packets import Packets
 from udfs.kernels.harvest.stamps import Times
 
 STATES_DURATION = ("mov", "matroska", "avi", "flv", "asf", "mxf")  # in the header; elsewhere it is FFmpeg's estimate
@@ -82,21 +83,21 @@ def _end_of_chunks(path: str | Path, size: int) -> int:
 
 def find_faults(
     stated: Stated,
-    n_packets: int,
+    packets: Packets,
     n_refused: int,
-    end_s: float,
     hole_share: float,
     times: Times,
 ) -> Faults:
     """Compare what a film says with what is there.
 
     Args:
-        n_packets: of its video. n_refused: those that the decoder refused, as far as that is known by now.
-        end_s: the time at which the last packet of any stream ends.
+        packets: what was read of it.
+        n_refused: packets of its video that the decoder refused, as far as that is known by now.
         hole_share: of its bytes, in which no packet could be read.
         times: of its frames.
     """
-    cut, missing = _find_cut(stated, n_packets, end_s)
+    n_packets = len(packets)
+    cut, missing = _find_cut(stated, n_packets, packets.end_s)
     said = [cut] if cut else []
     if hole_share:
         said.append(f"no packet can be read in {hole_share:.0%} of its bytes: damaged, or several films in one file")
@@ -109,7 +110,9 @@ def find_faults(
     place, n_videos = stated.stream
     if n_videos > 1:
         said.append(f"{n_videos} video streams: only number {place} was looked at, the one that players take")
-    there = (1 - missing) * (1 - hole_share) * (1 - n_refused / max(1, n_packets))
+    if packets.elsewhere:
+        said.append(f"another recording in another video stream, of {packets.elsewhere} packets, was not looked at")
+    there = (1 - missing) * (1 - hole_share) * (1 - n_refused / n_packets) * n_packets / (n_packets + packets.elsewhere)
     return Faults("; ".join(said) or None, round(1 - there, 6))
 
 

@@ -19,7 +19,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from udfs.kernels.harvest.container import choose_video, decode, demux, open_film
+from udfs.kernels.harvest.container import choose_video, decode, demux, list_videos, open_film
 
 SAMPLE = 48  # frames that are decoded to see whether packets become frames one by one; more than encoders hold back
 REORDERED = 32  # frames; no codec shows a frame so far from where its packet lies
@@ -30,6 +30,7 @@ NOTHING_BEHIND = ("mpegts", "mpeg", "flv")  # those with nothing behind the last
 FROM_BYTE_0 = ("mpegts", "mpeg")  # those with nothing before the first packet, and nothing but packets
 BY_PLACE = ("mpegts", "mpeg", "mpegvideo", "h264", "hevc")  # containers that have no index
 LEAD = 1 << 18  # bytes before a packet at which reading begins, so that a parser is in step when it gets there
+LONGEST_RUN = 48  # packets of one stream without any of another, of two that are played side by side
 HOLE = (1 << 14, 0.02)  # bytes, and share of the file, without a packet: no padding is so long
 
 
@@ -44,6 +45,7 @@ class Packets:
         end_s: the time at which the last packet of any stream ends.
         heard: seconds of the film's clock in which other streams have packets.
         holes: bytes of stretches of the file in which no packet could be read.
+        elsewhere: packets of other video streams in stretches where this one has none: another recording.
     """
 
     pts: list[int | None] = field(default_factory=list)
@@ -55,6 +57,7 @@ class Packets:
     end_s: float = 0.0
     heard: set[int] = field(default_factory=set)
     holes: int = 0
+    elsewhere: int = 0
 
     def __len__(self) -> int:
         return len(self.mark)
@@ -91,7 +94,8 @@ def walk_packets(path: str | Path, max_pixels: int) -> Packets:
     with open_film(path, max_pixels) as container:
         stream = choose_video(container, max_pixels)
         name = container.format.name.split(",")[0]
-        reach = 0 if name in FROM_BYTE_0 else None
+        others = {video.index for video in list_videos(container)} - {stream.index}
+        reach, of_others = 0 if name in FROM_BYTE_0 else None, 0
         for packet in demux(container, *container.streams):
             if name in LINEAR:
                 found.holes += _find_hole(packet.pos, reach, size)
@@ -99,10 +103,14 @@ def walk_packets(path: str | Path, max_pixels: int) -> Packets:
             stamp = packet.pts if packet.pts is not None else packet.dts
             if stamp is not None and packet.time_base:
                 found.end_s = max(found.end_s, float((stamp + (packet.duration or 0)) * packet.time_base))
+            of_others += packet.stream_index in others
             if packet.stream_index == stream.index:
+                found.elsewhere += of_others if of_others > LONGEST_RUN else 0
+                of_others = 0
                 _add_packet(found, packet)
             elif stamp is not None and packet.time_base:
                 found.heard.add(math.floor(stamp * packet.time_base))
+    found.elsewhere += of_others if of_others > LONGEST_RUN else 0
     if name in NOTHING_BEHIND or (name == "matroska" and reach and _begins_matroska(path, reach)):
         found.holes += _find_hole(size, reach, size)
     elif name == "mov":
