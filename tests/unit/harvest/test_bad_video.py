@@ -89,6 +89,14 @@ def test_a_hole_in_the_middle_is_missed(tmp_path, ending, codec, said):
     assert (film.warning or "").startswith(said or "")
 
 
+def test_padding_is_no_hole(tmp_path):
+    """A transport stream of a constant rate, most of it null packets, with a frame that is held for 3 s."""
+    stamps = [i + (3 * FPS if i >= 30 else 0) for i in range(60)]
+    film = video.probe(write(tmp_path / "film.ts", stamps=stamps, b_frames=0, container={"muxrate": "3000000"}))
+    assert (tmp_path / "film.ts").stat().st_size > 1_000_000
+    assert (film.missing, film.warning) == (0, None)
+
+
 @pytest.fixture(scope="module")
 def whole_films(tmp_path_factory) -> dict[str, bytes]:
     folder = tmp_path_factory.mktemp("whole")

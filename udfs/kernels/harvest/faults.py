@@ -85,7 +85,6 @@ def find_faults(
     stated: Stated,
     packets: Packets,
     n_refused: int,
-    hole_share: float,
     times: Times,
 ) -> Faults:
     """Compare what a film says with what is there.
@@ -93,14 +92,14 @@ def find_faults(
     Args:
         packets: what was read of it.
         n_refused: packets of its video that the decoder refused, as far as that is known by now.
-        hole_share: of its bytes, in which no packet could be read.
         times: of its frames.
     """
     n_packets = len(packets)
     cut, missing = _find_cut(stated, n_packets, packets.end_s)
     said = [cut] if cut else []
-    if hole_share:
-        said.append(f"no packet can be read in {hole_share:.0%} of its bytes: damaged, or several films in one file")
+    if packets.hole_share:
+        share = f"{packets.hole_share:.0%} of its bytes"
+        said.append(f"no packet can be read in {share}: damaged, or several films in one file")
     if n_refused:
         said.append(f"damaged: {n_refused} of its {n_packets} packets do not decode")
     if times.jumps:
@@ -112,7 +111,8 @@ def find_faults(
         said.append(f"{n_videos} video streams: only number {place} was looked at, the one that players take")
     if packets.elsewhere:
         said.append(f"another recording in another video stream, of {packets.elsewhere} packets, was not looked at")
-    there = (1 - missing) * (1 - hole_share) * (1 - n_refused / n_packets) * n_packets / (n_packets + packets.elsewhere)
+    there = (1 - missing) * (1 - packets.hole_share)
+    there *= (1 - n_refused / n_packets) * n_packets / (n_packets + packets.elsewhere)
     return Faults("; ".join(said) or None, round(1 - there, 6))
 
 

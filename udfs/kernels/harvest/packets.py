@@ -20,18 +20,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from udfs.kernels.harvest.container import choose_video, decode, demux, list_videos, open_film
+from udfs.kernels.harvest.holes import Stretches, find_holes
 
 SAMPLE = 48  # frames that are decoded to see whether packets become frames one by one; more than encoders hold back
 REORDERED = 32  # frames; no codec shows a frame so far from where its packet lies
 MARKED = 512  # bytes of a packet that its mark is made of
-LINEAR = ("matroska", "mpegts", "mpeg", "flv", "asf", "ogg")  # containers that are read from front to back
-EBML = b"\x1aE\xdf\xa3"  # begins a Matroska file
-NOTHING_BEHIND = ("mpegts", "mpeg", "flv")  # those with nothing behind the last packet
-FROM_BYTE_0 = ("mpegts", "mpeg")  # those with nothing before the first packet, and nothing but packets
 BY_PLACE = ("mpegts", "mpeg", "mpegvideo", "h264", "hevc")  # containers that have no index
 LEAD = 1 << 18  # bytes before a packet at which reading begins, so that a parser is in step when it gets there
 LONGEST_RUN = 48  # packets of one stream without any of another, of two that are played side by side
-HOLE = (1 << 14, 0.02)  # bytes, and share of the file, without a packet: no padding is so long
 
 
 @dataclass
@@ -44,7 +40,7 @@ class Packets:
         hidden: read to decode others, and not shown (an edit list says so).
         end_s: the time at which the last packet of any stream ends.
         heard: seconds of the film's clock in which other streams have packets.
-        holes: bytes of stretches of the file in which no packet could be read.
+        hole_share: of the file's bytes, those of stretches in which no packet could be read.
         elsewhere: packets of other video streams in stretches where this one has none: another recording.
     """
 
@@ -56,7 +52,7 @@ class Packets:
     hidden: list[bool] = field(default_factory=list)
     end_s: float = 0.0
     heard: set[int] = field(default_factory=set)
-    holes: int = 0
+    hole_share: float = 0.0
     elsewhere: int = 0
 
     def __len__(self) -> int:
@@ -90,16 +86,12 @@ def mark_packet(packet: Any) -> int:
 
 def walk_packets(path: str | Path, max_pixels: int) -> Packets:
     """Read all packets of a film, as far as they can be read, without decoding."""
-    found, size = Packets(), Path(path).stat().st_size
+    found, taken, of_others = Packets(), Stretches(), 0
     with open_film(path, max_pixels) as container:
         stream = choose_video(container, max_pixels)
-        name = container.format.name.split(",")[0]
         others = {video.index for video in list_videos(container)} - {stream.index}
-        reach, of_others = 0 if name in FROM_BYTE_0 else None, 0
         for packet in demux(container, *container.streams):
-            if name in LINEAR:
-                found.holes += _find_hole(packet.pos, reach, size)
-                reach = max(reach or 0, packet.pos or 0) + packet.size
+            taken.add(packet.stream_index, packet.pos, packet.size)
             stamp = packet.pts if packet.pts is not None else packet.dts
             if stamp is not None and packet.time_base:
                 found.end_s = max(found.end_s, float((stamp + (packet.duration or 0)) * packet.time_base))
@@ -110,11 +102,9 @@ def walk_packets(path: str | Path, max_pixels: int) -> Packets:
                 _add_packet(found, packet)
             elif stamp is not None and packet.time_base:
                 found.heard.add(math.floor(stamp * packet.time_base))
+        name = container.format.name.split(",")[0]
     found.elsewhere += of_others if of_others > LONGEST_RUN else 0
-    if name in NOTHING_BEHIND or (name == "matroska" and reach and _begins_matroska(path, reach)):
-        found.holes += _find_hole(size, reach, size)
-    elif name == "mov":
-        found.holes += size - _find_end_of_mov(path, size)
+    found.hole_share = find_holes(path, name, taken) / Path(path).stat().st_size
     return found
 
 
@@ -126,37 +116,6 @@ def _add_packet(found: Packets, packet: Any) -> None:
     found.mark.append(mark_packet(packet))
     found.key.append(bool(packet.is_keyframe))
     found.hidden.append(bool(packet.is_discard))
-
-
-def _begins_matroska(path: str | Path, reach: int) -> bool:
-    """Whether another film begins behind this one; a film's own end has lists of its key frames, fonts and such."""
-    with open(path, "rb") as file:
-        file.seek(reach)
-        return any(EBML in block for block in iter(lambda: file.read(1 << 24), b""))
-
-
-def _find_end_of_mov(path: str | Path, size: int) -> int:
-    """Bytes of a file of boxes (ISO/IEC 14496-12, 4.2) up to where a second film begins; readers do not go on there."""
-    at, films = 0, 0
-    with open(path, "rb") as file:
-        while at + 8 <= size:
-            file.seek(at)
-            head = file.read(16)
-            length, kind = int.from_bytes(head[:4], "big"), head[4:8]
-            films += kind == b"ftyp"
-            if films == 2:
-                return at
-            length = int.from_bytes(head[8:16], "big") if length == 1 else length
-            if length < 8:  # 0: to the end of the file
-                break
-            at += length
-    return size
-
-
-def _find_hole(place: int | None, reach: int | None, size: int) -> int:
-    """Bytes between the end of what was read and a packet, where they are more than a container has between two."""
-    hole = place - reach if place is not None and reach is not None else 0
-    return hole if hole > max(HOLE[0], HOLE[1] * size) else 0
 
 
 def number_packets(container: Any, stream: Any) -> Iterator[tuple[Any, int]]:

@@ -156,8 +156,7 @@ def probe(path: str | Path, max_pixels: int = MAX_PIXELS) -> Film:
     shape = read_shape(sample.first, header.pixel_shape)
     must_fit(shape.width, shape.height, max_pixels)
     numbered = _number_frames(path, header, packets, sample, max_pixels)
-    hole_share = packets.holes / Path(path).stat().st_size
-    found = find_faults(header.stated, packets, numbered.n_refused, hole_share, numbered.times)
+    found = find_faults(header.stated, packets, numbered.n_refused, numbered.times)
     return Film(
         header.codec,
         shape,
