@@ -58,6 +58,16 @@ def test_joined_recordings_go_on(tmp_path, ending, codec, options):
     assert got == [38, 39, 100, 101, 102, 103]
 
 
+@pytest.mark.parametrize("ending", ["mpg", "ts"])
+def test_a_recording_that_is_there_twice_and_begins_between_key_frames(tmp_path, ending):
+    """Its first packets have no frames, and are those of later frames again."""
+    whole = write(tmp_path / f"film.{ending}", "mpeg2video", 90, size=(320, 240)).read_bytes()
+    path = tmp_path / f"twice.{ending}"
+    path.write_bytes(whole[len(whole) // 5 // 188 * 188 :] + whole)
+    film = check_against_plain_decode(path, starts=range(0, 150, 9))
+    assert film.n_frames > 150
+
+
 @pytest.mark.parametrize("second", [20, 60.5, 95])
 def test_joined_recordings_whose_stamps_overlap(tmp_path, second):
     """The second one's stamps lie between those of the first one, or are the same."""

@@ -24,6 +24,7 @@ from udfs.kernels.harvest.holes import Stretches, find_holes
 
 SAMPLE = 48  # frames that are decoded to see whether packets become frames one by one; more than encoders hold back
 REORDERED = 32  # frames; no codec shows a frame so far from where its packet lies
+SLIP = 64  # packets that may be read otherwise from elsewhere, behind damage
 MARKED = 512  # bytes of a packet that its mark is made of
 BY_PLACE = ("mpegts", "mpeg", "mpegvideo", "h264", "hevc")  # containers that have no index
 LEAD = 1 << 18  # bytes before a packet at which reading begins, so that a parser is in step when it gets there
@@ -236,10 +237,15 @@ class Finder:
             if ordinal != wanted:
                 return
             yield packet, ordinal
+        expected = ordinal
         for packet in packets:
-            found = self._find_behind(mark_packet(packet), ordinal)
-            ordinal = max(ordinal, found)
-            yield packet, found
+            expected += 1
+            found = self._find_near(mark_packet(packet), expected)
+            if found > ordinal:
+                ordinal = expected = found
+                yield packet, found
+            else:
+                yield packet, -1
 
     def find_number(self, ordinal: int, behind: int) -> int:
         """The first frame of this packet with a number above `behind`; -1 where there is none."""
@@ -263,8 +269,13 @@ class Finder:
         low, high = np.searchsorted(self._marks, [mark, mark + 1])
         return int(self._ordinals[low]) if low < high and self._ordinals[low] == self._ordinals[high - 1] else -1
 
-    def _find_behind(self, mark: int, behind: int) -> int:
-        """The first ordinal above `behind` of a packet with this mark; -1 where there is none."""
+    def _find_near(self, mark: int, expected: int) -> int:
+        """The ordinal nearest to `expected` of a packet with this mark; -1 where none is within SLIP of it.
+
+        Packets may be alike: those of still pictures, and all of a recording that is there twice.
+        """
         low, high = np.searchsorted(self._marks, [mark, mark + 1])
-        at = low + np.searchsorted(self._ordinals[low:high], behind, side="right")  # still pictures have equal packets
-        return int(self._ordinals[at]) if at < high else -1
+        at = low + np.searchsorted(self._ordinals[low:high], expected)
+        near = [int(ordinal) for ordinal in self._ordinals[max(low, at - 1) : min(high, at + 1)]]
+        found = min(near, key=lambda ordinal: abs(ordinal - expected), default=-1)
+        return found if near and abs(found - expected) <= SLIP else -1
