@@ -85,6 +85,12 @@ class HarvestSettings(Section):
     piece_s: float = Field(30.0, gt=1, description="seconds of film in one piece of work")
     max_piece_s: float = Field(90.0, gt=1, description="longer shots are cut at key frames")
     seam_s: float = Field(1.0, gt=0, description="overlap in which the tracks of a cut shot are joined, seconds")
+    max_pixels: int = Field(
+        8192 * 8192 // 2, ge=4096, description="pixels of a frame, stored or displayed; a film of larger ones fails"
+    )
+    max_missing: float = Field(
+        0.05, ge=0, le=1, description="share of a film that may be missing; one that misses more is `partial`"
+    )
     thumbnail_px: int = Field(112, ge=32, le=512, description="side of a track's thumbnail, pixels")
     batch: int = _speed(8, "frames or faces in one call of a model", ge=1)
 

@@ -1,7 +1,8 @@
 """What a table is: its columns, their types, who makes them and what they mean. Plain text, no pyspark.
 
-Units: pixels of the displayed frame (rotation applied, origin top left), seconds from the first frame, frames counted
-from 0 in presentation order, intervals half-open `[start, end)`. Embeddings are unit-length float32.
+Units: pixels of the displayed frame (turned and mirrored as a player does, origin top left), seconds from the first
+frame, frames counted from 0 in presentation order, intervals half-open `[start, end)`. A player's clock begins with the
+first stream of the file, maybe sound: there a time is `titles.start_s` later. Embeddings are unit-length float32.
 """
 
 from __future__ import annotations
@@ -29,6 +30,9 @@ ARROW = {
 # greatest values of files help no query; to keep them is an eighth of a small job's time.
 PROPERTIES = {"delta.enableDeletionVectors": "false", "delta.dataSkippingNumIndexedCols": "0"}
 FORMAT_PROPERTY = "castmine.format"  # of the table `runs`: the format of its lake
+
+
+FROM_START = "seconds from the film's first frame (a player shows that at titles.start_s)"
 
 
 class Column(NamedTuple):

@@ -4,7 +4,9 @@
   castmine export --lake ./lake --format rttm --out rttm/       what tools for speaker diarisation score
 
 An appearance of a character is the union of its tracks' intervals, merged where no more than --gap seconds lie between.
-For RTTM nothing is merged over a gap, so that time off screen does not count. With --tracks (csv, json) a row is a
+For RTTM nothing is merged over a gap, so that time off screen does not count. Times are those of a player's clock, as
+subtitles and speech have them: seconds from the start of the file's first stream, be it picture or sound, which is
+titles.start_s later than the tables, where the film's first frame is 0. With --tracks (csv, json) a row is a
 track, just as it is. Tracks without a character are left out, or with --unknown exported each alone. Text that a
 spreadsheet would take for a formula gets a ' in front (csv); names lose their blanks (RTTM).
 """
@@ -62,8 +64,9 @@ def main(
         files = {title: title_file(args.out, title, f".{args.format}") for title in titles}
         folder, columns = _folder(args.out), TRACK_COLUMNS if args.tracks else COLUMNS
         found = _rows(job, _tracks(args.unknown) if args.tracks else views.appearances(gap, args.unknown), titles)
-        written = {}
-        for title, rows in _by_title(titles, found):
+        written, starts = {}, _starts(job, titles)
+        for title, in_tables in _by_title(titles, found):
+            rows = [on_players_clock(row, starts.get(title, 0.0)) for row in in_tables]
             with write_whole(files[title]) as part:
                 part.write_text(FORMATS[args.format](rows, columns), encoding="utf-8", newline="")
             written[str(files[title])] = len(rows)
@@ -80,6 +83,19 @@ def _rows(job: command.Job, text: str, titles: list[str]) -> DataFrame:
     reading.register_views(text)
     found = reading.spark.sql(text)
     return found.where(found.title_id.isin(titles))
+
+
+def _starts(job: command.Job, titles: list[str]) -> dict[str, float]:
+    """title_id -> when a player shows its first frame, seconds, where that is known."""
+    rows = job.lake.rows("titles", titles).select("title_id", "start_s").where("start_s IS NOT NULL").collect()
+    return {row["title_id"]: row["start_s"] for row in rows}
+
+
+def on_players_clock(row: dict[str, Any], start_s: float) -> dict[str, Any]:
+    """A row whose times count from a player's zero, where the first frame is shown at `start_s` seconds."""
+    if not start_s:
+        return row
+    return row | {name: round(row[name] + start_s, 6) for name in ("start_s", "end_s")}
 
 
 def _tracks(unknown: bool) -> str:

@@ -198,9 +198,9 @@ class _Harvest:
     def _probe(self, files: list[FilmFile]) -> list[Film]:
         """Stage the packet index of each film."""
         rows = [(file.title_id, file.uri, self.hashes.get(file.title_id)) for file in files]
-        version = f"{self.version} {self.run_log.code_version}"
+        fixed = {"version": f"{self.version} {self.run_log.code_version}", "max_pixels": self.settings.max_pixels}
         with self.job.progress.step("reading the films' indexes", len(files), "films"):
-            probed = self._each(rows, udfs.TO_PROBE, udfs.probe_films, udfs.PROBED, version=version).collect()
+            probed = self._each(rows, udfs.TO_PROBE, udfs.probe_films, udfs.PROBED, **fixed).collect()
         found = {row["title_id"]: row.asDict() for row in probed}
         self.failed |= {title: row["error"] for title, row in found.items() if row["error"]}
         films = [
@@ -233,13 +233,11 @@ class _Harvest:
 
     def _move(self, addresses: dict[str, str]) -> None:
         """Correct the uri of titles whose film lies elsewhere now."""
-        made, lake = table("titles"), self.job.lake
-        rows = [row.asDict() for row in lake.rows("titles", list(addresses)).collect()]
-        moved = [{**row, "uri": addresses[row["title_id"]]} for row in rows if row["uri"] != addresses[row["title_id"]]]
+        there = self.job.lake.rows("titles", list(addresses)).select("title_id", "run_id", "uri").collect()
+        moved = [(title, run, addresses[title]) for title, run, uri in there if uri != addresses[title]]
         if moved:
-            values = [tuple(row[name] for name in made.names) for row in moved]
-            frame = self.job.spark.createDataFrame(values, made.schema)
-            lake.replace(made, frame, [row["title_id"] for row in moved])
+            frame = self.job.spark.createDataFrame(moved, "title_id STRING, run_id STRING, uri STRING")
+            self.job.lake.update(table("titles"), frame, [title for title, *_ in moved])
 
     def _scan(self, films: Sequence[Film]) -> None:
         work = [
@@ -304,42 +302,41 @@ class _Harvest:
         kept = self._find_kept([file.title_id for file in files if file.title_id in self.failed])
         counts = {(title, name): row[name] for title, row in assembled.items() for name in STAGED}
         counts |= {(file.title_id, "titles"): 1 for file in files}
-        warnings = {title: self._warning(title, row) for title, row in assembled.items()}
-        rows = {file.title_id: self._title_row(file, warnings.get(file.title_id)) for file in files}
+        rows = {file.title_id: self._title_row(file, assembled.get(file.title_id)) for file in files}
 
         def read(titles: Sequence[str]) -> dict[str, DataFrame]:
             run_id = self.run_log.run_id
             frames = {name: staging.read_staged(self.job, run_id, name, titles, counts) for name in STAGED}
-            of_titles = [rows[title] for title in titles]
+            of_titles = [tuple(rows[title].get(name) for name in table("titles").names) for title in titles]
             return {**frames, "titles": self.job.spark.createDataFrame(of_titles, table("titles").schema)}
 
-        done = [self._done(file, counts.get((file.title_id, "faces"), 0)) for file in files]
+        done = [self._done(file, counts.get((file.title_id, "faces"), 0), rows[file.title_id]) for file in files]
         commit_titles(self.job, self.run_log, done, (*STAGED, "titles"), read, counts, kept)
         staging.clear(self.job, self.run_log.run_id)
         for title in assembled:
             FilmFiles.of(self.staging, self.films[title].key).drop()
-            if warning := warnings[title]:
+            if (warning := rows[title]["warning"]) and rows[title]["status"] == "ok":
                 self.job.progress.say(f"  warning: {title}: {warning}")
 
-    def _warning(self, title: str, looked: Mapping[str, Any]) -> str | None:
-        return assemble.film_warning(self.films[title].of_index["warning"], looked["wanted"], looked["decoded"])
-
-    def _done(self, file: FilmFile, n_faces: int) -> run_log.Done:
+    def _done(self, file: FilmFile, n_faces: int, row: Mapping[str, Any]) -> run_log.Done:
         """How a film ended. Where it failed for good, with its content: other bytes may not."""
         error, content = self.failed.get(file.title_id), self.hashes.get(file.title_id)
         is_for_good = error is None or not error.startswith(udfs.UNEXPECTED)
-        return run_log.Done(_task(file, content if is_for_good else None), n_faces, error)
+        partial = None
+        if row["status"] == "partial":
+            partial = f"{100 * row['missing']:.0f} % of the film is missing: {row['warning']}"
+        return run_log.Done(_task(file, content if is_for_good else None), n_faces, error, partial)
 
     def _find_kept(self, failed: Sequence[str]) -> set[str]:
         """Of the films that failed, those whose rows of an earlier harvest stay."""
         runs = self.job.lake.last_runs().get("harvest", LastRuns({}, {}))
         return {title for title in failed if runs.counted.get(title, {}).get("status") == "ok"}
 
-    def _title_row(self, file: FilmFile, warning: str | None) -> tuple[Any, ...]:
+    def _title_row(self, file: FilmFile, looked: Mapping[str, Any] | None) -> dict[str, Any]:
         content, error = self.hashes.get(file.title_id), self.failed.get(file.title_id)
-        made = title_row(file, self.films.get(file.title_id), content, error, warning, self.settings)
-        made |= {"settings_hash": self.version, "harvested_at": self.run_log.clock(), "run_id": self.run_log.run_id}
-        return tuple(made.get(name) for name in table("titles").names)
+        made = title_row(file, self.films.get(file.title_id), content, error, looked, self.settings)
+        run = {"harvested_at": self.run_log.clock(), "run_id": self.run_log.run_id}
+        return {**made, **run, "settings_hash": self.version}
 
     def _each(
         self,
@@ -366,30 +363,37 @@ def title_row(
     film: Film | None,
     content_hash: str | None,
     error: str | None,
-    warning: str | None,
+    looked: Mapping[str, Any] | None,
     settings: HarvestSettings,
 ) -> dict[str, Any]:
-    """A film's row of `titles` as far as the film decides it; a failed film's says why and no more than its file."""
-    pack, files = assets.pack(settings.models), assets.registry().files
+    """A film's row of `titles` as far as the film decides it; a failed film's says why and no more than its file.
+
+    Args:
+        looked: its row of ASSEMBLED; None of a film that failed.
+    """
     row = {
         "title_id": file.title_id,
         "uri": file.uri,
         "content_hash": content_hash,
         "size_bytes": file.size_bytes,
         "display_name": file.display_name,
-        "status": "ok" if error is None else "failed",
+        "status": "failed",
         "error": error,
+        "warning": None,
     }
-    if film is not None and error is None:
-        row |= {
-            **film.of_index,
-            "detector_sha256": files[pack.detector].sha256,
-            "embedder_sha256": files[pack.embedder].sha256,
-            "embedding_dim": pack.embedding_dim,
-            "detect_stride": video.detect_stride(film.of_index["fps"], settings.detect_fps),
-            "warning": warning,
-        }
-    return row
+    if film is None or looked is None:
+        return row
+    pack, files = assets.pack(settings.models), assets.registry().files
+    return row | {
+        **film.of_index,
+        "detector_sha256": files[pack.detector].sha256,
+        "embedder_sha256": files[pack.embedder].sha256,
+        "embedding_dim": pack.embedding_dim,
+        "detect_stride": video.detect_stride(film.of_index["fps"], settings.detect_fps),
+        "missing": looked["missing"],
+        "status": assemble.film_status(looked["missing"], settings.max_missing),
+        "warning": assemble.film_warning(film.of_index["warning"], looked["wanted"], looked["decoded"]),
+    }
 
 
 if __name__ == "__main__":

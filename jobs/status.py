@@ -3,7 +3,7 @@
   castmine status --lake ./lake
   castmine status --lake ./lake --json
 
-A stage of a title is `done`, `failed` with the reason, `stale` (what it was made from, its settings or castmine's code
+A stage of a title is `done`, `partial` (done, but much of the film is missing), `failed` with the reason, `stale` (what it was made from, its settings or castmine's code
 changed since: the job would do it again), or `-` (not done yet). --conf and --set count: what they change is stale.
 """
 
@@ -32,13 +32,13 @@ from udfs import assets
 
 STAGES = ("harvest", "mine", "cluster")
 COUNTS = ("faces", "tracks", "unknown", "characters")  # faces detected; unknown: tracks without a character
-FILM = ("title_id", "uri", "embedder_sha256", "duration_s", "run_id")
+FILM = ("title_id", "uri", "embedder_sha256", "duration_s", "run_id", "status", "warning")
 SHOWN_FIGURES = 4  # of an adapter's metrics
 
 
 @dataclass(frozen=True)
 class Stage:
-    """How far a job is with a title: done, failed, stale or missing, and why it is not done."""
+    """How far a job is with a title: done, partial, failed, stale or missing, and why it is not done."""
 
     state: str
     reason: str | None = None
@@ -98,7 +98,7 @@ def title_stages(
         film, mined, cast = films.get(title, {}), mines.last.get(title), clusters.last.get(title)
         made = {"harvest": _harvest_stage(title, last, film, settings)}
         there = harvests.counted.get(title, {}).get("status") == "ok"  # a film that fails now may have rows of before
-        is_done = made["harvest"].state == "done" or (made["harvest"].state == "failed" and there)
+        is_done = made["harvest"].state in ("done", "partial") or (made["harvest"].state == "failed" and there)
         task = run_log.Task(title, {"harvest": _run_of(harvests, title)})
         made["mine"] = _next_stage("mine", is_done, task, mined, settings.mine.hash())
         adapter = adapters.get(str(film.get("embedder_sha256")), NO_ADAPTER)
@@ -121,7 +121,8 @@ def _harvest_stage(title: str, last: Mapping[str, Any], film: Mapping[str, Any],
     if film.get("uri") and Path(film["uri"]).exists():  # a film that is not at hand cannot be compared
         inputs = {"file": stamp_of(film["uri"])}
     wanted = assets.harvest_hash(settings.harvest)
-    return _stage(run_log.why_again("harvest", run_log.Task(title, inputs), last, wanted), last)
+    stage = _stage(run_log.why_again("harvest", run_log.Task(title, inputs), last, wanted), last)
+    return Stage("partial", film["warning"]) if stage.state == "done" and film.get("status") == "partial" else stage
 
 
 def _next_stage(

@@ -38,11 +38,12 @@ from udfs.staging import (
     writing,
 )
 
-SCAN_S = 60.0  # seconds of film in one scanned range
+SCAN_S, SCAN_FRAMES = 60.0, 1440  # seconds of film in one scanned range, and the least frames of it
+PIECE_FPS = 4.0  # pieces have as many frames as if a second had so many, at least: each piece opens the film anew
 
 OF_FILM = dict(
-    codec="STRING", width="INT", height="INT", rotation="INT", n_frames="INT", fps="DOUBLE", duration_s="DOUBLE",
-    warning="STRING",
+    codec="STRING", width="INT", height="INT", rotation="INT", mirrored="BOOLEAN", n_frames="INT", fps="DOUBLE",
+    duration_s="DOUBLE", start_s="DOUBLE", missing="DOUBLE", warning="STRING",
 )  # fmt: skip
 TO_HASH = unwritten(uri="STRING", number="INT")
 HASHED = unwritten(uri="STRING", content_hash="STRING")
@@ -54,7 +55,14 @@ TO_HARVEST = unwritten(title_id="STRING", uri="STRING", film_key="STRING", start
 STAGED = unwritten(title_id="STRING", start="INT", frames="INT", error="STRING")
 PLANNED = unwritten(title_id="STRING", start="INT", end="INT", overlap_end="INT", error="STRING")
 ASSEMBLED = unwritten(
-    title_id="STRING", shots="BIGINT", tracks="BIGINT", faces="BIGINT", wanted="INT", decoded="INT", error="STRING"
+    title_id="STRING",
+    shots="BIGINT",
+    tracks="BIGINT",
+    faces="BIGINT",
+    wanted="INT",
+    decoded="INT",
+    missing="DOUBLE",
+    error="STRING",
 )
 
 UNEXPECTED = "unexpected: "  # begins the errors that are not known to be the film's; it is tried again
@@ -68,18 +76,20 @@ def hash_files(batches: Iterator[pd.DataFrame], staging: str, run_id: str) -> It
             yield one_row(HASHED, uri=row.uri, content_hash=content_hash(row.uri))
 
 
-def probe_films(batches: Iterator[pd.DataFrame], staging: str, run_id: str, version: str) -> Iterator[pd.DataFrame]:
+def probe_films(
+    batches: Iterator[pd.DataFrame], staging: str, run_id: str, version: str, max_pixels: int = video.MAX_PIXELS
+) -> Iterator[pd.DataFrame]:
     """TO_PROBE (content_hash null where not known yet) -> PROBED, null but for the error of a film that cannot be read,
     and its content_hash where its bytes could be.
 
-    Stages each film's packet index.
+    Stages the index of each film's frames. `missing`: share of the film that is not there, as far as its packets tell.
     """
     for row in rows_of(batches):
         said: dict[str, Any] = {"title_id": row.title_id, "content_hash": row.content_hash or None}
 
         def probe(row: Any = row, said: dict[str, Any] = said) -> None:
             said["content_hash"] = said["content_hash"] or content_hash(row.uri)
-            film = video.probe(row.uri)
+            film = video.probe(row.uri, max_pixels)
             key = stable_id(row.title_id, said["content_hash"], version)  # a second title of the same bytes is its own
             write_index(FilmFiles.of(staging, key), film)
             said.update({name: getattr(film, name) for name in OF_FILM}, film_key=key)
@@ -139,15 +149,15 @@ def _plan(files: FilmFiles, film: video.Film, settings: HarvestSettings) -> list
         found.start,
         found.end,
         film.key_frames,
-        round(settings.piece_s * film.fps),
-        round(settings.max_piece_s * film.fps),
+        round(settings.piece_s * max(film.fps, PIECE_FPS)),
+        round(settings.max_piece_s * max(film.fps, PIECE_FPS)),
         _overlap_frames(film, settings),
     )
 
 
 def scan_ranges(n_frames: int, fps: float) -> list[tuple[int, int]]:
-    """The ranges in which a film is scanned: [start, end) of about a minute each."""
-    step = max(1, round(SCAN_S * fps))
+    """The ranges in which a film is scanned: [start, end) of a minute each, and never of a few frames."""
+    step = max(SCAN_FRAMES, round(SCAN_S * fps))
     return [(start, min(start + step, n_frames)) for start in range(0, n_frames, step)]
 
 
@@ -235,7 +245,8 @@ def _overlap_frames(film: video.Film, settings: HarvestSettings) -> int:
 def assemble_films(
     batches: Iterator[pd.DataFrame], staging: str, run_id: str, settings: HarvestSettings
 ) -> Iterator[pd.DataFrame]:
-    """TO_PLAN -> ASSEMBLED: how many rows there are, and of how many frames that were looked at how many decoded.
+    """TO_PLAN -> ASSEMBLED: how many rows there are, of how many frames that were looked at how many decoded, and the
+    share of the film that is not there.
 
     Stages the film's shots, tracks and faces.
     """
@@ -256,7 +267,8 @@ def assemble_films(
             tracks = staged("tracks", assemble.summarise_tracks(faces, film.times, norms))
             for made in (tracks, staged("shots", iter([shot_rows(film, files.shots)]))):
                 deque(made, maxlen=0)  # what is staged passes by
-            said.update({name: sum(part.looked[name] for part in pieces) for name in ("wanted", "decoded")})
+            looked = {name: sum(part.looked[name] for part in pieces) for name in ("wanted", "decoded")}
+            said.update(looked, missing=assemble.missing_share(film.missing, *looked.values()))
 
         error = _guard(assemble_film, staging, run_id, "assemble", row.title_id, 0)
         yield one_row(ASSEMBLED, title_id=row.title_id, **said, error=error)

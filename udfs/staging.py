@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import json
 import os
 import secrets
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +26,8 @@ from conf.errors import LakeError
 from conf.files import title_file, write_whole
 from conf.table import unwritten
 from udfs.kernels.harvest import shots, video
+from udfs.kernels.harvest.container import Shape
+from udfs.kernels.harvest.packets import FrameIndex
 
 STAGED_TABLES = unwritten(title_id="STRING", table="STRING", rows="BIGINT")
 
@@ -129,22 +131,25 @@ def read_table(file: Path, columns: Sequence[str] | None = None) -> pa.Table:
 
 
 def write_index(files: FilmFiles, film: video.Film) -> None:
-    """Stage a film's packet index."""
-    key = np.zeros(film.n_frames, bool)
-    key[film.key_frames] = True
-    said = {name: str(getattr(film, name)) for name in ("codec", "width", "height", "rotation", "time_base")}
-    write_table(files.index, pa.table({"pts": film.pts, "key": key}).replace_schema_metadata(said))
+    """Stage the index of a film's frames."""
+    said = {
+        "codec": film.codec,
+        "shape": film.shape._asdict(),
+        "end_s": film.duration_s,
+        **{name: getattr(film, name) for name in ("warm_up", "start_s", "max_pixels", "missing", "warning")},
+    }
+    columns = {**film.index._asdict(), "time_s": film.times[:-1]}
+    write_table(files.index, pa.table(columns).replace_schema_metadata({"film": json.dumps(said)}))
 
 
 @functools.lru_cache(maxsize=4)
 def read_index(files: FilmFiles) -> video.Film:
-    """A film's packet index, as it was staged."""
+    """The index of a film's frames, as it was staged."""
     found = read_table(files.index)
-    said = {name.decode(): value.decode() for name, value in found.schema.metadata.items()}
-    return video.Film(
-        said["codec"], int(said["width"]), int(said["height"]), int(said["rotation"]), found["pts"].to_numpy(),
-        np.flatnonzero(found["key"].to_numpy()).astype(np.int32), Fraction(said["time_base"]), None,
-    )  # fmt: skip
+    said = json.loads(found.schema.metadata[b"film"])
+    index = FrameIndex(*(found[name].to_numpy() for name in FrameIndex._fields))
+    times = np.append(found["time_s"].to_numpy(), said.pop("end_s"))
+    return video.Film(said.pop("codec"), Shape(**said.pop("shape")), times, index, **said)
 
 
 def write_scan(file: Path, scan: shots.Scan) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conf.table import TITLE_ID, Column, Table, run_id
+from conf.table import FROM_START, TITLE_ID, Column, Table, run_id
 
 TABLE = Table(
     name="characters",
@@ -34,8 +34,8 @@ TABLE = Table(
             "udfs.kernels.cluster.title:list_characters",
             "seconds on screen: union of the tracks' intervals",
         ),
-        Column("first_s", "DOUBLE", "udfs.kernels.cluster.title:list_characters", "first seen, seconds"),
-        Column("last_s", "DOUBLE", "udfs.kernels.cluster.title:list_characters", "last seen, seconds"),
+        Column("first_s", "DOUBLE", "udfs.kernels.cluster.title:list_characters", f"first seen, {FROM_START}"),
+        Column("last_s", "DOUBLE", "udfs.kernels.cluster.title:list_characters", f"last seen, {FROM_START}"),
         Column(
             "exemplar_track_id",
             "BIGINT",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conf.table import TITLE_ID, TRACK_ID, Column, Table, run_id
+from conf.table import FROM_START, TITLE_ID, TRACK_ID, Column, Table, run_id
 
 TABLE = Table(
     name="faces",
@@ -18,7 +18,10 @@ TABLE = Table(
         TRACK_ID,
         Column("frame", "INT", "udfs.kernels.harvest.tracker:ShotTracker.finish", "frame"),
         Column(
-            "time_s", "DOUBLE", "udfs.kernels.harvest.assemble:track_faces", "presentation time of the frame, seconds"
+            "time_s",
+            "DOUBLE",
+            "udfs.kernels.harvest.assemble:track_faces",
+            f"presentation time of the frame, {FROM_START}",
         ),
         Column(
             "detected",

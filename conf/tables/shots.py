@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conf.table import TITLE_ID, Column, Table, run_id
+from conf.table import FROM_START, TITLE_ID, Column, Table, run_id
 
 TABLE = Table(
     name="shots",
@@ -17,8 +17,8 @@ TABLE = Table(
         Column("shot_id", "INT", "udfs.harvest:shot_rows", "the shot, numbered from 0 in order of time"),
         Column("start_frame", "INT", "udfs.harvest:shot_rows", "first frame"),
         Column("end_frame", "INT", "udfs.harvest:shot_rows", "one after the last frame"),
-        Column("start_s", "DOUBLE", "udfs.harvest:shot_rows", "time of the first frame, seconds"),
-        Column("end_s", "DOUBLE", "udfs.harvest:shot_rows", "time of the next shot's first frame, seconds"),
+        Column("start_s", "DOUBLE", "udfs.harvest:shot_rows", f"time of the first frame, {FROM_START}"),
+        Column("end_s", "DOUBLE", "udfs.harvest:shot_rows", f"time of the next shot's first frame, {FROM_START}"),
         Column(
             "thread_id",
             "INT",

@@ -20,8 +20,20 @@ TABLE = Table(
             "udfs.kernels.harvest.video:probe",
             "end of the last frame, seconds from the first frame",
         ),
-        Column("fps", "DOUBLE", "udfs.kernels.harvest.video:probe", "mean frames per second"),
-        Column("n_frames", "INT", "udfs.kernels.harvest.video:probe", "frames in the packet index"),
+        Column(
+            "start_s",
+            "DOUBLE",
+            "udfs.kernels.harvest.video:probe",
+            "when a player shows the first frame, seconds from the start of the file's first stream; all other times "
+            "count from the first frame, castmine export adds this; null where imported",
+        ),
+        Column(
+            "fps",
+            "DOUBLE",
+            "udfs.kernels.harvest.video:probe",
+            "frames per second: 1 / the mean step between two, those over two median steps (held frames) left out",
+        ),
+        Column("n_frames", "INT", "udfs.kernels.harvest.video:probe", "frames, numbered from 0 as a player shows them"),
         Column(
             "width",
             "INT",
@@ -34,6 +46,12 @@ TABLE = Table(
             "INT",
             "udfs.kernels.harvest.video:probe",
             "degrees counter-clockwise that the file asks a player to turn: 0 90 180 270",
+        ),
+        Column(
+            "mirrored",
+            "BOOLEAN",
+            "udfs.kernels.harvest.video:probe",
+            "whether the file asks a player to swap left and right before it turns",
         ),
         Column("codec", "STRING", "udfs.kernels.harvest.video:probe", "codec of the video stream"),
         Column(
@@ -51,7 +69,18 @@ TABLE = Table(
             "udfs.kernels.harvest.video:detect_stride",
             "every how many frames faces are detected",
         ),
-        Column("status", "STRING", "jobs.harvest:title_row", "ok or failed"),
+        Column(
+            "status",
+            "STRING",
+            "jobs.harvest:title_row",
+            "ok; partial: done, and more of the film is missing than harvest.max_missing; failed: it has no rows",
+        ),
+        Column(
+            "missing",
+            "DOUBLE",
+            "udfs.kernels.harvest.assemble:missing_share",
+            "share of the film that is not there or does not decode, 0 to 1",
+        ),
         Column(
             "warning",
             "STRING",

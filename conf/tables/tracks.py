@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conf.table import TITLE_ID, TRACK_ID, Column, Table, run_id
+from conf.table import FROM_START, TITLE_ID, TRACK_ID, Column, Table, run_id
 
 TABLE = Table(
     name="tracks",
@@ -19,13 +19,16 @@ TABLE = Table(
         Column("start_frame", "INT", "udfs.kernels.harvest.assemble:summarise_track", "first frame"),
         Column("end_frame", "INT", "udfs.kernels.harvest.assemble:summarise_track", "one after the last frame"),
         Column(
-            "start_s", "DOUBLE", "udfs.kernels.harvest.assemble:summarise_track", "time of its first frame, seconds"
+            "start_s",
+            "DOUBLE",
+            "udfs.kernels.harvest.assemble:summarise_track",
+            f"time of its first frame, {FROM_START}",
         ),
         Column(
             "end_s",
             "DOUBLE",
             "udfs.kernels.harvest.assemble:summarise_track",
-            "time of the frame after its last, seconds",
+            f"time of the frame after its last, {FROM_START}",
         ),
         Column(
             "n_faces",

@@ -44,15 +44,16 @@ class Job:
 
     def finish(self, run: run_log.Run | None, summary: dict[str, Any], next_step: str = "") -> int:
         """Say how it ended, and return the exit code."""
-        failures = run.failures if run else []
-        for failure in failures:
-            self.progress.say(f"  failed: {failure.task.title_id}: {failure.error}")
+        failed = {d.task.title_id: d.error for d in run.failures} if run else {}
+        partial = {d.task.title_id: d.partial for d in run.partial} if run else {}
+        for state, titles in (("failed", failed), ("partial", partial)):
+            for title, reason in titles.items():
+                self.progress.say(f"  {state}: {title}: {reason}")
         if self.args.json:
-            failed = {failure.task.title_id: failure.error for failure in failures}
-            print(json.dumps({**summary, "failed": failed}, sort_keys=True, default=str))
-        if next_step and not failures and not self.is_step:
+            print(json.dumps({**summary, "failed": failed, "partial": partial}, sort_keys=True, default=str))
+        if next_step and not failed and not self.is_step:
             self.progress.say(f"next: {next_step}")
-        return program.SOME_FAILED if failures else program.DONE
+        return program.SOME_FAILED if failed or partial else program.DONE
 
 
 @contextmanager

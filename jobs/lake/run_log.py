@@ -36,11 +36,12 @@ class Task:
 
 @dataclass(frozen=True)
 class Done:
-    """How a title ended."""
+    """How a title ended: well, with an error, or (`partial`, its reason) done as far as it is there."""
 
     task: Task
     rows: int = 0
     error: str | None = None
+    partial: str | None = None
 
 
 @dataclass
@@ -55,6 +56,7 @@ class Run:
     clock: Clock
     started_at: datetime
     failures: list[Done] = field(default_factory=list)
+    partial: list[Done] = field(default_factory=list)
 
     def take(self, tasks: Iterable[Task], force: bool, say: Say) -> list[Task]:
         """The tasks that are to be done, claimed: until this run ends no other one writes these titles' tables.
@@ -107,6 +109,7 @@ class Run:
         """Append a row for each title: from here on its rows count."""
         done = list(done)
         self.failures += [d for d in done if d.error]
+        self.partial += [d for d in done if d.partial]
         self._log(done, "ok")
 
     def note_unchanged(self, tasks: Iterable[Task]) -> None:

@@ -11,7 +11,7 @@ import pytest
 from conf.errors import UsageError
 from jobs import export
 from jobs.lake.lake import Lake
-from tests.helpers.small import cast, finished
+from tests.helpers.small import SHA256, cast, finished
 
 TRACKS = [(0, 0.0, 2.0, 0), (1, 2.5, 4.0, 0), (2, 1.0, 3.0, 1), (3, 8.0, 9.0, None), (4, 5.0, 5.0004, 1)]
 LABELS = [
@@ -22,12 +22,14 @@ LABELS = [
 
 @pytest.fixture(scope="module")
 def root(spark, empty, tmp_path_factory):
-    """A lake with the title `film`, and `nobody`, in which no face was found."""
+    """A lake with `film`, with `nobody`, in which no face was found, and with `late`, whose picture begins late."""
     root = shutil.copytree(empty, tmp_path_factory.mktemp("export") / "lake")
     lake = Lake(spark, str(root))
     characters = [{"character_id": 0, "name": "Mary Ann"}, {"character_id": 1, "name": "=1+1"}]
     cast(lake, ["film"], TRACKS, characters=characters, track_labels=LABELS)
     cast(lake, ["nobody"], [])
+    late = {"status": "ok", "embedder_sha256": SHA256, "embedding_dim": 2, "duration_s": 100.0, "start_s": 2.25}
+    cast(lake, ["late"], TRACKS, characters=characters, track_labels=LABELS, titles=[late])
     return root
 
 
@@ -53,6 +55,23 @@ def test_csv_has_an_appearance_a_line(exported):
         ("film", "1", "'=1+1", 1.0, 3.0),  # no formula
         ("film", "1", "'=1+1", 5.0, 5.0004),
     ]
+
+
+@pytest.mark.parametrize("kind", ["csv", "json"])
+@pytest.mark.parametrize("options", [(), ("--tracks",)])
+def test_times_are_those_of_a_player(exported, kind, options):
+    """A picture that begins 2.25 s after the sound."""
+
+    def times(title: str) -> list[tuple[float, float]]:
+        text = exported(kind, *options, title=title)
+        rows = json.loads(text) if kind == "json" else list(csv.DictReader(text.splitlines()))
+        return [(float(row["start_s"]), float(row["end_s"])) for row in rows]
+
+    assert times("late") == [(round(a + 2.25, 6), round(b + 2.25, 6)) for a, b in times("film")]
+
+
+def test_rttm_has_the_clock_of_the_sound(exported):
+    assert exported("rttm", title="late").splitlines()[0] == ("SPEAKER late 1 2.250 2.000 <NA> <NA> Mary_Ann <NA> <NA>")
 
 
 def test_json_tells_the_same_with_names_as_they_are(exported):
@@ -101,7 +120,8 @@ def test_only_titles_that_are_clustered(spark, root, tmp_path, capsys):
     )  # its labels are of old tracks
     words = ["--lake", str(copied), "--format", "csv", "--out", str(tmp_path / "out"), "--json"]
     assert export.main(words, spark=spark) == 0
-    assert json.loads(capsys.readouterr().out)["files"] == [str(tmp_path / "out" / "nobody.csv")]
+    files = [str(tmp_path / "out" / f"{title}.csv") for title in ("late", "nobody")]
+    assert json.loads(capsys.readouterr().out)["files"] == files
     with pytest.raises(UsageError, match="--titles film: not clustered"):
         export.main([*words, "--titles", "film"], spark=spark)
 

@@ -370,3 +370,19 @@ def test_only_what_goes_on_is_held():
 )
 def test_warning(index, wanted, decoded, said):
     assert assemble.film_warning(index, wanted, decoded) == said
+
+
+@pytest.mark.parametrize(
+    ("of_film", "wanted", "decoded", "missing", "status"),
+    [
+        (0.0, 100, 100, 0.0, "ok"),
+        (0.0, 100, 96, 0.04, "ok"),
+        (0.03, 100, 97, 0.0591, "partial"),
+        (0.5, 100, 100, 0.5, "partial"),
+        (0.0, 0, 0, 0.0, "ok"),
+        (0.05, 0, 0, 0.05, "ok"),
+    ],
+)
+def test_how_much_is_missing(of_film, wanted, decoded, missing, status):
+    assert assemble.missing_share(of_film, wanted, decoded) == pytest.approx(missing)
+    assert assemble.film_status(missing, 0.05) == status

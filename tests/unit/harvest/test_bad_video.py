@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from conf.errors import FilmError
 from tests.helpers.numbered_films import FPS, GOP, HEIGHT, WIDTH, numbered, read_number, write
 from udfs.kernels.harvest import video
+from udfs.kernels.harvest.assemble import missing_share
 
 # --- damage ---------------------------------------------------------------------------------------------------------
 
@@ -59,6 +60,41 @@ def test_a_damaged_packet_costs_its_own_group_of_frames(tmp_path):
     assert len(got) >= film.n_frames - 2 * GOP
     assert {0, film.n_frames - 1} <= set(got)
     assert film.duration_s == pytest.approx(60 / FPS, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("ending", "codec", "said"),
+    [
+        ("mkv", "mpeg2video", "no packet can be read in"),
+        ("ts", "mpeg2video", "no packet can be read in"),
+        ("mpg", "mpeg2video", "no packet can be read in"),
+        ("asf", "mpeg4", "no packet can be read in"),
+        ("flv", "flv", "no packet can be read in"),
+        ("avi", "mpeg4", "cut off"),
+        ("mp4", "mpeg4", None),  # its index is at the end: the frames are there, and do not decode
+    ],
+)
+def test_a_hole_in_the_middle_is_missed(tmp_path, ending, codec, said):
+    """30 % of the bytes are zeros, as a disk gives them that lost a stretch."""
+    path = write(tmp_path / f"film.{ending}", codec, 120, size=(160, 120), options={"b": "3M"}, b_frames=0)
+    whole = video.probe(path)
+    assert (whole.missing, whole.warning) == (0, None)
+    content = bytearray(path.read_bytes())
+    start, end = (int(share * len(content)) for share in (0.4, 0.7))
+    content[start:end] = bytes(end - start)
+    path.write_bytes(content)
+    film = video.probe(path)
+    decoded = sum(1 for _ in video.decode_frames(path, film, 0, film.n_frames, width=32))
+    assert 0.2 < missing_share(film.missing, film.n_frames, decoded) < 0.5
+    assert (film.warning or "").startswith(said or "")
+
+
+def test_padding_is_no_hole(tmp_path):
+    """A transport stream of a constant rate, most of it null packets, with a frame that is held for 3 s."""
+    stamps = [i + (3 * FPS if i >= 30 else 0) for i in range(60)]
+    film = video.probe(write(tmp_path / "film.ts", stamps=stamps, b_frames=0, container={"muxrate": "3000000"}))
+    assert (tmp_path / "film.ts").stat().st_size > 1_000_000
+    assert (film.missing, film.warning) == (0, None)
 
 
 @pytest.fixture(scope="module")

@@ -252,3 +252,20 @@ def test_missing_frames_are_bridged(long_film, models):
     assert rows.local_id.unique().tolist() == [0]
     assert rows.frame.tolist() == list(range(120, 168))
     assert not rows.detected[(rows.frame >= 129) & (rows.frame < 140)].any()
+
+
+@pytest.mark.parametrize(
+    ("size", "most", "lengths"),
+    [
+        ((10, 10), 8, [8, 8, 4]),
+        ((100, 100), 8, [3, 3, 3, 3, 3, 3, 2]),
+        ((200, 200), 8, [1] * 20),
+        ((10, 10), 100, [20]),
+    ],
+)
+def test_frames_wait_in_batches_of_so_many_bytes(monkeypatch, size, most, lengths):
+    monkeypatch.setattr(piece, "BATCH_BYTES", 100_000)
+    frames = [video.Frame(number, np.zeros((*size, 3), np.uint8)) for number in range(20)]
+    batches = list(piece.batch_frames(iter(frames), most))
+    assert [len(batch) for batch in batches] == lengths
+    assert [frame.number for batch in batches for frame in batch] == list(range(20))

@@ -136,6 +136,16 @@ def film_warning(index_warning: str | None, n_wanted: int, n_decoded: int) -> st
     return "; ".join(said) or None
 
 
+def missing_share(of_film: float, n_wanted: int, n_decoded: int) -> float:
+    """The share of a film that is not there, 0 to 1: by its packets (`Film.missing`), and of these by what decoded."""
+    return round(1 - (1 - of_film) * (n_decoded / n_wanted if n_wanted else 1.0), 6)
+
+
+def film_status(missing: float, max_missing: float) -> str:
+    """`partial` where more of a film is missing than `harvest.max_missing` allows, else `ok`."""
+    return "partial" if missing > max_missing else "ok"
+
+
 def _find_shared_detections(tail: pd.DataFrame, head: pd.DataFrame) -> pd.DataFrame:
     """before, after (local_ids), frame (of the last detection they share) and joined, one row a track after."""
     shared = tail.merge(head, on=["frame", *BOX], suffixes=("_a", "_b"))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import groupby, islice
+from itertools import groupby
 from typing import NamedTuple
 
 import cv2
@@ -24,6 +24,7 @@ from udfs.kernels.harvest.video import Frame
 
 JPEG_QUALITY = 85
 EMBED_AT_ONCE = 64  # crops; more are never held back
+BATCH_BYTES = 1 << 28  # of frames that wait for the detector; a single larger one is a batch of its own
 
 SCHEMA = pa.schema(
     [
@@ -165,14 +166,25 @@ def piece_faces(frames: Iterable[Frame], shots: list[Shot], models: Faces, rules
 
 
 def _find_faces(frames: Iterable[Frame], models: Faces, rules: Rules) -> Iterator[_Found]:
-    source = iter(frames)
-    while batch := list(islice(source, rules.batch)):
+    for batch in batch_frames(frames, rules.batch):
         for frame, faces in zip(batch, models.detect([f.image for f in batch]), strict=True):
             keep = (faces.scores >= rules.low_score) & (
                 faces.boxes[:, 2:].min(axis=1, initial=np.inf) >= rules.min_face_px
             )
             landmarks = faces.landmarks[keep]
             yield _Found(frame.number, faces.boxes[keep], faces.scores[keep], landmarks, align(frame.image, landmarks))
+
+
+def batch_frames(frames: Iterable[Frame], most: int) -> Iterator[list[Frame]]:
+    """Frames in batches of at most `most`, and of BATCH_BYTES unless one alone is larger."""
+    batch: list[Frame] = []
+    for frame in frames:
+        batch.append(frame)
+        if len(batch) == most or len(batch) * frame.image.nbytes + frame.image.nbytes > BATCH_BYTES:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
 
 
 def shot_faces(found: Iterable[_Found], shot_id: int, first_id: int, models: Faces, rules: Rules) -> pa.Table:

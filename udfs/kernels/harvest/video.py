@@ -1,7 +1,9 @@
-"""Films: the packet index, and frames of a range as a viewer sees them.
+"""Films: their frames, numbered and timed, and the frames of a range as a viewer sees them.
 
-A film is read twice: `probe` walks its packets without decoding, so that every frame has its number and time before any
-piece of work is cut; `decode_frames` then reads one range. Times are presentation stamps, never from a frame rate.
+A film is read twice: `probe` walks its packets, so that every frame has its number and time before any piece of work is
+cut; `decode_frames` then reads one range. Which frame a picture is, its packet says (`packets`), never a stamp: the
+frames are those of a plain decode of the whole file, in its order. Times are presentation stamps, never from a frame
+rate (`stamps`).
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import chain, takewhile
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,44 +21,89 @@ import numpy as np
 from numpy.typing import NDArray
 
 from conf.errors import FilmError
+from conf.settings import HarvestSettings
+from udfs.kernels.harvest.container import (
+    Shape,
+    choose_video,
+    decode,
+    display,
+    list_sizes,
+    list_videos,
+    must_be_a_file,
+    must_fit,
+    open_film,
+    read_shape,
+)
+from udfs.kernels.harvest.faults import Stated, find_faults, read_stated
+from udfs.kernels.harvest.packets import (
+    SAMPLE,
+    Decoded,
+    Finder,
+    FrameIndex,
+    Packets,
+    decode_from_start,
+    index_frames,
+    order_by_stamps,
+    stamps_to_show,
+    walk_packets,
+)
+from udfs.kernels.harvest.stamps import Times, mean_rate, spread_stamps
 
-# Containers of films. Playlists, concatenations, devices and picture sequences are left out on purpose: they make a
-# reader open other files or addresses.
-CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,mxf,nut,wtv,ivf,h264,hevc,mpegvideo"
-STATES_DURATION = ("mov", "matroska", "avi", "flv", "asf", "mxf")  # in the header; elsewhere it is FFmpeg's estimate
-TS_PACKETS = (188, 192, 204)  # bytes: a transport stream is whole packets of one of these sizes
-PIXEL_SHAPES = (Fraction(1, 5), Fraction(5))  # outside of it the stated shape is damage, not a lens
+MAX_PIXELS = HarvestSettings().max_pixels
+WARM_UP = 16  # frames; packets that hold two frames, or the end of another recording, reach no further
+HELD_S = (10.0, 3600.0)  # longest time for which a frame is held: where recordings are cut and joined, and elsewhere
 
 
 @dataclass(frozen=True)
 class Film:
-    """What a film's packet index says.
+    """What a film's packets say.
 
     Attributes:
-        width, height: displayed pixels.
-        rotation: degrees counter-clockwise: 0, 90, 180 or 270.
-        pts: (n_frames,) int64, presentation stamps in units of `time_base`, ascending; frame i of castmine is pts[i].
-        key_frames: (k,) int32, frames from which decoding can start, ascending.
+        codec: FFmpeg's name of the video codec.
+        shape: how its frames are shown.
+        times: (n_frames + 1,) float64 seconds from the first frame, ascending; the last one ends the last frame.
+        index: what finds each frame again.
+        warm_up: frames that are decoded before a range is right, beyond what key frames promise.
+        start_s: time of the first frame on a player's clock, which begins with the file's first stream.
+        max_pixels: larger coded frames are damage.
+        missing: share of the film that is not there, 0 to 1, as far as the file says.
         warning: what is wrong with the film, where it can be read all the same.
     """
 
     codec: str
-    width: int
-    height: int
-    rotation: int
-    pts: NDArray[np.integer]
-    key_frames: NDArray[np.integer]
-    time_base: Fraction
-    warning: str | None
+    shape: Shape
+    times: NDArray[np.float64]
+    index: FrameIndex
+    warm_up: int = 0
+    start_s: float = 0.0
+    max_pixels: int = MAX_PIXELS
+    missing: float = 0.0
+    warning: str | None = None
+
+    @property
+    def width(self) -> int:
+        return self.shape.width
+
+    @property
+    def height(self) -> int:
+        return self.shape.height
+
+    @property
+    def rotation(self) -> int:
+        return self.shape.rotation
+
+    @property
+    def mirrored(self) -> bool:
+        return self.shape.mirrored
 
     @property
     def n_frames(self) -> int:
-        return len(self.pts)
+        return len(self.index.packet)
 
     @property
-    def times(self) -> NDArray[np.float64]:
-        """(n_frames + 1,) float64 seconds from the first frame; the last one is the end of the last frame."""
-        return compute_times(self.pts, self.time_base)
+    def key_frames(self) -> NDArray[np.int32]:
+        """Frames from which decoding can start, if the file is right; ascending, 0 among them."""
+        return np.flatnonzero(self.index.key).astype(np.int32)
 
     @property
     def duration_s(self) -> float:
@@ -64,8 +111,8 @@ class Film:
 
     @property
     def fps(self) -> float:
-        """Mean frames per second, rounded to 1e-6 so that it reads well; never 0, whatever the stamps say."""
-        return max(round(self.n_frames / self.duration_s, 6), 1e-6)
+        """Frames per second, but for what was held long; see `mean_rate`."""
+        return mean_rate(self.times)
 
 
 class Frame(NamedTuple):
@@ -80,44 +127,94 @@ class Frame(NamedTuple):
     image: NDArray[np.uint8]
 
 
-def compute_times(pts: NDArray[np.integer], time_base: Fraction) -> NDArray[np.float64]:
-    """Seconds from the first frame of each stamp, and the end of the last frame: it lasts as long as the median one.
-
-    (n,) int64 ascending, n >= 1 -> (n + 1,) float64. A single frame is taken to last 1/25 s.
-    """
-    ticks = pts.astype(np.float64) - float(pts[0])  # a damaged stamp would overflow the difference of integers
-    last = float(np.median(np.diff(ticks))) if len(pts) > 1 else float(Fraction(1, 25) / time_base)
-    return np.append(ticks, ticks[-1] + last) * time_base.numerator / time_base.denominator
-
-
 def detect_stride(fps: float, detect_fps: float) -> int:
     """Every how many frames faces are looked for: the nearest to `detect_fps` times a second, at least 1."""
     return max(1, math.floor(fps / detect_fps + 0.5))
 
 
-def probe(path: str | Path) -> Film:
-    """The packet index of a film's first video stream. Reads packets, decodes one frame.
+def probe(path: str | Path, max_pixels: int = MAX_PIXELS) -> Film:
+    """The frames of the video stream that a player takes.
 
+    Reads all packets, and decodes SAMPLE frames; all of the film where its stamps do not tell which frames there are.
+
+    Args:
+        max_pixels: of a frame, stored or displayed.
     Raises:
-        FilmError: no such file, empty, no film container, no video stream, or nothing in it can be decoded.
+        FilmError: no such file, empty, no film container, no video stream, frames too large, or nothing in it can be
+            decoded.
     """
-    _must_be_a_file(path)
-    with _open_film(path) as container:
-        stream = _video_stream(container, path)
-        first = _first_frame(container, stream)
-        stated = _Stated(int(stream.frames or 0), _stated_s(container))
-        time_base = stream.time_base
-        rotation = round(first.rotation / 90) % 4 * 90
-        width, height = _displayed_size(first.width, first.height, stream.sample_aspect_ratio, rotation)
-        codec = stream.codec_context.name
-        whole_packets = container.format.name != "mpegts" or _in_whole_packets(path)
-    index = _packets(path)
-    if len(index.pts) == 0:
+    must_be_a_file(path)
+    header = _read_header(path, max_pixels)
+    sample = decode_from_start(path, max_pixels, SAMPLE)
+    if sample.first is None:
+        raise FilmError("no frame of its video can be decoded")
+    packets = walk_packets(path, max_pixels)
+    if all(stamp is None for stamp in (*packets.pts, *packets.dts)):
         raise FilmError(
             "its frames carry no times (a raw stream): put it into a container, such as ffmpeg -i FILE -c copy NEW.mp4"
         )
-    warning = _warning(stated, index, whole_packets)
-    return Film(codec, width, height, rotation, index.pts, index.key_frames, time_base, warning)
+    shape = read_shape(sample.first, header.pixel_shape)
+    must_fit(shape.width, shape.height, max_pixels)
+    numbered = _number_frames(path, header, packets, sample, max_pixels)
+    found = find_faults(header.stated, packets, numbered.n_refused, numbered.times)
+    return Film(
+        header.codec,
+        shape,
+        numbered.times.seconds,
+        index_frames(packets, numbered.order),
+        warm_up=WARM_UP if numbered.by_decoding else 0,
+        start_s=max(0.0, round(numbered.times.origin_s - header.origin_s, 6)),
+        max_pixels=max_pixels,
+        missing=found.missing,
+        warning=found.warning,
+    )
+
+
+class _Numbered(NamedTuple):
+    """The frames of a film: ordinals of their packets in the order in which they are shown, and when that is."""
+
+    order: list[int]
+    times: Times
+    by_decoding: bool
+    n_refused: int
+
+
+def _number_frames(path: str | Path, header: _Header, packets: Packets, sample: Decoded, max_pixels: int) -> _Numbered:
+    order = order_by_stamps(packets, sample)
+    if order is not None:
+        times = _time_frames(header, packets, order)
+        if not times.jumps:  # around a jump of the clock, stamps do not tell the order of frames
+            return _Numbered(order, times, False, 0)
+    whole = decode_from_start(path, max_pixels)
+    return _Numbered(whole.order, _time_frames(header, packets, whole.order), True, whole.n_refused)
+
+
+def _time_frames(header: _Header, packets: Packets, order: list[int]) -> Times:
+    stamps = stamps_to_show(packets, order, stores_pts=header.stated.container != "avi")
+    return spread_stamps(stamps, header.time_base, header.held_s, packets.heard)
+
+
+class _Header(NamedTuple):
+    """What an open container says of the video: `origin_s` is a player's zero, `held_s` the longest held frame."""
+
+    codec: str
+    time_base: Fraction
+    pixel_shape: Fraction | None
+    stated: Stated
+    origin_s: float
+    held_s: float
+
+
+def _read_header(path: str | Path, max_pixels: int) -> _Header:
+    with open_film(path, max_pixels) as container:
+        stream = choose_video(container, max_pixels)
+        shape = stream.sample_aspect_ratio
+        for width, height in list_sizes(path, stream, shape):
+            must_fit(width, height, max_pixels)
+        stated = read_stated(container, stream, list_videos(container), path)
+        joined = bool(container.format.flags & av.format.Flags.ts_discont.value)
+        origin_s = (container.start_time or 0) / av.time_base
+        return _Header(stream.codec_context.name, stream.time_base, shape, stated, origin_s, HELD_S[0 if joined else 1])
 
 
 def decode_frames(
@@ -139,244 +236,58 @@ def decode_frames(
     wanted = set(range(start, end) if step_frames is None else step_frames.tolist())
     if not wanted:
         return
-    last = max(wanted)
+    last, fast = max(wanted), width is not None
     scale = 1.0 if width is None else min(1.0, width / film.width)
-    size = (max(2, round(film.width * scale)), max(2, round(film.height * scale)))
+    shape = film.shape._replace(width=max(2, round(film.width * scale)), height=max(2, round(film.height * scale)))
     for key in _keys_back_from(film, start):
-        with _open_film(path) as container:
-            stream = _video_stream(container, path)
-            if width is not None:  # frames that are only looked at for cuts need no deblocking: a quarter less work
-                stream.codec_context.options = {"skip_loop_filter": "all"}
-            packets = _packets_from(container, stream, film, key)
-            if packets is None:
-                continue
-            for decoded in _decode(packets, stream):
-                number = _number(film.pts, _stamp(decoded, stream))
-                if number is None or number < start or decoded.is_corrupt:
-                    continue
-                if number > last:
-                    return
-                start = number + 1  # behind damage a decoder may go back in time
-                if number in wanted:
-                    yield Frame(number, _display(decoded, size, film.rotation, fast=width is not None))
+        frames = _decode_from(path, film, key, fast)
+        first = _reach(frames, start, film.warm_up > 0) if key > 0 else next(frames, None)
+        for number, decoded in chain([first], frames) if first else ():
+            if number > last:
+                return
+            if number in wanted:
+                yield Frame(number, display(decoded, shape, fast))
+        if first:
             return
 
 
-def _must_be_a_file(path: str | Path) -> None:
-    file = Path(path)
-    try:
-        if file.is_symlink() and not file.exists():
-            raise FilmError(f"a dangling link: {file.name} points to nothing")
-        if file.is_dir():
-            raise FilmError("a folder, not a file")
-        if not file.is_file():
-            raise FilmError("no such file")
-        if file.stat().st_size == 0:
-            raise FilmError("the file is empty (0 bytes)")
-    except OSError as error:
-        raise FilmError(f"the file cannot be read: {_say_error(error)}") from error
+def _reach(frames: Iterator[tuple[int, Any]], start: int, whole: bool) -> tuple[int, Any] | None:
+    """The first of some frames that is not before frame `start`; None where decoding did not begin early enough.
 
-
-def _open_film(path: str | Path) -> Any:
-    """The container, opened as a local film and nothing else: no address and no playlist, whatever its bytes say."""
-    options = {"format_whitelist": CONTAINERS, "protocol_whitelist": "file"}
-    try:
-        return av.open(f"file:{Path(path).absolute()}", options=options, metadata_errors="ignore")
-    except (av.error.FFmpegError, OSError) as error:
-        raise FilmError(f"not a film that can be opened ({_say_error(error)}): {_looks_like(path)}") from error
-
-
-def _looks_like(path: str | Path) -> str:
-    try:
-        with open(path, "rb") as file:
-            head = file.read(512)
-    except OSError as error:
-        return f"it cannot be read: {_say_error(error)}"
-    if head.lstrip().startswith(b"#EXTM3U"):
-        return "it is a playlist; give the films it names"
-    if b"\0" not in head and head.isascii():
-        return "it is a text file"
-    return "damaged, cut off before its index, or not a film container"
-
-
-def _video_stream(container: Any, path: str | Path) -> Any:
-    # a cover picture is a video stream of one attached frame
-    streams = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
-    if not streams:
-        raise FilmError("a film without video: no video stream in it")
-    if streams[0].codec_context is None:
-        raise FilmError("its video codec is not known to this build of FFmpeg")
-    streams[0].thread_type = "SLICE"  # frame threads hold frames back at a damaged packet; a Spark task owns one core
-    streams[0].codec_context.thread_count = 1
-    return streams[0]
-
-
-def _first_frame(container: Any, stream: Any) -> Any:
-    for frame in _decode(_read(container, stream), stream):
-        return frame
-    raise FilmError("no frame of its video can be decoded")
-
-
-def _displayed_size(width: int, height: int, pixel_shape: Fraction | None, rotation: int) -> tuple[int, int]:
-    """Pixels are made square by widening (never by throwing lines away), then the frame is turned."""
-    if pixel_shape and PIXEL_SHAPES[0] <= pixel_shape <= PIXEL_SHAPES[1]:
-        width = max(1, round(width * pixel_shape)) if pixel_shape > 1 else width
-        height = max(1, round(height / pixel_shape)) if pixel_shape < 1 else height
-    return (height, width) if rotation in (90, 270) else (width, height)
-
-
-class _Stated(NamedTuple):
-    """What a film's header says of its length: 0 and None where it says nothing."""
-
-    frames: int
-    seconds: float | None
-
-
-class _Index(NamedTuple):
-    """Stamps and key frames in presentation order; packets read, those left out because their stamp was taken, and the
-    time at which the last packet of any stream ends."""
-
-    pts: NDArray[np.integer]
-    key_frames: NDArray[np.integer]
-    n_packets: int
-    n_repeated: int
-    end_s: float
-
-
-def _stated_s(container: Any) -> float | None:
-    states = container.format.name.split(",")[0] in STATES_DURATION
-    return container.duration / av.time_base if states and container.duration else None
-
-
-def _in_whole_packets(path: str | Path) -> bool:
-    size = Path(path).stat().st_size
-    return any(size % packet == 0 for packet in TS_PACKETS)
-
-
-def _packets(path: str | Path) -> _Index:
-    """Read all packets of a film, decoding only where their stamps do not say when a frame is shown."""
-    stamps: list[int] = []
-    keys: list[bool] = []
-    n_packets, end_s = 0, 0.0
-    with _open_film(path) as container:
-        stream = _video_stream(container, path)
-        in_decoding_order = _decoding_stamps_only(stream)
-        for packet in _demux(container, *container.streams):
-            stamp = packet.pts if packet.pts is not None else packet.dts
-            if stamp is not None:
-                end_s = max(end_s, float((stamp + (packet.duration or 0)) * packet.time_base))
-            if packet.stream_index != stream.index:
-                continue
-            n_packets += 1
-            in_decoding_order |= packet.pts is None
-            if not packet.is_discard and packet.pts is not None:
-                stamps.append(packet.pts)
-                keys.append(packet.is_keyframe)
-    if in_decoding_order:
-        stamps, keys = _stamps_by_decoding(path)
-    pts, first = np.unique(np.array(stamps, np.int64), return_index=True)
-    is_key = np.array(keys, bool)[first]
-    is_key[:1] = True
-    return _Index(pts, np.flatnonzero(is_key).astype(np.int32), n_packets, len(stamps) - len(pts), end_s)
-
-
-def _stamps_by_decoding(path: str | Path) -> tuple[list[int], list[bool]]:
-    with _open_film(path) as container:
-        stream = _video_stream(container, path)
-        seen = [(_stamp(frame, stream), bool(frame.key_frame)) for frame in _decode(_read(container, stream), stream)]
-    stamped = [(stamp, key) for stamp, key in seen if stamp is not None]
-    return [stamp for stamp, _ in stamped], [key for _, key in stamped]
-
-
-def _warning(stated: _Stated, index: _Index, whole_packets: bool) -> str | None:
-    if index.n_packets < 0.98 * stated.frames:
-        return f"cut off: {index.n_packets} of the {stated.frames} frames its index states are there"
-    if stated.seconds and index.end_s < min(0.98 * stated.seconds, stated.seconds - 0.5):
-        return f"cut off: {index.end_s:.1f} of the {stated.seconds:.1f} seconds it states are there"
-    if not whole_packets:
-        return "cut off: it ends inside a packet"
-    if index.n_repeated:
-        return f"{index.n_repeated} frames have the time of another one and were left out"
+    That shows where the first frame of all comes too late: pictures are refreshed bit by bit, or it is damaged. Or,
+    where frames must come `whole`, one is left out on the way: the decoder lacks what it was told at the beginning.
+    """
+    before: int | None = None
+    for number, decoded in frames:
+        if (number > start) if before is None else (whole and number > before + 1):
+            return None
+        if number >= start:
+            return number, decoded
+        before = number
     return None
+
+
+def _decode_from(path: str | Path, film: Film, key: int, fast: bool) -> Iterator[tuple[int, Any]]:
+    """Whole frames and their numbers, ascending, from key frame `key` on; none where its packet is not found again.
+
+    A frame's number is told by its packet. Where one packet becomes several frames, these are numbered in order.
+    """
+    newest = -1
+    with open_film(path, film.max_pixels) as container:
+        stream = choose_video(container, film.max_pixels, fast)
+        finder = Finder(film.index)
+        for decoded, ordinal in decode(stream, finder.read_from(container, stream, key)):
+            number = finder.find_number(ordinal, newest)
+            if number > newest and not decoded.is_corrupt:
+                newest = number
+                yield number, decoded
 
 
 def _keys_back_from(film: Film, start: int) -> Iterator[int]:
     """Key frames at or before `start`: the last one, then ever earlier ones in growing steps, and frame 0."""
-    at, step = int(np.searchsorted(film.key_frames, start, side="right")) - 1, 1
+    keys = film.key_frames
+    at, step = int(np.searchsorted(keys, start - film.warm_up, side="right")) - 1, 1
     while at > 0:
-        yield int(film.key_frames[at])
+        yield int(keys[at])
         at, step = at - step, 2 * step
     yield 0
-
-
-def _packets_from(container: Any, stream: Any, film: Film, key: int) -> Iterator[Any] | None:
-    """Packets from key frame `key` or an earlier one on; None where seeking landed behind it.
-
-    Containers without an index (MPEG) seek to any packet near a decoding stamp and then may guess the next frames'
-    stamps, so the first key frame that comes must be one of the film's. The very beginning needs no seek, and some
-    containers cannot.
-    """
-    if key == 0:
-        return _read(container, stream)
-    try:
-        container.seek(int(film.pts[key]), stream=stream, backward=True, any_frame=False)
-    except av.error.FFmpegError:
-        return None
-    packets = _read(container, stream)
-    for packet in takewhile(lambda packet: packet is not None, packets):
-        if packet.is_keyframe:
-            number = _number(film.pts, _stamp(packet, stream))
-            return chain([packet], packets) if number is not None and number <= key else None
-    return None
-
-
-def _demux(container: Any, *streams: Any) -> Iterator[Any]:
-    """Packets of these streams as far as they can be read."""
-    try:
-        yield from (packet for packet in container.demux(*streams) if packet.size)
-    except (av.error.FFmpegError, IndexError):  # IndexError: PyAV at the end of a file in which streams appeared late
-        return
-
-
-def _read(container: Any, stream: Any) -> Iterator[Any]:
-    """Packets of one stream as far as they can be read, and None at the end, which flushes the decoder."""
-    yield from _demux(container, stream)
-    yield None
-
-
-def _decode(packets: Iterator[Any], stream: Any) -> Iterator[Any]:
-    """Frames as they decode; a damaged packet costs its own frames only."""
-    for packet in packets:
-        try:
-            yield from stream.decode(packet)
-        except (av.error.FFmpegError, ValueError):
-            continue
-
-
-def _decoding_stamps_only(stream: Any) -> bool:
-    """AVI stores no presentation stamps, and FFmpeg guesses those of reordered frames wrong for these codecs."""
-    context = stream.codec_context
-    return stream.container.format.name == "avi" and context.name in ("h264", "hevc") and context.has_b_frames
-
-
-def _stamp(shown: Any, stream: Any) -> int | None:
-    """The stamp of a frame or packet. A frame leaves the decoder when it is due, so a decoding stamp can serve."""
-    return shown.dts if shown.pts is None or _decoding_stamps_only(stream) else shown.pts
-
-
-def _number(pts: NDArray[np.integer], stamp: int | None) -> int | None:
-    if stamp is None:
-        return None
-    at = int(np.searchsorted(pts, stamp))
-    return at if at < len(pts) and pts[at] == stamp else None
-
-
-def _display(frame: Any, size: tuple[int, int], rotation: int, fast: bool) -> NDArray[np.uint8]:
-    width, height = size[::-1] if rotation in (90, 270) else size
-    image = frame.reformat(width=width, height=height, format="bgr24", interpolation="AREA" if fast else "BICUBIC")
-    turned = np.rot90(image.to_ndarray(), rotation // 90)
-    return np.ascontiguousarray(turned)
-
-
-def _say_error(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error)
