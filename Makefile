@@ -26,7 +26,7 @@ test: $(VENV)/.test
 
 ## The two halves of `make test`, side by side: films, processes, training and kernels; Spark, style and all else
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest
-FILMS = tests/end_to_end tests/processes tests/unit
+FILMS = tests/end_to_end tests/processes tests/unit tests/spark/test_commit.py
 test-films: $(VENV)/.test
 	$(PYTEST) $(FILMS)
 test-rest: $(VENV)/.test
@@ -35,8 +35,8 @@ test-rest: $(VENV)/.test
 check: $(VENV)/.test  # the fast checks alone: style, types, imports
 	$(BIN)/python -m pytest tests/test_house.py
 
-faults: $(VENV)/.test  # long: killed at every stage, cut anywhere, other cores
-	$(BIN)/python -m pytest tests/end_to_end/faults.py --durations=20
+faults: $(VENV)/.test  # long: killed at every stage, cut anywhere, other cores, two commands at once
+	$(BIN)/python -m pytest tests/end_to_end/faults*.py --durations=20
 
 bench: $(VENV)/.test  # DATA=FOLDER: labelled tracks (see tests/bench/adaptation.py)
 	$(BIN)/python -m tests.bench.harvest

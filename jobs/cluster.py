@@ -83,7 +83,7 @@ def main(
                 titles = [task.title_id for task in part]
                 made = _cluster_titles(job, titles, sha, settings, adapter, run.run_id)
                 staged = staging.compute(job, run.run_id, made, titles, TABLES[0], "clustering")
-                with job.lake.locks.commit(job.progress.say):  # people and names are those of what is committed last
+                with job.lake.locked(job.progress.say):  # people and names are those of what is committed last
                     written = _commit(job, run, part, staged, sha, adapter)
                 counts = {name: counts[name] + written[name] for name in counts}
         _show_names(job, sorted(mined.keys() - {task.title_id for task in tasks}))
@@ -256,7 +256,7 @@ def _show_names(job: command.Job, titles: list[str]) -> None:
     """Bring the names of unchanged titles up to date: a command that gave some may have been killed before."""
     if not titles:
         return
-    with job.lake.locks.commit(job.progress.say):
+    with job.lake.locked(job.progress.say):
         rows, labels = job.lake.rows("characters", titles), job.lake.rows("track_labels", titles)
         if found := edits.read_names(job.lake, titles, labels, rows):
             there = rows.where(F.col("title_id").isin(sorted(found))).drop("embedding").toPandas()

@@ -17,10 +17,10 @@ import tomllib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from conf.cache import cache_dir
+from conf.cache import cache_dir, make_cache
 from conf.errors import CastmineError, UsageError
 from jobs.cli import program
-from jobs.lake import jvm
+from jobs.lake import environment, jvm
 
 PYPROJECT = Path(__file__).parents[1] / "pyproject.toml"  # of a checkout; an installed castmine knows its needs itself
 INSTEAD = {"onnxruntime": "onnxruntime-gpu"}  # what may be there in the place of a package
@@ -37,6 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     checks: dict[str, Callable[[], str]] = {
         "Python": _python,
+        "shell": environment.describe,
+        "cache": _cache,
         "packages": _packages,
         "Java": _java,
         "Delta jars": lambda: _jars(args.fetch),
@@ -60,6 +62,13 @@ def _python() -> str:
     if sys.version_info[:2] != (3, 11):
         raise UsageError(f"{sys.version.split()[0]}; castmine's pins are for Python 3.11")
     return sys.version.split()[0]
+
+
+def _cache() -> str:
+    folder = make_cache(cache_dir())
+    if not os.access(folder, os.W_OK):
+        raise UsageError(f"{folder}: cannot be written to: set CASTMINE_CACHE to a folder for models and jars")
+    return str(folder)
 
 
 def _packages() -> str:

@@ -81,7 +81,7 @@ def main(
         made_by = {row["title_id"]: row.asDict() for row in labels.collect()}
         used = {title: made["adapter_id"] for title, made in made_by.items()}
         tasks = [run_log.Task(title, {"cluster": made}) for title, made in clustered.items()]
-        with job.lake.locks.commit(job.progress.say):
+        with job.lake.locked(job.progress.say):
             run.claim(sorted(clustered))
         rows = _scores(job, truth, sorted(clustered), used)
         more, staged = error_analysis.analyse_errors(job, run, truth, clustered, used)

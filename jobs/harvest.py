@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,17 +27,17 @@ from conf.settings import HarvestSettings
 from conf.table import Table
 from jobs.cli import command, options, program
 from jobs.inputs.films import FilmFile, find_films
+from jobs.inputs.title_rows import Film, title_row
 from jobs.inputs.titles import find_contents, list_known, name_titles
 from jobs.lake import run_log, staging
 from jobs.lake.commit import commit_titles
 from jobs.lake.last_runs import LastRuns, read_inputs
 from udfs import assets
 from udfs import harvest as udfs
-from udfs.kernels.harvest import assemble, video
 from udfs.staging import FilmFiles, count_staged
 
 STAGED = ("shots", "tracks", "faces")  # tables, beside titles
-PROBED_AT_ONCE = 64  # films; also the most of one commit
+PROBED_AT_ONCE = 16  # films, or as many as there are cores
 PIECES_PER_CORE = 8  # of one wave, at least: few enough for a first result within minutes
 TASKS = 10_000  # of one step, at most
 LISTED = 5  # titles in a message
@@ -61,30 +60,6 @@ def main(
             job.progress.say(f"  left alone: {line}")
         assets.fetch_pack(job.settings.harvest.models, say=job.progress.say)
         return _Harvest(job, job.settings.harvest, files).run()
-
-
-@dataclass(frozen=True)
-class Film:
-    """A film in work.
-
-    Attributes:
-        file: where it lies.
-        key: the name of its staged files.
-        of_index: what its packet index says: OF_FILM of `udfs.harvest`.
-    """
-
-    file: FilmFile
-    key: str
-    content_hash: str
-    of_index: Mapping[str, Any]
-
-    @property
-    def title_id(self) -> str:
-        return self.file.title_id
-
-    @property
-    def n_frames(self) -> int:
-        return int(self.of_index["n_frames"])
 
 
 class _Harvest:
@@ -111,15 +86,14 @@ class _Harvest:
         self.unchanged = 0
 
     def run(self) -> int:
-        due = self._take()
-        for start in range(0, len(due), PROBED_AT_ONCE):
-            files = due[start : start + PROBED_AT_ONCE]
-            probed = self._probe(files)
+        for files in self._batches():
+            due = self._take(files)
+            probed = self._probe(due)
             films = self._with_new_content(probed)
             self.unchanged += len(probed) - len(films)
-            self._commit([file for file in files if file.title_id in self.failed], {})
+            self._commit([file for file in due if file.title_id in self.failed], {})
             for wave in self._waves(films):
-                self._say_wave(wave, len(due))
+                self._say_wave(wave)
                 self._scan(wave)
                 self._detect(self._whole(wave))
                 self._commit([film.file for film in wave], self._assemble(self._whole(wave)))
@@ -140,30 +114,40 @@ class _Harvest:
     def _whole(self, films: Sequence[Film]) -> list[Film]:
         return [film for film in films if film.title_id not in self.failed]
 
-    def _take(self) -> list[FilmFile]:
+    def _batches(self) -> list[list[FilmFile]]:
+        """The files in parts that are named, claimed and read one after the other, so that the first titles come soon.
+
+        All at once where a film of the lake is not where it was: its bytes may be anywhere among them.
+        """
+        n = max(PROBED_AT_ONCE, self.job.spark.sparkContext.defaultParallelism)
+        known = list_known(self.job.lake)
+        if any(title.content_hash and title.uri and not title.is_there for title in known):
+            n = max(1, len(self.files))
+        return [self.files[start : start + n] for start in range(0, len(self.files), n)]
+
+    def _take(self, files: list[FilmFile]) -> list[FilmFile]:
         """Films whose address, size or time, settings or code are new, with their titles, claimed.
 
         A film that failed, and whose bytes are the same, would fail again: it is named, and left alone.
         """
-        known = list_known(self.job.lake)
-        contents: dict[str, str | None] = {**find_contents(self.files, known)}
-        contents |= self._read_contents([file for file in self.files if file.uri not in contents])
-        with self.job.lake.locks.commit(self.job.progress.say):  # who is given a new name keeps it
-            named = name_titles(self.files, contents, list_known(self.job.lake))
+        contents: dict[str, str | None] = {**find_contents(files, list_known(self.job.lake))}
+        contents |= self._read_contents([file for file in files if file.uri not in contents])
+        with self.job.lake.locked(self.job.progress.say):  # who is given a new name keeps it
+            named = name_titles(files, contents, list_known(self.job.lake))
             asked = self.job.args.titles
-            self.files = [file for file in named.files if not asked or file.title_id in asked]
-            tasks = [_task(file, None) for file in self.files]
+            files = [file for file in named.files if not asked or file.title_id in asked]
+            tasks = [_task(file, None) for file in files]
             due = {task.title_id for task in self.run_log.take(tasks, self.job.args.force, self.job.progress.say)}
-        for line in (*(f"  left alone: {line}" for line in named.left), *(f"  {line}" for line in named.said)):
-            self.job.progress.say(line)
-        self.hashes = {file.title_id: contents.get(file.uri) for file in self.files}
-        self.unchanged = len(self.files) - len(due)
+        for line in (*(f"left alone: {line}" for line in named.left), *named.said):
+            self.job.progress.say(f"  {line}")
+        self.hashes |= {file.title_id: contents.get(file.uri) for file in files}
+        self.unchanged += len(files) - len(due)
         last = run_log.latest(self.job.lake, "harvest")
-        for file in self.files:
+        for file in files:
             if file.title_id not in due and last[file.title_id]["status"] == "failed":
                 why = f"{last[file.title_id]['error']} (--force tries it again)"
                 self.job.progress.say(f"  failed before, and has not changed: {file.title_id}: {why}")
-        return [file for file in self.files if file.title_id in due]
+        return [file for file in files if file.title_id in due]
 
     def _read_contents(self, files: list[FilmFile]) -> dict[str, str | None]:
         """uri -> sha256 of the bytes, read by the workers; None of a file that cannot be read."""
@@ -187,16 +171,18 @@ class _Harvest:
         if wave:
             yield wave
 
-    def _say_wave(self, wave: Sequence[Film], n_due: int) -> None:
-        if len(wave) == n_due:
+    def _say_wave(self, wave: Sequence[Film]) -> None:
+        if len(wave) == len(self.files):
             return
-        first = len(self.done) + len(self.failed) + 1
+        first = self.unchanged + len(self.done) + len(self.failed) + 1
         which = f"film {first}" if len(wave) == 1 else f"films {first} to {first + len(wave) - 1}"
         names = ", ".join(film.title_id for film in wave[:LISTED]) + (", ..." if len(wave) > LISTED else "")
-        self.job.progress.say(f"{which} of {n_due}: {names}")
+        self.job.progress.say(f"{which} of {len(self.files)}: {names}")
 
     def _probe(self, files: list[FilmFile]) -> list[Film]:
         """Stage the packet index of each film."""
+        if not files:
+            return []
         rows = [(file.title_id, file.uri, self.hashes.get(file.title_id)) for file in files]
         fixed = {"version": f"{self.version} {self.run_log.code_version}", "max_pixels": self.settings.max_pixels}
         with self.job.progress.step("reading the films' indexes", len(files), "films"):
@@ -226,7 +212,7 @@ class _Harvest:
                 same[film.title_id] = film
                 FilmFiles.of(self.staging, film.key).drop()
         if same:
-            with self.job.lake.locks.commit(self.job.progress.say):
+            with self.job.lake.locked(self.job.progress.say):
                 self._move({title: film.file.uri for title, film in same.items()})
                 self.run_log.note_unchanged(_task(film.file, film.content_hash) for film in same.values())
         return [film for film in films if film.title_id not in same]
@@ -356,44 +342,6 @@ class _Harvest:
 
 def _task(file: FilmFile, content_hash: str | None) -> run_log.Task:
     return run_log.Task(file.title_id, {"file": file.stamp}, content_hash)
-
-
-def title_row(
-    file: FilmFile,
-    film: Film | None,
-    content_hash: str | None,
-    error: str | None,
-    looked: Mapping[str, Any] | None,
-    settings: HarvestSettings,
-) -> dict[str, Any]:
-    """A film's row of `titles` as far as the film decides it; a failed film's says why and no more than its file.
-
-    Args:
-        looked: its row of ASSEMBLED; None of a film that failed.
-    """
-    row = {
-        "title_id": file.title_id,
-        "uri": file.uri,
-        "content_hash": content_hash,
-        "size_bytes": file.size_bytes,
-        "display_name": file.display_name,
-        "status": "failed",
-        "error": error,
-        "warning": None,
-    }
-    if film is None or looked is None:
-        return row
-    pack, files = assets.pack(settings.models), assets.registry().files
-    return row | {
-        **film.of_index,
-        "detector_sha256": files[pack.detector].sha256,
-        "embedder_sha256": files[pack.embedder].sha256,
-        "embedding_dim": pack.embedding_dim,
-        "detect_stride": video.detect_stride(film.of_index["fps"], settings.detect_fps),
-        "missing": looked["missing"],
-        "status": assemble.film_status(looked["missing"], settings.max_missing),
-        "warning": assemble.film_warning(film.of_index["warning"], looked["wanted"], looked["decoded"]),
-    }
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from typing import Any
 
 from py4j.protocol import Py4JJavaError  # type: ignore[import-untyped]
 from pyspark.errors import PySparkException
-from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, DataFrameReader, SparkSession
 from pyspark.sql import functions as F
 
 from conf import settings as conf_settings
@@ -117,7 +117,7 @@ def read_given(spark: SparkSession, paths: Mapping[str, str]) -> dict[str, DataF
     problems: list[str] = []
     for name, path in paths.items():
         try:
-            frame = spark.read.option("mergeSchema", "true").parquet(path)
+            frame = _reader(spark, path).parquet(_place(path))
         except (PySparkException, Py4JJavaError) as error:
             problems.append(f"--{name} {path}: cannot be read as Parquet: {str(error).strip().splitlines()[0]}")
             continue
@@ -125,6 +125,17 @@ def read_given(spark: SparkSession, paths: Mapping[str, str]) -> dict[str, DataF
         given[name] = frame.select(*[c for c in table(name).names if c in frame.columns and c != "run_id"])
     _raise(problems)
     return given
+
+
+def _reader(spark: SparkSession, path: str) -> DataFrameReader:
+    reader = spark.read.option("mergeSchema", "true")
+    # what lies on this machine is that path, whatever letters are in it
+    return reader.option("__globPaths__", "false") if Path(path).exists() else reader
+
+
+def _place(path: str) -> str:
+    """What Spark calls it, whatever its default file system is."""
+    return f"file://{Path(path).absolute()}" if Path(path).exists() else path
 
 
 def check_rows(given: Mapping[str, DataFrame], embedder: str | None) -> list[GivenTitle]:
@@ -312,7 +323,7 @@ def _write(
     }
     counts = _count_rows(frames, titles)
     done_with = [run_log.Done(run_log.Task(title.title_id, paths), title.n_faces) for title in titles]
-    with job.lake.locks.commit(job.progress.say):
+    with job.lake.locked(job.progress.say):
         run.claim([title.title_id for title in titles])
     with job.progress.step("writing the titles", len(titles), "titles") as done:
         for start in range(0, len(titles), COMMIT_TITLES):

@@ -68,7 +68,7 @@ def main(
     if name and not gallery.is_name(name):
         raise UsageError(f"--character N {name!a}: a name is letters that can be printed")
     photographs, left = gallery.find(Path(args.gallery)) if args.gallery else ([], [])
-    with command.open_job(args, "name", spark, clock, run_id) as job, job.lake.locks.commit(job.progress.say):
+    with command.open_job(args, "name", spark, clock, run_id) as job, job.lake.locked(job.progress.say):
         return _name(job, name, photographs, left)
 
 

@@ -54,7 +54,7 @@ def main(
             with job.progress.step("drawing contact sheets", len(tasks), "titles"):
                 sheets = left.cogroup(characters).applyInPandas(function, "title_id STRING, rows INT").collect()
             rows = {row["title_id"]: row["rows"] for row in sheets}
-            with job.lake.locks.commit(job.progress.say):
+            with job.lake.locked(job.progress.say):
                 run.commit(run_log.Done(task, rows.get(task.title_id, 0)) for task in tasks)
         for title in sorted(clustered):
             if (file := udfs.sheet_file(_folder(job), title)).exists():

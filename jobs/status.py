@@ -3,8 +3,9 @@
   castmine status --lake ./lake
   castmine status --lake ./lake --json
 
-A stage of a title is `done`, `partial` (done, but much of the film is missing), `failed` with the reason, `stale` (what it was made from, its settings or castmine's code
-changed since: the job would do it again), or `-` (not done yet). --conf and --set count: what they change is stale.
+A stage of a title is `done`, `partial` (done, but much of the film is missing), `failed` with the reason, `stale` (what
+it was made from, its settings or castmine's code changed since: the job would do it again), or `-` (not done yet).
+--conf and --set count: what they change is stale.
 """
 
 from __future__ import annotations

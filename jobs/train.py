@@ -83,13 +83,13 @@ def _one(
     run = job.begin("train", settings.hash())
     inputs = {"mine": stable_id(*(f"{title} {made}" for title, made in mined.items()))}
     task = run_log.Task(CORPUS, {**inputs, **({"labels": labels.source} if labels else {})})
-    with job.lake.locks.commit(job.progress.say):
+    with job.lake.locked(job.progress.say):
         run.claim([method])  # what it writes is named after the method and its rows
     if not job.args.force and run.did_before(task):
         job.progress.say(f"train: nothing to do; {method} of these tracks and settings is registered")
         return {"adapter_id": None, "status": "unchanged", "reason": None}
     row, curve = train_adapter(job, list(mined), settings, labels, written)
-    with job.lake.locks.commit(job.progress.say):
+    with job.lake.locked(job.progress.say):
         for name, rows in (("curves", curve), ("adapters", [row])):
             if job.lake.raw(name).where(F.col("adapter_id") == row["adapter_id"]).isEmpty():
                 job.lake.append(table(name), rows)

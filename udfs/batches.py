@@ -21,7 +21,6 @@ from conf.table import Table, unwritten
 TITLE_FILES = unwritten(place="INT", title_id="STRING", files="ARRAY<STRING>", run_id="STRING")
 
 STAGED_FILES = unwritten(place="INT", file="STRING")
-SEEN_S = 10.0  # within which one machine sees what another has written: network disks remember what was not there
 
 
 def rows_of(batches: Iterator[pd.DataFrame]) -> Iterator[Any]:
@@ -63,8 +62,8 @@ def titles_from_files(
     yield from then(rows())
 
 
-def rows_from_files(batches: Iterator[pa.RecordBatch], *, name: str) -> Iterator[pa.RecordBatch]:
-    """STAGED_FILES -> their rows, of the table `name`.
+def rows_from_files(batches: Iterator[pa.RecordBatch], *, name: str, seen_s: float) -> Iterator[pa.RecordBatch]:
+    """STAGED_FILES -> their rows, of the table `name`; waits `seen_s` for a file.
 
     Raises:
         LakeError: a file is not there.
@@ -72,13 +71,13 @@ def rows_from_files(batches: Iterator[pa.RecordBatch], *, name: str) -> Iterator
     columns = table(name).names
     for batch in batches:
         for file in map(Path, batch["file"].to_pylist()):
-            _must_be_seen(file)
+            _must_be_seen(file, seen_s)
             for rows in pq.ParquetFile(file).iter_batches():
                 yield rows.select(columns)
 
 
-def _must_be_seen(file: Path) -> None:
-    until = time.monotonic() + SEEN_S
+def _must_be_seen(file: Path, seen_s: float) -> None:
+    until = time.monotonic() + seen_s
     while not file.exists():
         if time.monotonic() > until:
             raise LakeError(

@@ -88,8 +88,8 @@ def probe_films(
         said: dict[str, Any] = {"title_id": row.title_id, "content_hash": row.content_hash or None}
 
         def probe(row: Any = row, said: dict[str, Any] = said) -> None:
+            film = video.probe(row.uri, max_pixels)  # first: it says more of what cannot be read
             said["content_hash"] = said["content_hash"] or content_hash(row.uri)
-            film = video.probe(row.uri, max_pixels)
             key = stable_id(row.title_id, said["content_hash"], version)  # a second title of the same bytes is its own
             write_index(FilmFiles.of(staging, key), film)
             said.update({name: getattr(film, name) for name in OF_FILM}, film_key=key)

@@ -60,8 +60,8 @@ TABLE = Table(
             "jobs.inputs.films:find_films",
             "title for people: from the manifest, else the file's name",
         ),
-        Column("detector_sha256", "STRING", "jobs.harvest:title_row", "sha256 of the face detector"),
-        Column("embedder_sha256", "STRING", "jobs.harvest:title_row", "sha256 of the face embedder"),
+        Column("detector_sha256", "STRING", "jobs.inputs.title_rows:title_row", "sha256 of the face detector"),
+        Column("embedder_sha256", "STRING", "jobs.inputs.title_rows:title_row", "sha256 of the face embedder"),
         Column("embedding_dim", "INT", "udfs.assets:pack", "numbers in one embedding"),
         Column(
             "detect_stride",
@@ -72,7 +72,7 @@ TABLE = Table(
         Column(
             "status",
             "STRING",
-            "jobs.harvest:title_row",
+            "jobs.inputs.title_rows:title_row",
             "ok; partial: done, and more of the film is missing than harvest.max_missing; failed: it has no rows",
         ),
         Column(

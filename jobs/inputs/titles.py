@@ -129,7 +129,8 @@ class _Naming:
         if before is None or before.uri is None:
             return
         if before.content_hash and now and now != before.content_hash:
-            yield f"{file.title_id}: a new version: {file.uri} holds other bytes than {before.uri} did"
+            was = "" if before.uri == file.uri else f", in {before.uri}"
+            yield f"{file.title_id}: a new version: {file.uri} holds other bytes than before{was}"
         elif before.uri != file.uri:
             yield f"{file.title_id}: moved from {before.uri} to {file.uri}"
 

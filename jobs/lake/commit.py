@@ -19,12 +19,10 @@ lost something.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
 
 from conf.catalog import table
 from conf.errors import LakeError
@@ -56,7 +54,7 @@ def commit_titles(
     Raises:
         LakeError: the tables do not hold what was written. What was found right is committed before.
     """
-    with job.lake.locks.commit(job.progress.say):
+    with job.lake.locked(job.progress.say):
         stale = {**(unread or {}), **_find_stale(job.lake, run.job, [d.task for d in done])}
         failed = [run_log.Done(d.task, error=stale[d.task.title_id]) for d in done if d.task.title_id in stale]
         kept = {*kept, *stale}
@@ -104,15 +102,13 @@ def _find_stale(lake: Lake, job: str, tasks: Sequence[run_log.Task]) -> dict[str
 
 def _find_wrong(lake: Lake, run_id: str, names: Sequence[str], titles: Sequence[str], counts: Counts) -> dict[str, str]:
     """title_id -> what is wrong with its rows: another run's, or more or fewer than were staged."""
-    there = F.col("title_id").isin(list(titles))
-    parts = [lake.raw(name).where(there).select(F.lit(name).alias("name"), "title_id", "run_id") for name in names]
-    found = functools.reduce(DataFrame.unionByName, parts).groupBy("name", "title_id", "run_id").count().collect()
     rows: dict[tuple[str, str], int] = {}
     wrong: dict[str, str] = {}
-    for row in found:
-        rows[row["title_id"], row["name"]] = row["count"]
-        if row["run_id"] != run_id:
-            wrong[row["title_id"]] = f"its {row['name']} are those of run {row['run_id']}"
+    for name in names:
+        for (title, run), n in lake.count_rows(name, titles).items():
+            rows[title, name] = rows.get((title, name), 0) + n
+            if run != run_id:
+                wrong[title] = f"its {name} are those of run {run}"
     for title in titles:
         for name in names:
             n, staged = rows.get((title, name), 0), counts.get((title, name), 0)

@@ -32,15 +32,32 @@ def launched_by_submit(environment: Mapping[str, str] = os.environ) -> bool:
     return "PYSPARK_GATEWAY_PORT" in environment
 
 
-def settle(master: str, environment: MutableMapping[str, str] = os.environ) -> None:
-    """Make the environment one in which castmine's own Spark and Python run, wherever the shell points.
+def describe(environment: Mapping[str, str] = os.environ) -> str:
+    """What the shell has set for another Spark or in another language, and what castmine makes of it.
 
-    Raises:
-        UsageError: Python itself runs in a locale that is not UTF-8: names of files would come out wrong.
+    Raises: as `check_locale`.
     """
+    check_locale(environment)
+    ignored = [name for name in OF_ANOTHER_SPARK + OF_A_CLUSTER if name in environment]
+    proxies = [name for name in environment if name.lower() in ("http_proxy", "https_proxy", "all_proxy")]
+    said = [f"{', '.join(ignored)} set for another Spark or Python, and not used by castmine's own"] if ignored else []
+    said += [f"{', '.join(proxies)} used for what is fetched"] if proxies else []
+    return "; ".join(said) or "nothing set for another Spark"
+
+
+def check_locale(environment: Mapping[str, str] = os.environ) -> None:
+    """Raises UsageError where Python runs in a locale that is not UTF-8: names of files would come out wrong."""
     if sys.getfilesystemencoding().lower() != "utf-8":
         said = " ".join(f"{name}={environment[name]}" for name in ("LC_ALL", "LC_CTYPE", "LANG") if name in environment)
         raise UsageError(f"{said}: names of files are not read as UTF-8 so; export LC_ALL={UTF8}")
+
+
+def settle(master: str, environment: MutableMapping[str, str] = os.environ) -> None:
+    """Make the environment one in which castmine's own Spark and Python run, wherever the shell points.
+
+    Raises: as `check_locale`.
+    """
+    check_locale(environment)
     for name in OF_ANOTHER_SPARK + (OF_A_CLUSTER if master.startswith("local") else ()):
         environment.pop(name, None)
     drop_other_pyspark(sys.path, environment)

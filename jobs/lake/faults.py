@@ -10,7 +10,7 @@ from conf.errors import CastmineError, LakeError
 OF_A_WORKER = re.compile(r"^conf\.errors\.(\w+): (.+)$", re.MULTILINE)  # in the trace that Spark hands on
 SAFE = "What is committed stays; run the same command again"
 OF_THE_PLACE = {
-    "No space left on device": f"no space left. Make room, and run the same command again: {SAFE.partition(';')[0]}",
+    "No space left on device": "no space left. Make room, and run the same command again; what is committed stays",
     "Disk quota exceeded": f"the disk quota is used up. {SAFE} when there is room",
     "Read-only file system": "the file system is read-only. Mount it to be written to, or name another lake",
     "Permission denied": "permission denied. Give the right to write there, or name another lake",

@@ -7,14 +7,13 @@ module and `jobs/lake/run_log.py` read or write tables.
 from __future__ import annotations
 
 import functools
-import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import unquote
 
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
@@ -28,6 +27,7 @@ from conf.files import local_path
 from conf.table import FORMAT_PROPERTY, Column, Table
 from jobs.lake.last_runs import COMMITTED, LastRuns, list_counted, read_last_runs
 from jobs.lake.locks import Locks, Say
+from jobs.lake.title_files import count_bytes, count_runs, group_by_title, list_local_paths
 from udfs import batches
 
 # what Delta says to the loser of two writers; the last one to whoever comes while another is creating the table
@@ -91,7 +91,7 @@ class Lake:
                 f"{FORMAT}, and would lose what it does not know. Use the newer castmine"
             )
         if writes and self.format < FORMAT:
-            with self.locks.commit(say):
+            with self.locked(say):
                 self._migrate()
             say(f"{self.root}: brought from format {self.format} to {FORMAT}; no older castmine may write to it now")
             self.format = FORMAT
@@ -183,6 +183,15 @@ class Lake:
         rows = [(title, run_id) for title, run_id in counted.items() if wanted is None or title in wanted]
         return self.spark.createDataFrame(rows, "title_id STRING, run_id STRING")
 
+    def count_rows(self, name: str, titles: Sequence[str]) -> Mapping[tuple[str, str], int]:
+        """Rows of a table by (title_id, run_id), half-written ones too."""
+        found = self.raw(name).where(F.col("title_id").isin(list(titles)))
+        paths = list_local_paths(found.inputFiles())
+        if paths is not None and paths.keys() <= set(titles):
+            return count_runs(paths)
+        rows = found.groupBy("title_id", "run_id").count().collect()
+        return {(row["title_id"], row["run_id"]): row["count"] for row in rows}
+
     def map_titles(
         self,
         name: str,
@@ -204,14 +213,14 @@ class Lake:
             schema: of what it makes.
             tracks: title_id, track_id and columns to be laid beside the rows of a track, null where it is not named.
         """
-        paths = _local_paths(self.raw(name).where(F.col("title_id").isin(list(titles))).inputFiles())
+        paths = list_local_paths(self.raw(name).where(F.col("title_id").isin(list(titles))).inputFiles())
         if paths is None or not paths.keys() <= set(titles):
             whole = self._whole_titles(name, titles).select("title_id", *columns)
             if tracks is not None:
                 whole = whole.join(F.broadcast(tracks), ["title_id", "track_id"], "left")
             return whole.mapInArrow(function, schema)
         counted = self.counted(table(name).written_by)
-        largest_first = sorted(counted.keys() & paths.keys(), key=lambda title: (-_size(paths[title]), title))
+        largest_first = sorted(counted.keys() & paths.keys(), key=lambda title: (-count_bytes(paths[title]), title))
         rows = [(place, title, paths[title], counted[title]) for place, title in enumerate(largest_first)]
         work = self.spark.createDataFrame(rows, batches.TITLE_FILES.schema)
         work = work.repartitionByRange(max(1, min(len(rows), TASKS)), "place")
@@ -232,16 +241,27 @@ class Lake:
         for option in ("maxPartitionBytes", "openCostInBytes"):
             lake.spark.conf.set(f"spark.sql.files.{option}", UNDIVIDED)
         found = lake.rows(name, titles)
-        if all(len(files) <= 1 for files in _by_title(found.inputFiles()).values()):
+        if all(len(files) <= 1 for files in group_by_title(found.inputFiles()).values()):
             return found
         return found.repartition("title_id").sortWithinPartitions("title_id")
 
+    @contextmanager
+    def locked(self, say: Say) -> Iterator[None]:
+        """Hold the lake alone, see `Locks.commit`."""
+        with self.locks.commit(say):
+            self._forget_runs()
+            yield
+
     def last_runs(self) -> dict[str, LastRuns]:
-        """What stands now; read again when somebody has written to `runs`."""
+        """What stands: now, where the lake's log is at hand; else as of the last look, not before `locked`."""
         version = self._version_of_files("runs")
-        if self._last_runs is None or version is None or self._last_runs[0] != version:
+        if self._last_runs is None or self._last_runs[0] != version:
             self._last_runs = version, read_last_runs(self.raw("runs"))
         return self._last_runs[1]
+
+    def _forget_runs(self) -> None:
+        if not self.is_folder:
+            self._last_runs = None
 
     def counted(self, job: str) -> dict[str, str]:
         """title_id -> the run whose rows count in the tables that `job` writes; see `last_runs.list_counted`."""
@@ -294,6 +314,8 @@ class Lake:
             data = [tuple(row.get(name) for name in made.names) for row in rows]
             frame = self.spark.createDataFrame(data, made.schema).coalesce(1)
             self._again_on_conflict(lambda: frame.writeTo(self.address(made.name)).append())
+            if made.name == "runs":
+                self._forget_runs()
 
     def version(self, name: str) -> int:
         """The newest version of a table."""
@@ -338,33 +360,12 @@ def _missing(made: Table, there: DataFrame) -> list[Column]:
     return [column for column in made.columns if column.name not in there.columns]
 
 
-def _by_title(files: Iterable[str]) -> dict[str, list[str]]:
-    """The files of each title, as Delta names them: the folder escaped by Hive's rules, the whole not as a URI."""
-    found: dict[str, list[str]] = {}
-    for file in sorted(files):
-        if folder := re.search(r"/title_id=([^/]+)/[^/]+$", file):
-            found.setdefault(unquote(folder[1]), []).append(file)
-    return found
-
-
-def _local_paths(files: Iterable[str]) -> dict[str, list[str]] | None:
-    """The paths of each title's files; None where some have none on this machine or a shared disk."""
-    found = _by_title(files)
-    if not all(file.startswith("file:/") for listed in found.values() for file in listed):
-        return None
-    return {title: ["/" + file.removeprefix("file:").lstrip("/") for file in listed] for title, listed in found.items()}
-
-
 def _idle_s(folder: Path) -> float:
     """Seconds since anything in a folder changed; without end where there is none."""
     try:
         return time.time() - max(path.stat().st_mtime for path in (folder, *folder.rglob("*")))
     except FileNotFoundError:
         return float("inf")
-
-
-def _size(paths: Iterable[str]) -> int:
-    return sum(os.path.getsize(path) for path in paths)
 
 
 def _is_catalog(address: str) -> bool:

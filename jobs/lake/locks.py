@@ -49,6 +49,7 @@ class Locks:
         self.folder = files / "_locks"
         self._commit = _open_lock(self.folder / "commit.lock")  # one object: it may be taken again by who holds it
         self._claims: dict[str, FileLock] = {}  # by run_id; a lock that nobody refers to is let go
+        self._titles: dict[str, list[str]] = {}  # that a run has claimed
 
     @contextmanager
     def commit(self, say: Say) -> Iterator[None]:
@@ -76,7 +77,7 @@ class Locks:
             self._commit.release()
 
     def claim(self, run_id: str, writes: str, titles: Sequence[str], since: str) -> None:
-        """Claim titles for a run, while `commit` is held, until `give_back` or the end of the process.
+        """Claim titles for a run, beside those that it has, while `commit` is held; until `give_back` or its end.
 
         Raises:
             LakeError: another run that is at work writes the same tables of one of them.
@@ -87,21 +88,24 @@ class Locks:
                 more = f" and {len(both) - LISTED} more" if len(both) > LISTED else ""
                 listed = ", ".join(both[:LISTED]) + more
                 raise LakeError(f"{other} is at work on {listed}. Start again when it has ended; nothing was changed")
-        lock = _open_lock(self._file(run_id, "lock"))
-        try:
-            lock.acquire(timeout=0)
-        except OSError as error:
-            if error.errno in NO_LOCKS:
-                return
-            raise
-        self._claims[run_id] = lock
-        mine = Claim(run_id, writes, tuple(titles), since, socket.gethostname(), os.getpid())
+        if run_id not in self._claims:
+            lock = _open_lock(self._file(run_id, "lock"))
+            try:
+                lock.acquire(timeout=0)
+            except OSError as error:
+                if error.errno in NO_LOCKS:
+                    return
+                raise
+            self._claims[run_id] = lock
+        self._titles.setdefault(run_id, []).extend(titles)
+        mine = Claim(run_id, writes, tuple(self._titles[run_id]), since, socket.gethostname(), os.getpid())
         with write_whole(self._file(run_id, "json")) as part:
             part.write_text(json.dumps(asdict(mine)))
 
     def give_back(self, run_id: str) -> None:
         """Give back what a run has claimed, if anything."""
         if lock := self._claims.pop(run_id, None):
+            del self._titles[run_id]
             self._remove(run_id)
             lock.release()
 

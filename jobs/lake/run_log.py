@@ -64,7 +64,7 @@ class Run:
         Raises:
             LakeError: another run is at work on one of them.
         """
-        with self.lake.locks.commit(say):
+        with self.lake.locked(say):
             due = self.to_do(tasks, force)
             self.claim([task.title_id for task in due])
         return due
@@ -153,8 +153,10 @@ def why_again(job: str, task: Task, last: Mapping[str, object] | None, settings_
         return "stopped while it was written"
     if last["status"] == "failed" and last["content_hash"] is None:  # else these bytes fail, today as then
         return str(last["error"])
-    before = read_inputs(last)  # an older castmine noted fewer
-    if any(before.get(name, version) != version for name, version in task.inputs.items()):
+    before = read_inputs(last)
+    if "harvest" in task.inputs:  # an older castmine did not note it beside `mine`, which is newer than it
+        before.setdefault("harvest", task.inputs["harvest"])
+    if before != dict(task.inputs):
         return "its input changed"
     if task.content_hash is not None and last["content_hash"] != task.content_hash:
         return "its input changed"

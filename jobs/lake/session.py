@@ -111,7 +111,7 @@ def _own_launch(master: str) -> dict[str, str]:
     jars = [str(jar) for jar in delta_jars()]
     log4j = resources.files("conf") / "log4j2.properties"
     java = f"-Dlog4j2.configurationFile={log4j} -Dlog4j.configurationFile={log4j}"
-    warehouse = str(log_file().parent / "warehouse")  # Spark makes one even where nothing uses it; not where one works
+    warehouse = f"file://{log_file().parent}/warehouse"  # Spark makes one even where nothing uses it
     common = {
         "spark.master": master,
         "spark.sql.warehouse.dir": warehouse,

@@ -19,6 +19,7 @@ from udfs.staging import table_file
 
 COMMIT_TITLES = 64  # a commit costs seconds, whatever it holds
 TASKS = 64  # that read what one commit writes
+SEEN_S = 10.0  # within which one machine sees what another has written: network disks remember what was not there
 
 Counts = dict[tuple[str, str], int]  # rows by (title_id, table)
 Added = Callable[[Sequence[str]], Mapping[str, DataFrame]]
@@ -59,7 +60,7 @@ def read_staged(job: command.Job, run_id: str, name: str, titles: Sequence[str],
     rows = [(n, str(table_file(folder(job), run_id, name, title))) for n, title in enumerate(largest_first)]
     files = job.spark.createDataFrame(rows, batches.STAGED_FILES.schema)
     files = files.repartitionByRange(min(len(rows), TASKS), "place")
-    return files.mapInArrow(functools.partial(batches.rows_from_files, name=name), table(name).schema)
+    return files.mapInArrow(functools.partial(batches.rows_from_files, name=name, seen_s=SEEN_S), table(name).schema)
 
 
 def commit(

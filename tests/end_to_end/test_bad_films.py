@@ -58,18 +58,30 @@ def test_good_films_are_done_and_bad_ones_say_why(harvested):
     assert {title: row["status"] for title, row in titles.items()} == {
         **dict.fromkeys(BAD, "failed"),
         **dict.fromkeys(GOOD, "ok"),
+        "truncated": "partial",
     }
     for title, reason in BAD.items():
         assert reason in titles[title]["error"]
-    errors = {row["title_id"]: row["error"] for row in lakes.rows(lake, "runs").to_pylist()}
+    runs = [row for row in lakes.rows(lake, "runs").to_pylist() if row["status"] != "writing"]
+    errors = {row["title_id"]: row["error"] for row in runs}
     assert errors == {title: row["error"] for title, row in titles.items()}
 
 
-def test_a_truncated_film_is_done_as_far_as_it_goes(harvested):
+def test_a_truncated_film_is_done_as_far_as_it_goes_and_is_partial(harvested, folder: Path, tmp_path, capfd):
     lake, _ = harvested
     (row,) = lakes.rows(lake, "titles", ["truncated"]).to_pylist()
     assert 10 < row["n_frames"] < 96
     assert "cut off" in row["warning"]
+    assert 0.3 < row["missing"] < 0.7
+    capfd.readouterr()
+    words = ["harvest", folder / "truncated.mkv", "--lake", tmp_path / "lake", "--json"]
+    assert castmine(*words) == 3
+    said = capfd.readouterr()
+    assert f"partial: truncated: {100 * row['missing']:.0f} % of the film is missing: cut off" in said.err
+    assert list(json.loads(said.out)["partial"]) == ["truncated"]
+    assert castmine(*words) == 0, "the next night it is no news"
+    assert castmine("status", "--lake", tmp_path / "lake") == 0
+    assert "partial: cut off" in capfd.readouterr().out
 
 
 def test_again_tries_what_may_have_changed_and_names_the_rest(harvested, folder: Path, capfd):

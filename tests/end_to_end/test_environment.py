@@ -77,5 +77,6 @@ def test_a_pyspark_of_another_spark_on_the_path_is_not_taken(hostile, tmp_path):
 def test_without_a_home_and_a_cache_it_is_said_what_to_set(hostile, nobody, tmp_path):
     del hostile["CASTMINE_CACHE"]
     ran = call(hostile, tmp_path, "harvest", nobody, "--lake", tmp_path / "lake")
-    assert (ran.returncode, len(ran.stderr.splitlines())) == (2, 1), ran.stderr
-    assert "set CASTMINE_CACHE to a folder" in ran.stderr
+    said = [line for line in ran.stderr.splitlines() if "onnxruntime" not in line]  # it, too, misses a home
+    assert (ran.returncode, len(said)) == (2, 1), ran.stderr
+    assert "set CASTMINE_CACHE to a folder" in said[0]

@@ -10,8 +10,11 @@ from tests.helpers.commands import castmine
 
 
 def test_two_titles_of_the_same_bytes_in_two_commits(spark, nobody, tmp_path, monkeypatch):
-    monkeypatch.setattr(harvest, "COMMIT_TITLES", 1)
+    """A manifest may say that they are two."""
+    monkeypatch.setattr(harvest, "PIECES_PER_CORE", 0)
     shutil.copy(nobody, tmp_path / "again.mp4")
-    assert castmine("harvest", nobody, tmp_path / "again.mp4", "--lake", tmp_path / "lake") == 0
+    manifest = tmp_path / "films.csv"
+    manifest.write_text(f"title_id,uri\nnobody,{nobody}\nagain,again.mp4\n")
+    assert castmine("harvest", manifest, "--lake", tmp_path / "lake") == 0
     first, second = lakes.rows(tmp_path / "lake", "shots").to_pylist()
     assert {**first, "title_id": "nobody"} == second

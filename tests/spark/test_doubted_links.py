@@ -88,6 +88,7 @@ def older(spark, empty, tmp_path):
 def test_a_lake_of_an_older_castmine_gets_the_columns_that_it_lacks(older):
     assert older.raw("cannot_links").where("doubted IS NULL").count() == 0  # readable before anything is written
     assert older.apart().register_views("select reason from track_labels") == ["track_labels"]
+    older.open(print)
     mined(older)
     clustered(older, "--quiet")
     assert links(older) == [(*MIRROR, True), *((a, b, False) for a, b in TRUE)]

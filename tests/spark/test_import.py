@@ -182,7 +182,7 @@ def test_missing_columns_and_wrong_types_are_said_at_once(refused, folder):
         faces.assign(frame=faces.frame.astype(str)).to_parquet(folder / "faces" / f"{title}.parquet", index=False)
     said = refused()
     assert "3 problem(s)" in said
-    assert f"--tracks {folder}/tracks: no column end_s (DOUBLE: time of the frame after its last, seconds)" in said
+    assert f"--tracks {folder}/tracks: no column end_s (DOUBLE: time of the frame after its last, seconds" in said
     assert "no column embedding (ARRAY<FLOAT>" in said
     assert f"--faces {folder}/faces: column frame is string, not int" in said
 

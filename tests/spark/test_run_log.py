@@ -44,6 +44,8 @@ def to_do(lake, settings="s1", **more):
         (TASK, {"status": "failed", "error": "no film", "content_hash": "c1"}, None),
         (run_log.Task("a", {"mine": "m2"}), {"status": "failed", "content_hash": "c1"}, "its input changed"),
         (run_log.Task("a", {"mine": "m1", "harvest": "h1"}), {}, None),
+        (run_log.Task("a", {"mine": "m1", "names": "n1"}), {}, "its input changed"),
+        (run_log.Task("a", {}), {}, "its input changed"),
         (TASK, {"status": "writing"}, "stopped while it was written"),
     ],
 )

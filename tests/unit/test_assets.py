@@ -248,7 +248,7 @@ def test_licence_is_said_once_and_before_the_download(knows, wheel):
 def test_cache_that_cannot_be_written_to(knows, monkeypatch):
     monkeypatch.setenv("CASTMINE_CACHE", os.devnull)
     knows(model=entry(GOOD))
-    with pytest.raises(ModelError, match="CASTMINE_CACHE"):
+    with pytest.raises(UsageError, match="CASTMINE_CACHE"):
         assets.fetch("model")
 
 

@@ -122,7 +122,7 @@ def test_other_bytes_in_the_same_place_are_a_new_version(corpus):
     film.write_text("another cut")
     named = corpus.give(film)
     assert [file.title_id for file in named.files] == ["a"]
-    assert named.said == [f"a: a new version: {film} holds other bytes than {film} did"]
+    assert named.said == [f"a: a new version: {film} holds other bytes than before"]
 
 
 def test_a_film_that_was_only_touched_is_not_talked_of(corpus):
@@ -176,7 +176,7 @@ def test_a_manifest_says_the_title_whatever_is_known(corpus):
     assert ([file.title_id for file in named.files], named.said) == (["mine"], [])
     other = corpus.put("b.mp4", "y")
     named = corpus.give(other, title_id="mine")
-    assert named.said == [f"mine: a new version: {other} holds other bytes than {film} did"]
+    assert named.said == [f"mine: a new version: {other} holds other bytes than before, in {film}"]
     third = corpus.put("c/mine.mp4", "z")
     assert corpus.give(third).files[0].title_id == f"mine-{sha256('z')[:8]}"
 

@@ -66,9 +66,15 @@ def test_titles_of_another_run_cannot_be_claimed_until_it_has_ended(tmp_path):
     assert [path.name for path in (tmp_path / "_locks").iterdir()] == ["commit.lock"]
 
 
-def test_a_run_may_claim_again(tmp_path):
+def test_a_run_may_claim_more_and_again(tmp_path):
     locks = Locks(tmp_path)
-    claimed(locks, "run-1", "mine", ["a"])()
+    claimed(locks, "run-1", "mine", ["a"])
+    give_back = claimed(locks, "run-1", "mine", ["b"])
+    for title in "ab":
+        with pytest.raises(LakeError, match=f"is at work on {title}"):
+            claimed(Locks(tmp_path), "run-2", "mine", [title])
+    give_back()
+    claimed(Locks(tmp_path), "run-2", "mine", ["a", "b"])()
     claimed(locks, "run-1", "mine", ["a"])()
 
 
