@@ -56,10 +56,6 @@ class FilmFiles:
     def piece(self, start: int) -> Path:
         return self.folder / f"piece-{start:08d}.parquet"
 
-    def scans(self) -> dict[int, Path]:
-        """By the first frame, in order."""
-        return _by_start(self.folder, "scan")
-
     def pieces(self) -> dict[int, Path]:
         """By the first frame, in order."""
         return _by_start(self.folder, "piece")
