@@ -14,10 +14,11 @@ KEPT_LOGS = 20
 
 
 def cache_dir() -> Path:
-    """Where models and assets are kept: $CASTMINE_CACHE, else `castmine` in the user's cache folder (XDG)."""
-    if own := os.environ.get("CASTMINE_CACHE"):
-        return Path(own).expanduser().absolute()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser().absolute() / "castmine"
+    """Where models and assets are kept: $CASTMINE_CACHE, else `castmine` in the user's cache folder (XDG); for a user
+    without a home, as in some containers, a folder for temporary files."""
+    own, of_user = os.environ.get("CASTMINE_CACHE"), os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    folder = os.path.expanduser(own or os.path.join(of_user, "castmine"))
+    return _temporary() if folder.startswith("~") else Path(folder).absolute()
 
 
 def make_cache(folder: Path) -> Path:
@@ -35,6 +36,10 @@ def make_cache(folder: Path) -> Path:
     return folder
 
 
+def _temporary() -> Path:
+    return Path(tempfile.gettempdir(), f"castmine-{os.getuid()}")
+
+
 @functools.cache
 def log_file() -> Path:
     """Where this process writes what is not for a terminal: what the JVM says, and the trace of an error that nobody
@@ -48,6 +53,6 @@ def log_file() -> Path:
     except OSError:
         usable = False
     if not usable:
-        folder = Path(tempfile.gettempdir(), f"castmine-{os.getuid()}")
+        folder = _temporary()
         folder.mkdir(mode=0o700, exist_ok=True)
     return folder / f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}.log"

@@ -6,6 +6,8 @@ import hashlib
 import unicodedata
 
 LETTERS, BYTES = 100, 200  # of a title_id, at most: files are called after it, and their names hold 255 bytes
+# of a name, letters and marks that nobody sees: fillers, joiners, and the signs that say how emoji are drawn
+UNSEEN = frozenset("\u034f\u115f\u1160\u20e3\u3164\uffa0" + "".join(map(chr, range(0xFE00, 0xFE10))))
 
 
 def stable_id(*parts: str | int) -> str:
@@ -16,7 +18,7 @@ def stable_id(*parts: str | int) -> str:
 def safe_name(text: str) -> str:
     """`text` as a title_id: letters and digits of any script and, between them, dot, dash and underscore; at most
     LETTERS and BYTES of UTF-8, never none."""
-    whole = unicodedata.normalize("NFC", text)
+    whole = "".join(c for c in unicodedata.normalize("NFC", text) if c not in UNSEEN)
     words = "".join(c if c in "._-" or unicodedata.category(c)[0] in "LMN" else " " for c in whole).split()
     name = "_".join(words).lstrip("._-")
     while name and unicodedata.category(name[0])[0] == "M":  # an accent without its letter

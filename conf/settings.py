@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
@@ -86,7 +86,7 @@ class HarvestSettings(Section):
     max_piece_s: float = Field(90.0, gt=1, description="longer shots are cut at key frames")
     seam_s: float = Field(1.0, gt=0, description="overlap in which the tracks of a cut shot are joined, seconds")
     max_pixels: int = Field(
-        8192 * 8192 // 2, ge=4096, description="pixels of a frame, stored or displayed; a film of larger ones fails"
+        8192 * 4320, ge=4096, description="pixels of a frame, stored or displayed; a film of larger ones fails"
     )
     max_missing: float = Field(
         0.05, ge=0, le=1, description="share of a film that may be missing; one that misses more is `partial`"
@@ -138,7 +138,9 @@ class ClusterSettings(Section):
 
     method: str = Field("castmine", description="clustering method; the others are for comparison")
     characters: str | None = Field(
-        None, pattern=r"^\d+(-\d*)?$", description="N for exactly N, MIN-MAX or MIN- for bounds; found where not given"
+        None,
+        pattern=r"^[1-9]\d{0,5}(-([1-9]\d{0,5})?)?$",
+        description="N for exactly N, MIN-MAX or MIN- for bounds; found where not given",
     )
     adapter: str = Field("newest", description="adapter id, `newest` ready one of this embedder, or `none`")
     min_quality: float = Field(0.15, ge=0, le=1, description="tracks below it are attached or unknown, never deciding")
@@ -219,7 +221,7 @@ def load(conf_file: str | Path | None = None, assignments: Sequence[str] = ()) -
     try:
         settings = Settings.model_validate(values)
     except ValidationError as error:
-        problems += [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
+        problems += [f"{'.'.join(map(str, e['loc']))}: {_say(e)}" for e in error.errors()]
     if settings is not None:
         problems += _rules_across_fields(settings)
     if problems or settings is None:
@@ -227,6 +229,17 @@ def load(conf_file: str | Path | None = None, assignments: Sequence[str] = ()) -
         listed = "\n".join(f"  {problem}" for problem in problems)
         raise UsageError(f"{where}{len(problems)} wrong setting(s)\n{listed}\nAll settings: castmine show settings")
     return settings
+
+
+def _say(problem: Mapping[str, Any]) -> str:
+    """What is wrong with one setting, and what it may be."""
+    section = Settings.model_fields.get(str(problem["loc"][0]))
+    fields = section.annotation.model_fields if section and section.annotation else {}
+    if problem["type"] == "extra_forbidden":
+        return f"no such setting; there are: {', '.join(fields or Settings.model_fields)}"
+    if problem["type"] == "string_pattern_mismatch":
+        return f"{problem['input']!r} is none of: {fields[problem['loc'][1]].description}"
+    return str(problem["msg"])
 
 
 def _rules_across_fields(settings: Settings) -> list[str]:

@@ -35,7 +35,7 @@ same --conf and --set (--characters 12 is --set cluster.characters=12). With rep
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from conf.catalog import table
+from conf.errors import UsageError
 from conf.protocol import list_protocols
 from jobs.cli import command, options, program
 from jobs.evaluation import error_analysis, published
@@ -66,14 +67,16 @@ def main(
 ) -> int:
     """`castmine evaluate`."""
     parser = options.parser(__doc__ or "", "evaluate")
-    parser.add_argument("--truth", nargs="+", required=True, metavar="FILE", help="truth files, see above")
+    parser.add_argument(
+        "--truth", nargs="+", type=options.filled, required=True, metavar="FILE", help="truth files, see above"
+    )
     parser.add_argument("--protocol", choices=list_protocols(), help="a published benchmark, see above")
     args = parser.parse_args(argv)
     truth = read_truths([Path(file) for file in args.truth], args.titles)
     truth = published.select_counted(truth, args.protocol) if args.protocol else truth
     with command.open_job(args, "evaluate", spark, clock, run_id) as job:
         run = job.begin("evaluate", job.settings.evaluate.hash())
-        clustered = run_log.list_clustered(job.lake, sorted(set(truth.title_id)))
+        clustered = run_log.list_clustered(job.lake, sorted(set(truth.title_id)), "--truth: title_id")
         pages = {
             title: error_analysis.page(job, title) for title in clustered
         }  # a title that can have none ends it here
@@ -81,9 +84,9 @@ def main(
         made_by = {row["title_id"]: row.asDict() for row in labels.collect()}
         used = {title: made["adapter_id"] for title, made in made_by.items()}
         tasks = [run_log.Task(title, {"cluster": made}) for title, made in clustered.items()]
-        with job.lake.locked(job.progress.say):
-            run.claim(sorted(clustered))
+        run.claim(sorted(clustered), job.progress.say)
         rows = _scores(job, truth, sorted(clustered), used)
+        _check_fit(rows, truth, made_by, job.progress.say)
         more, staged = error_analysis.analyse_errors(job, run, truth, clustered, used)
         rows += more
         nobody = {"method": "", "adapter_id": NO_ADAPTER}  # a title without tracks
@@ -102,6 +105,23 @@ def main(
             if not (args.json or args.quiet):
                 published.show(summary["protocol"])
         return job.finish(run, summary)
+
+
+def _check_fit(
+    rows: Sequence[Mapping[str, Any]], truth: pd.DataFrame, with_tracks: Collection[str], say: Callable[[str], None]
+) -> None:
+    """Raises UsageError where nothing of a title's truth is there to be scored; says where tracks are not."""
+    what = "tracks" if "track_id" in truth else "boxes"
+    n_true = truth[truth.label.notna()].groupby("title_id").size()
+    figures = {(row["title_id"], row["metric"]): row["value"] for row in rows}
+    for title in sorted(set(n_true.index) & set(with_tracks)):
+        if not figures[title, "n_true"]:
+            raise UsageError(
+                f"--truth: none of its {n_true[title]:,} {what} of {title} is among the tracks of that title: is it of "
+                "another film, or of another harvest?"
+            )
+        if missing := int(figures.get((title, "missing_tracks"), 0)):
+            say(f"  {title}: {missing:,} of {n_true[title]:,} true tracks are not there, and not scored")
 
 
 def say_scores(figures: dict[str, float]) -> str:

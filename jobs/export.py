@@ -47,7 +47,9 @@ def main(
     """`castmine export`."""
     parser = options.parser(__doc__ or "", "export", titles=False)
     parser.add_argument("--format", choices=sorted(FORMATS), required=True, help="what the files are")
-    parser.add_argument("--out", metavar="DIR", required=True, help="folder for the files, <title_id>.<format>")
+    parser.add_argument(
+        "--out", metavar="DIR", type=options.filled, required=True, help="folder for the files, <title_id>.<format>"
+    )
     parser.add_argument("--titles", nargs="+", metavar="ID", help="these titles only (default: all clustered ones)")
     merged = f"longest gap inside an appearance, seconds (default: {views.GAP_S:g}; rttm: 0)"
     parser.add_argument("--gap", type=float, metavar="S", help=merged)

@@ -23,6 +23,7 @@ from typing import Any
 from pyspark.sql import DataFrame, SparkSession
 
 from conf.catalog import table
+from conf.errors import UsageError
 from conf.settings import HarvestSettings
 from conf.table import Table
 from jobs.cli import command, options, program
@@ -30,7 +31,7 @@ from jobs.inputs.films import FilmFile, find_films
 from jobs.inputs.title_rows import Film, title_row
 from jobs.inputs.titles import find_contents, list_known, name_titles
 from jobs.lake import run_log, staging
-from jobs.lake.commit import commit_titles
+from jobs.lake.commit import NewRows, commit_titles
 from jobs.lake.last_runs import LastRuns, read_inputs
 from udfs import assets
 from udfs import harvest as udfs
@@ -41,6 +42,7 @@ PROBED_AT_ONCE = 16  # films, or as many as there are cores
 PIECES_PER_CORE = 8  # of one wave, at least: few enough for a first result within minutes
 TASKS = 10_000  # of one step, at most
 LISTED = 5  # titles in a message
+LEFT_LISTED = 20  # files that are left alone
 
 
 def main(
@@ -52,12 +54,13 @@ def main(
 ) -> int:
     """`castmine harvest`."""
     parser = options.parser(__doc__ or "", "harvest")
-    parser.add_argument("films", nargs="+", metavar="FILMS", help="files, folders, globs, or a manifest")
+    parser.add_argument(
+        "films", nargs="+", type=options.filled, metavar="FILMS", help="files, folders, globs, or a manifest"
+    )
     args = parser.parse_args(argv)
     files, left = find_films(args.films)
     with command.open_job(args, "harvest", spark, clock, run_id, create=True) as job:
-        for line in left:
-            job.progress.say(f"  left alone: {line}")
+        _say_left(job, left)
         assets.fetch_pack(job.settings.harvest.models, say=job.progress.say)
         return _Harvest(job, job.settings.harvest, files).run()
 
@@ -83,6 +86,7 @@ class _Harvest:
         self.hashes: dict[str, str | None] = {}
         self.failed: dict[str, str] = {}
         self.done: list[Film] = []
+        self.named: set[str] = set()
         self.unchanged = 0
 
     def run(self) -> int:
@@ -105,6 +109,8 @@ class _Harvest:
             "unchanged": self.unchanged,
             "frames": sum(film.n_frames for film in self.done),
         }
+        if unknown := sorted({*(self.job.args.titles or ())} - self.named):
+            raise UsageError(f"--titles {' '.join(unknown)}: no such film; there are: {_list(sorted(self.named))}")
         self.job.progress.say(
             f"harvest: {len(self.done)} films harvested ({summary['frames']:,} frames), {self.unchanged} unchanged, "
             f"{len(self.failed)} failed"
@@ -134,11 +140,13 @@ class _Harvest:
         contents |= self._read_contents([file for file in files if file.uri not in contents])
         with self.job.lake.locked(self.job.progress.say):  # who is given a new name keeps it
             named = name_titles(files, contents, list_known(self.job.lake))
+            self.named |= {file.title_id for file in named.files}
             asked = self.job.args.titles
             files = [file for file in named.files if not asked or file.title_id in asked]
             tasks = [_task(file, None) for file in files]
             due = {task.title_id for task in self.run_log.take(tasks, self.job.args.force, self.job.progress.say)}
-        for line in (*(f"left alone: {line}" for line in named.left), *named.said):
+        _say_left(self.job, named.left)
+        for line in named.said:
             self.job.progress.say(f"  {line}")
         self.hashes |= {file.title_id: contents.get(file.uri) for file in files}
         self.unchanged += len(files) - len(due)
@@ -176,8 +184,7 @@ class _Harvest:
             return
         first = self.unchanged + len(self.done) + len(self.failed) + 1
         which = f"film {first}" if len(wave) == 1 else f"films {first} to {first + len(wave) - 1}"
-        names = ", ".join(film.title_id for film in wave[:LISTED]) + (", ..." if len(wave) > LISTED else "")
-        self.job.progress.say(f"{which} of {len(self.files)}: {names}")
+        self.job.progress.say(f"{which} of {len(self.files)}: {_list([film.title_id for film in wave])}")
 
     def _probe(self, files: list[FilmFile]) -> list[Film]:
         """Stage the packet index of each film."""
@@ -297,7 +304,7 @@ class _Harvest:
             return {**frames, "titles": self.job.spark.createDataFrame(of_titles, table("titles").schema)}
 
         done = [self._done(file, counts.get((file.title_id, "faces"), 0), rows[file.title_id]) for file in files]
-        commit_titles(self.job, self.run_log, done, (*STAGED, "titles"), read, counts, kept)
+        commit_titles(self.job, self.run_log, done, NewRows((*STAGED, "titles"), read, counts), kept)
         staging.clear(self.job, self.run_log.run_id)
         for title in assembled:
             FilmFiles.of(self.staging, self.films[title].key).drop()
@@ -338,6 +345,17 @@ class _Harvest:
         spread = frame.repartitionByRange(min(len(rows), TASKS), "row_number")
         work = functools.partial(function, staging=self.staging, run_id=self.run_log.run_id, **fixed)
         return spread.mapInPandas(work, makes.schema)
+
+
+def _list(titles: Sequence[str]) -> str:
+    return ", ".join(titles[:LISTED]) + (", ..." if len(titles) > LISTED else "")
+
+
+def _say_left(job: command.Job, left: Sequence[str]) -> None:
+    for line in left[:LEFT_LISTED]:
+        job.progress.say(f"  left alone: {line}")
+    if len(left) > LEFT_LISTED:
+        job.progress.say(f"  left alone: {len(left) - LEFT_LISTED:,} files more")
 
 
 def _task(file: FilmFile, content_hash: str | None) -> run_log.Task:

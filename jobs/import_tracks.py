@@ -36,7 +36,7 @@ from conf.ids import safe_name
 from conf.table import Table
 from jobs.cli import command, options, program
 from jobs.lake import run_log
-from jobs.lake.commit import commit_titles
+from jobs.lake.commit import NewRows, commit_titles
 from jobs.lake.environment import keep_private
 from jobs.lake.session import borrowed_or_started
 
@@ -323,12 +323,12 @@ def _write(
     }
     counts = _count_rows(frames, titles)
     done_with = [run_log.Done(run_log.Task(title.title_id, paths), title.n_faces) for title in titles]
-    with job.lake.locked(job.progress.say):
-        run.claim([title.title_id for title in titles])
+    run.claim([title.title_id for title in titles], job.progress.say)
+    new = NewRows(list(frames), lambda ids: _choose_rows(frames, ids, run.run_id), counts)
     with job.progress.step("writing the titles", len(titles), "titles") as done:
         for start in range(0, len(titles), COMMIT_TITLES):
             part = done_with[start : start + COMMIT_TITLES]
-            commit_titles(job, run, part, list(frames), lambda ids: _choose_rows(frames, ids, run.run_id), counts)
+            commit_titles(job, run, part, new)
             done(start + len(part))
     n_tracks, n_faces = sum(title.n_tracks for title in titles), sum(title.n_faces for title in titles)
     job.progress.say(f"import: {len(titles):,} titles, {n_tracks:,} tracks, {n_faces:,} faces")

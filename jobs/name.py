@@ -58,7 +58,7 @@ def main(
     """`castmine name`."""
     parser = options.parser(__doc__ or "", "name", titles=False)
     how = parser.add_mutually_exclusive_group(required=True)
-    how.add_argument("--gallery", metavar="DIR", help="one folder of photographs a person")
+    how.add_argument("--gallery", metavar="DIR", type=options.filled, help="one folder of photographs a person")
     how.add_argument("--character", nargs=2, metavar=("N", "NAME"), help="one character of one title, by hand")
     parser.add_argument("--titles", nargs="+", metavar="ID", help="these titles only (default: all clustered ones)")
     args = parser.parse_args(argv)

@@ -33,7 +33,9 @@ def main(
 ) -> int:
     """`castmine run`."""
     parser = options.parser(__doc__ or "", "run")
-    parser.add_argument("films", nargs="+", metavar="FILMS", help="files, folders, globs, or a manifest")
+    parser.add_argument(
+        "films", nargs="+", type=options.filled, metavar="FILMS", help="files, folders, globs, or a manifest"
+    )
     args = parser.parse_args(argv)
     settings = conf_settings.load(args.conf, args.set)
     films.find_films(args.films)  # wrong arguments are said before a session is paid for

@@ -26,7 +26,7 @@ from py4j.protocol import Py4JJavaError  # type: ignore[import-untyped]
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
-from pyspark.sql.types import TimestampType
+from pyspark.sql.types import DateType, TimestampType
 
 from conf.errors import UsageError
 from jobs.cli import command, options, program
@@ -81,13 +81,17 @@ def _format(args: argparse.Namespace) -> str:
 def _statements(args: argparse.Namespace) -> list[tuple[int, str]] | None:
     """What to answer, each with the line it stands on (0: the query of the command line); None: ask a person."""
     if args.query is not None:
+        if not args.query.isprintable() and any("\ud800" <= letter <= "\udfff" for letter in args.query):
+            raise UsageError("the query is not UTF-8")
         return [(0, args.query)]
     if args.file is None and sys.stdin.isatty():
         return None
+    from_stdin = args.file in (None, "-")
     try:
-        text = sys.stdin.read() if args.file is None else Path(args.file).read_text("utf-8-sig")
+        content = sys.stdin.buffer.read() if from_stdin else Path(args.file).read_bytes()
+        text = content.decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"-f {args.file}: cannot be read: {error}") from error
+        raise UsageError(f"{'standard input' if from_stdin else args.file}: cannot be read: {error}") from error
     statements, last = split(text)
     last_line = text.rstrip().count("\n") - last.count("\n") + 1
     found = [*statements, *([(last_line, last)] if last else [])]
@@ -132,7 +136,7 @@ def _printable(frame: DataFrame) -> DataFrame:
     times = {
         name
         for name, field in zip(names, frame.schema.fields, strict=True)
-        if isinstance(field.dataType, TimestampType)
+        if isinstance(field.dataType, TimestampType | DateType)  # Python knows no year 10000
     }
     chosen = [F.col(name).cast("string") if name in times else F.col(name) for name in names]
     return renamed.select(*chosen).toDF(*frame.columns)

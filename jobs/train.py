@@ -83,8 +83,7 @@ def _one(
     run = job.begin("train", settings.hash())
     inputs = {"mine": stable_id(*(f"{title} {made}" for title, made in mined.items()))}
     task = run_log.Task(CORPUS, {**inputs, **({"labels": labels.source} if labels else {})})
-    with job.lake.locked(job.progress.say):
-        run.claim([method])  # what it writes is named after the method and its rows
+    run.claim([method], job.progress.say)  # what it writes is named after the method and its rows
     if not job.args.force and run.did_before(task):
         job.progress.say(f"train: nothing to do; {method} of these tracks and settings is registered")
         return {"adapter_id": None, "status": "unchanged", "reason": None}

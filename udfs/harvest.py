@@ -263,11 +263,13 @@ def assemble_films(
             files = FilmFiles.of(staging, row.film_key)
             film, norms = read_index(files), assets.embedder(settings.models).norms
             pieces = _read_pieces(files, film)
+            looked = {name: sum(part.looked[name] for part in pieces) for name in ("wanted", "decoded")}
+            if not looked["decoded"]:
+                raise FilmError(f"none of the {looked['wanted']} frames looked at decodes: damaged, or encrypted")
             faces = staged("faces", _film_faces(pieces, film, settings))
             tracks = staged("tracks", assemble.summarise_tracks(faces, film.times, norms))
             for made in (tracks, staged("shots", iter([shot_rows(film, files.shots)]))):
                 deque(made, maxlen=0)  # what is staged passes by
-            looked = {name: sum(part.looked[name] for part in pieces) for name in ("wanted", "decoded")}
             said.update(looked, missing=assemble.missing_share(film.missing, *looked.values()))
 
         error = _guard(assemble_film, staging, run_id, "assemble", row.title_id, 0)

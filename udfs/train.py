@@ -44,6 +44,7 @@ def trainable_tracks(
     partners = both.sort_values(["track_a", "track_b"]).groupby("track_a").track_b.apply(list)
     chosen = tracks[rule.tracks if co_occurring else rule.long_enough]
     held = [partners.get(track_id, []) for track_id in chosen.track_id]
+    held = pd.Series(held, chosen.index, dtype=object)  # of lists also where there is none
     return chosen[["title_id", "track_id", "shot_id"]].assign(partners=held)
 
 

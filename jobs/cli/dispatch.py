@@ -9,6 +9,7 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from importlib import metadata
 
 from jobs.cli.program import DONE, WRONG_USE, run
 from jobs.lake import environment
@@ -37,6 +38,11 @@ COMMANDS = {
 def main(argv: Sequence[str] | None = None) -> int:
     """`castmine COMMAND ...`."""
     words = list(sys.argv[1:] if argv is None else argv)
+    if words[:1] == ["--version"]:
+        print(f"castmine {metadata.version('castmine')}")
+        return DONE
+    if words[:1] == ["help"] and words[1:2]:
+        words = [words[1], "--help"]
     if not words or words[0] in ("-h", "--help", "help"):
         print(_help())
         return DONE if words else WRONG_USE

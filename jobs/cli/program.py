@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import traceback
@@ -19,6 +20,7 @@ def run(main: Callable[[], int]) -> None:
 
     Raises SystemExit for anything but success: platforms that call the entry function look at nothing else.
     """
+    _open_streams()
     try:
         code = main()
         sys.stdout.flush()
@@ -44,3 +46,16 @@ def run(main: Callable[[], int]) -> None:
         code = INTERRUPTED
     if code:
         raise SystemExit(code)
+
+
+def _open_streams() -> None:
+    """Standard streams that a daemon has closed lead nowhere; letters that a terminal does not know are spelled out."""
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        try:
+            os.fstat(number)
+        except OSError:
+            opened = os.open(os.devnull, os.O_RDONLY if mode == "r" else os.O_WRONLY)  # gets the lowest free number
+            setattr(sys, name, os.fdopen(opened, mode))
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")

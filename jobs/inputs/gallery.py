@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ ENDINGS = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".avif", ".gif", ".bmp", ".tif", ".tiff"}
 )
 HEIC = frozenset({".heic", ".heif", ".hif"})  # its decoders come under licences that castmine cannot take
+LISTED = 10  # lines
 AT_ONCE, A_TASK = 256, 16  # photographs between two words about progress, and in one task at most on average
 
 DISAGREES = "does not agree with the person's other photographs"
@@ -42,7 +44,7 @@ def find(folder: Path) -> tuple[list[Photograph], list[str]]:
     Raises:
         UsageError: no folder, nothing in it, or two folders of one name.
     """
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise UsageError(f"--gallery {folder}: no such folder")
     found, left, named = list[Photograph](), list[str](), dict[str, Path]()
     for entry in _visible(folder):
@@ -69,6 +71,7 @@ def find(folder: Path) -> tuple[list[Photograph], list[str]]:
         raise UsageError(
             f"--gallery {folder}: no photographs; expected one folder a person, named after the person, such as "
             f"{folder / 'Ingrid Bergman' / 'portrait.jpg'}"
+            + "".join(f"\n  left alone: {line}" for line in left[:LISTED])
         )
     return found, left
 

@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 from conf.errors import UsageError
 
-SEPARATORS = ",;\t"
+SEPARATORS = ",;\t|"
+LONGEST_CELL = 1 << 20  # letters
 MARKS = {
     codecs.BOM_UTF8: "utf-8-sig",
     codecs.BOM_UTF32_LE: "utf-32",  # before UTF-16, whose mark it begins with
@@ -55,7 +56,7 @@ def read_sheet(file: Path, known: Collection[str]) -> Sheet:
     rows = list(_rows(text, separator, skipped))
     if not rows:
         raise UsageError("it is empty: a line of column names comes first")
-    head = _without_empty_end(rows[0].cells)
+    head = [_as_known(name, known) for name in _without_empty_end(rows[0].cells)]
     lines, problems = [], []
     for number, cells in rows[1:]:
         filled = _without_empty_end(cells)
@@ -87,13 +88,21 @@ def _decode(content: bytes) -> str:
 def _find_separator(text: str, known: Collection[str]) -> str:
     """The sign by which the head has most of the known names; a comma where it has none of them."""
     heads = {separator: next(_rows(text, separator), Line(1, [])).cells for separator in SEPARATORS}
-    return max(SEPARATORS, key=lambda separator: len(set(known) & set(heads[separator])))
+    named = {separator: {_as_known(name, known) for name in head} for separator, head in heads.items()}
+    return max(SEPARATORS, key=lambda separator: len(set(known) & named[separator]))
+
+
+def _as_known(name: str, known: Collection[str]) -> str:
+    """A column's name as castmine writes it, where only its capitals and blanks differ."""
+    plain = "_".join(name.lower().split())
+    return plain if plain in known else name
 
 
 def _rows(text: str, separator: str, skipped: int = 0) -> Iterator[Line]:
     """The lines that hold anything."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True, strict=True)
     begins = 1
+    csv.field_size_limit(LONGEST_CELL)
     try:
         for row in reader:
             if any(cell.strip() for cell in row):
@@ -114,4 +123,4 @@ def _without_empty_end(cells: list[str]) -> list[str]:
 
 
 def _say(separator: str) -> str:
-    return {",": "commas", ";": "semicolons", "\t": "tabs"}.get(separator, separator)
+    return {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}.get(separator, separator)

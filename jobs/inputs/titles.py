@@ -32,8 +32,10 @@ class Known:
 
     @property
     def is_there(self) -> bool:
-        """Whether its file still lies where it was, as it was."""
-        return self.uri is not None and Path(self.uri).exists() and stamp_of(self.uri) == self.stamp
+        """Whether its file still lies where it was, with as many bytes: a new time alone does not make it another."""
+        if self.uri is None or self.stamp is None or not Path(self.uri).exists():
+            return False
+        return stamp_of(self.uri).rpartition(" ")[0] == self.stamp.rpartition(" ")[0]
 
 
 @dataclass
@@ -108,9 +110,15 @@ class _Naming:
             return self._leave(file, self.holds[content].title_id, self.holds[content].uri)
         titles = [t for t in self.known.values() if t.content_hash == content and t.title_id not in self.taken]
         for title in titles:
-            if not title.is_there:
+            if title.uri == file.uri or not self._is_there(title):
                 return self._take(file, title.title_id)
         return bool(titles) and self._leave(file, titles[0].title_id, titles[0].uri)
+
+    def _is_there(self, title: Known) -> bool:
+        """Whether a title's bytes still lie where it was seen last; if it is given now, they have been read."""
+        if title.uri is not None and title.uri in self.contents:
+            return self.contents[title.uri] == title.content_hash
+        return title.is_there
 
     def follow_address(self, file: FilmFile) -> bool:
         """Bytes that are new, or cannot be read, where a title was before."""
@@ -126,6 +134,10 @@ class _Naming:
     def tell(self, file: FilmFile) -> Iterator[str]:
         """What has happened to the title of a file since it was seen last."""
         before, now = self.known.get(file.title_id), self.contents.get(file.uri)
+        same = {title.title_id for title in self.known.values() if now and title.content_hash == now}
+        same |= {title for title, other in self.taken.items() if now and self.contents.get(other.uri) == now}
+        if others := sorted(same - {file.title_id}):  # a manifest may want it so
+            yield f"{file.title_id}: the same bytes as the title {', '.join(others)}; both are kept, and count twice"
         if before is None or before.uri is None:
             return
         if before.content_hash and now and now != before.content_hash:

@@ -86,6 +86,9 @@ def read_truth(file: Path, titles: Sequence[str] | None, option: str = "--truth"
         name: _text(truth[name]) if kind == "STRING" else _numbers(truth[name], kind, f"{option} {file}: {name}")
         for name, kind in columns.items()
     }
+    if "frame" in typed and (wrong := (typed["frame"] < 0) | (typed["w"] <= 0) | (typed["h"] <= 0)).any():
+        row = int(np.flatnonzero(wrong)[0]) + 1
+        raise UsageError(f"{option} {file}: box {row}: frames count from 0, and w and h are more than 0")
     if NOT_COUNTED in truth:
         typed["label"] = typed["label"].mask(truth[NOT_COUNTED], None)
     truth = pd.DataFrame(typed)
@@ -175,6 +178,6 @@ def _text(values: pd.Series) -> pd.Series:
 
 def _numbers(values: pd.Series, kind: str, where: str) -> pd.Series:
     whole, numbers = kind == "BIGINT", pd.to_numeric(values, errors="coerce")
-    if not np.isfinite(numbers).all() or (whole and (numbers % 1 != 0).any()):
+    if not np.isfinite(numbers).all() or (whole and ((numbers % 1 != 0) | (numbers.abs() >= 2**53)).any()):
         raise UsageError(f"{where} must be a {'whole ' if whole else ''}number in every row")
     return numbers.astype(np.int64 if whole else np.float64)

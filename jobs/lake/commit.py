@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 from pyspark.sql import DataFrame
 
@@ -34,39 +35,43 @@ Counts = Mapping[tuple[str, str], int]  # rows by (title_id, table); none where 
 Frames = Mapping[str, DataFrame]  # by table, the rows of the titles
 
 
-def commit_titles(
-    job: command.Job,
-    run: run_log.Run,
-    done: Sequence[run_log.Done],
-    names: Sequence[str],
-    read: Callable[[Sequence[str]], Frames],
-    counts: Counts,
-    kept: Collection[str] = (),
-    unread: Mapping[str, str] | None = None,
-) -> list[run_log.Done]:
-    """Replace the rows of some titles in the tables `names`, and commit them; those that were committed.
+@dataclass(frozen=True)
+class NewRows:
+    """What replaces the rows of titles.
 
-    Args:
+    Attributes:
+        names: the tables.
         read: titles -> their new rows by table; called while the lake is locked.
         counts: how many rows that is.
+    """
+
+    names: Sequence[str]
+    read: Callable[[Sequence[str]], Frames]
+    counts: Counts
+
+
+def commit_titles(
+    job: command.Job, run: run_log.Run, done: Sequence[run_log.Done], new: NewRows, kept: Collection[str] = ()
+) -> list[run_log.Done]:
+    """Replace the rows of titles, but those of `kept`, and commit them all; returns those that were written.
+
+    Args:
         kept: titles that failed, and keep the rows that they have.
-        unread: title_id -> why what it is made from could not be read: it fails, too.
     Raises:
         LakeError: the tables do not hold what was written. What was found right is committed before.
     """
     with job.lake.locked(job.progress.say):
-        stale = {**(unread or {}), **_find_stale(job.lake, run.job, [d.task for d in done])}
+        stale = _find_stale(job.lake, run.job, [d.task for d in done if not d.error])
         failed = [run_log.Done(d.task, error=stale[d.task.title_id]) for d in done if d.task.title_id in stale]
-        kept = {*kept, *stale}
-        written = [d for d in done if d.task.title_id not in kept]
+        written = [d for d in done if d.task.title_id not in {*kept, *stale}]
         titles = [d.task.title_id for d in written]
         wrong: dict[str, str] = {}
         if written:
-            frames = read(titles)
+            frames = new.read(titles)
             run.writes(d.task for d in written)
-            with job.progress.step(f"writing {', '.join(names)}"):
-                _replace_at_once(job.lake, {name: frames[name] for name in names}, titles)
-            wrong = _find_wrong(job.lake, run.run_id, names, titles, counts)
+            with job.progress.step(f"writing {', '.join(new.names)}"):
+                _replace_at_once(job.lake, {name: frames[name] for name in new.names}, titles)
+            wrong = _find_wrong(job.lake, run.run_id, titles, new)
             run.writes(d.task for d in written if d.task.title_id in wrong)  # the last word, whoever else had one
         right = [d for d in done if d.task.title_id not in {*stale, *wrong}]
         run.commit([*right, *failed])
@@ -76,7 +81,7 @@ def commit_titles(
             f"{len(wrong)} titles are not as they were written, such as {title}: {said}. They count for nobody until "
             "they are written again: run the same command again, alone"
         )
-    return right
+    return [d for d in written if d.task.title_id not in wrong]
 
 
 def _replace_at_once(lake: Lake, frames: Frames, titles: Sequence[str]) -> None:
@@ -100,18 +105,18 @@ def _find_stale(lake: Lake, job: str, tasks: Sequence[run_log.Task]) -> dict[str
     return stale
 
 
-def _find_wrong(lake: Lake, run_id: str, names: Sequence[str], titles: Sequence[str], counts: Counts) -> dict[str, str]:
+def _find_wrong(lake: Lake, run_id: str, titles: Sequence[str], new: NewRows) -> dict[str, str]:
     """title_id -> what is wrong with its rows: another run's, or more or fewer than were staged."""
     rows: dict[tuple[str, str], int] = {}
     wrong: dict[str, str] = {}
-    for name in names:
+    for name in new.names:
         for (title, run), n in lake.count_rows(name, titles).items():
             rows[title, name] = rows.get((title, name), 0) + n
             if run != run_id:
                 wrong[title] = f"its {name} are those of run {run}"
     for title in titles:
-        for name in names:
-            n, staged = rows.get((title, name), 0), counts.get((title, name), 0)
+        for name in new.names:
+            n, staged = rows.get((title, name), 0), new.counts.get((title, name), 0)
             if n != staged and title not in wrong:
                 wrong[title] = f"{n:,} {name} are there, and {staged:,} were made"
     return wrong

@@ -20,6 +20,7 @@ OF_ANOTHER_SPARK = (
     *("SPARK_SUBMIT_OPTS", "SPARK_PREPEND_CLASSES", "SPARK_SCALA_VERSION", "SPARK_CONNECT_MODE_ENABLED"),
     *("SPARK_API_MODE", "SPARK_MASTER", "SPARK_USER", "SPARK_PYTHON_RUNTIME", "SPARK_LAUNCHER_OPTS", "SPARK_JARS_DIR"),
     *("PYSPARK_PYTHON", "PYSPARK_DRIVER_PYTHON", "PYSPARK_DRIVER_PYTHON_OPTS", "PYSPARK_SUBMIT_ARGS"),
+    *("SPARK_DRIVER_MEMORY", "SPARK_EXECUTOR_MEMORY", "SPARK_EXECUTOR_CORES", "ARROW_PRE_0_15_IPC_FORMAT"),
     *("PYSPARK_PIN_THREAD", "PYTHONHOME", "PYTHONSTARTUP", "CLASSPATH"),
 )
 OF_A_CLUSTER = ("HADOOP_CONF_DIR", "YARN_CONF_DIR", "HADOOP_HOME")  # a master that is not local is found with them
@@ -61,10 +62,20 @@ def settle(master: str, environment: MutableMapping[str, str] = os.environ) -> N
     for name in OF_ANOTHER_SPARK + (OF_A_CLUSTER if master.startswith("local") else ()):
         environment.pop(name, None)
     drop_other_pyspark(sys.path, environment)
+    if not all(_can_be_made(folder) for folder in environment.get("SPARK_LOCAL_DIRS", "").split(",")):
+        environment.pop("SPARK_LOCAL_DIRS")
     environment["PYSPARK_PYTHON"] = environment["PYSPARK_DRIVER_PYTHON"] = sys.executable
     environment["LC_ALL"] = UTF8  # Java names files in it; a lake may lie anywhere
     environment["TZ"] = "UTC"
     time.tzset()
+
+
+def _can_be_made(folder: str) -> bool:
+    try:
+        os.makedirs(folder or "/", exist_ok=True)
+    except OSError:
+        return False
+    return True
 
 
 @contextmanager

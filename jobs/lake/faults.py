@@ -16,6 +16,9 @@ OF_THE_PLACE = {
     "Permission denied": "permission denied. Give the right to write there, or name another lake",
     "Stale file handle": f"the network disk has lost a file (stale file handle). {SAFE}",
     "Input/output error": f"the disk cannot be read or written (input/output error). {SAFE} when it is mended",
+    "File name too long": "a name is longer than the file system takes; choose a shorter one",
+    "Not a directory": "a file stands where a folder should be; name another place",
+    "File exists": "a file stands where a folder should be; name another place",
     "Too many open files": f"too many open files: raise `ulimit -n`. {SAFE}",
 }
 OF_A_PROCESS = {
@@ -23,6 +26,8 @@ OF_A_PROCESS = {
     "fewer at once: --master 'local[2]', or less memory used elsewhere",
     "java.lang.OutOfMemoryError": f"Spark's memory is used up: --set spark.spark.driver.memory=8g. {SAFE}",
     "Answer from Java side is empty": f"Spark's JVM has ended (was it killed, out of memory?). {SAFE}",
+    "No FileSystem for scheme": "this Spark has no connector for such an address; add it to the session's jars "
+    "(s3a:// for S3), or mount the store and give its path",
     "SparkContext was shut down": f"Spark's session was stopped from outside. {SAFE}",
 }
 

@@ -19,6 +19,7 @@ DELTA_JARS = {
     "io.delta_delta-storage-4.4.0.jar": "c46735481fa8e326b0957be02b4420cbcab4b325bb08009b7f2045a95133f1cc",
 }
 JAVA = "17"
+JAVA_OPTIONS = ("JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS")  # that every Java of a shell takes
 JAVAS = Path("/usr/lib/jvm")  # where Linux keeps them
 
 
@@ -30,7 +31,7 @@ def find_java() -> Path | None:
     Raises:
         UsageError: there is none.
     """
-    tried = {}
+    tried: dict[str, str | None] = {}
     named = os.environ.get("JAVA_HOME")
     for home in [*([Path(named)] if named else []), None, *sorted(JAVAS.glob(f"*{JAVA}*"))]:
         java = str(home / "bin" / "java") if home else "java"
@@ -38,6 +39,8 @@ def find_java() -> Path | None:
         if tried[java] == JAVA:
             return home
     java = str(Path(named, "bin", "java")) if named else "java"
+    if tried[java] is None and (why := _why_not(java)):
+        raise UsageError(f"{java} does not start: {why}")
     if tried[java] is None:
         raise UsageError(f"{java}: no Java. Spark needs Java {JAVA}: apt-get install openjdk-17-jre-headless")
     cure = "set JAVA_HOME to a Java 17" if named else "install it: apt-get install openjdk-17-jre-headless"
@@ -51,6 +54,17 @@ def _version_of(java: str) -> str | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     return said.partition('version "')[2].partition('"')[0].partition(".")[0]
+
+
+def _why_not(java: str) -> str | None:
+    """What a Java that is there says where it does not start, and what in the shell may be the cause."""
+    try:
+        said = subprocess.run([java, "-version"], capture_output=True, text=True, errors="replace").stderr
+    except OSError:
+        return None
+    lines = [line.strip() for line in said.splitlines() if line.strip() and not line.startswith("Picked up")]
+    named = [name for name in JAVA_OPTIONS if name in os.environ]
+    return (lines or ["it says nothing"])[0] + (f"; unset {', '.join(named)}" if named else "")
 
 
 def delta_jars() -> list[Path]:

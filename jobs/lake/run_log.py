@@ -66,14 +66,15 @@ class Run:
         """
         with self.lake.locked(say):
             due = self.to_do(tasks, force)
-            self.claim([task.title_id for task in due])
+            self.claim([task.title_id for task in due], say)
         return due
 
-    def claim(self, titles: Sequence[str]) -> None:
-        """Claim titles, while the lake is locked. Raises like `take`."""
+    def claim(self, titles: Sequence[str], say: Say) -> None:
+        """Claim titles, whatever was done to them before. Raises like `take`."""
         since = f"{self.started_at:%Y-%m-%d %H:%M} UTC"
         if titles:
-            self.lake.locks.claim(self.run_id, writes(self.job), titles, since)
+            with self.lake.locked(say):
+                self.lake.locks.claim(self.run_id, writes(self.job), titles, since)
 
     def give_back(self) -> None:
         """Let other runs work on the titles again."""
@@ -207,9 +208,13 @@ def list_sources(lake: Lake, titles: Sequence[str] | None = None) -> dict[str, d
     return {title: {**read_inputs(rows[title]), "mine": made} for title, made in list_mined(lake, titles).items()}
 
 
-def list_clustered(lake: Lake, titles: Sequence[str] | None = None) -> dict[str, str]:
-    """title_id -> run_id of the titles whose newest harvest is clustered. Raises like `list_harvested`."""
-    return _list_ok(lake, "cluster", titles, "clustered (run castmine cluster)")
+def list_clustered(lake: Lake, titles: Sequence[str] | None = None, option: str = "--titles") -> dict[str, str]:
+    """title_id -> run_id of the titles whose newest harvest is clustered. Raises like `list_harvested`.
+
+    Args:
+        option: of the command line, that named the titles.
+    """
+    return _list_ok(lake, "cluster", titles, "clustered (run castmine cluster)", option)
 
 
 def list_evaluated(lake: Lake) -> dict[str, str]:
@@ -217,14 +222,14 @@ def list_evaluated(lake: Lake) -> dict[str, str]:
     return {title: str(row["run_id"]) for title, row in latest(lake, "evaluate").items() if row["status"] == "ok"}
 
 
-def _list_ok(lake: Lake, job: str, titles: Sequence[str] | None, what: str) -> dict[str, str]:
+def _list_ok(lake: Lake, job: str, titles: Sequence[str] | None, what: str, option: str = "--titles") -> dict[str, str]:
     counted = list_counted(lake.last_runs(), job)
     found = {title: str(row["run_id"]) for title, row in counted.items() if row["status"] == "ok"}
     if titles is None:
         return dict(sorted(found.items()))
     if missing := [title for title in titles if title not in found]:
         there = ", ".join(sorted(found)[:20]) or "none"
-        raise UsageError(f"--titles {' '.join(missing)}: not {what}; there are: {there}")
+        raise UsageError(f"{option} {' '.join(missing)}: not {what}; there are: {there}")
     return {title: found[title] for title in sorted(titles)}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import sys
@@ -13,7 +14,7 @@ from pathlib import Path
 
 from pyspark.sql import SparkSession
 
-from conf.cache import log_file
+from conf.cache import cache_dir, log_file
 from conf.errors import LakeError, UsageError
 from jobs.lake import environment
 from jobs.lake.jvm import delta_jars, find_java
@@ -41,16 +42,21 @@ def borrowed_or_started(
     spark: SparkSession | None, job: str, master: str | None = None, more: Mapping[str, str] | None = None
 ) -> Iterator[SparkSession]:
     """`spark` where given; else the running session; else a new one, stopped at the end."""
-    if spark is not None:
-        yield spark
-        return
-    running = SparkSession.getActiveSession()
+    running = spark or SparkSession.getActiveSession()
     session = running or start(job, master, more or {})
     try:
         yield session
     finally:
-        if running is None and not _on_databricks():
+        if running is not None:
+            _make_active(running)
+        elif not _on_databricks():
             session.stop()
+
+
+def _make_active(session: SparkSession) -> None:
+    """Make a borrowed session the active one again: a query in another one (`Lake.apart`) had made that one so."""
+    if jvm := getattr(session, "_jvm", None):  # there is none behind Spark Connect
+        SparkSession._get_j_spark_session_class(jvm).setActiveSession(session._jsparkSession)
 
 
 def start(job: str, master: str | None, more: Mapping[str, str]) -> SparkSession:
@@ -60,6 +66,7 @@ def start(job: str, master: str | None, more: Mapping[str, str]) -> SparkSession
         UsageError: not the Java that Spark needs, or --master is given to a script that spark-submit runs.
     """
     warnings.filterwarnings("ignore", category=FutureWarning, module="pyspark")
+    logging.getLogger("py4j").setLevel(logging.CRITICAL)  # what it has to say comes as an exception, too
     builder = SparkSession.builder.appName(f"castmine {job}").config("spark.sql.session.timeZone", "UTC")
     if not _on_databricks():
         for key, value in DELTA.items():
@@ -118,6 +125,7 @@ def _own_launch(master: str) -> dict[str, str]:
         "spark.driver.memory": _driver_memory(),
         "spark.hadoop.fs.permissions.umask-mode": f"{_read_umask():03o}",  # in HDFS; a disk goes by the process
         "spark.driver.extraJavaOptions": java,
+        "spark.jars.ivy": str(cache_dir() / "ivy"),  # a user without a home has none of Java's
     }
     if not master.startswith("local"):
         return {**common, "spark.jars": ",".join(jars)}

@@ -13,7 +13,7 @@ from pyspark.sql import functions as F
 from conf.catalog import table
 from jobs.cli import command
 from jobs.lake import run_log
-from jobs.lake.commit import commit_titles
+from jobs.lake.commit import NewRows, commit_titles
 from udfs import batches
 from udfs.staging import table_file
 
@@ -89,18 +89,19 @@ def commit(
             frames[name] = rest.join(F.broadcast(columns), key, "left")
         return frames
 
-    unread = find_unread(job, [task.title_id for task in tasks], counts)
+    unread, new = find_unread(job, [task.title_id for task in tasks], counts), NewRows(names, read, counts)
     for start in range(0, len(tasks), COMMIT_TITLES):
-        part = [_done(task, counts, names) for task in tasks[start : start + COMMIT_TITLES]]
-        for done in commit_titles(job, run, part, names, read, counts, unread=unread):
+        part = [_done(task, counts, names, unread) for task in tasks[start : start + COMMIT_TITLES]]
+        for done in commit_titles(job, run, part, new, kept=unread):
             for name in names:
                 written[name] += counts.get((done.task.title_id, name), 0)
     clear(job, run.run_id)
     return written
 
 
-def _done(task: run_log.Task, counts: Counts, names: Sequence[str]) -> run_log.Done:
-    return run_log.Done(task, sum(counts.get((task.title_id, name), 0) for name in names))
+def _done(task: run_log.Task, counts: Counts, names: Sequence[str], unread: Mapping[str, str]) -> run_log.Done:
+    rows = sum(counts.get((task.title_id, name), 0) for name in names)
+    return run_log.Done(task, rows, error=unread.get(task.title_id))
 
 
 def clear(job: command.Job, run_id: str) -> None:

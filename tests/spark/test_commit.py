@@ -19,7 +19,7 @@ from conf.catalog import table
 from conf.errors import LakeError
 from jobs import cluster, mine, name
 from jobs.lake import run_log, staging
-from jobs.lake.commit import commit_titles
+from jobs.lake.commit import NewRows, commit_titles
 from jobs.lake.lake import Lake
 from jobs.lake.locks import Locks
 from tests.helpers.small import clock, collected, finished, frame
@@ -201,9 +201,7 @@ def test_fewer_rows_than_were_made_are_found_out(two):
             job,
             run,
             [run_log.Done(task)],
-            ["shots"],
-            lambda _: {"shots": frame(two, "shots", rows)},
-            {("a", "shots"): 2},
+            NewRows(["shots"], lambda _: {"shots": frame(two, "shots", rows)}, {("a", "shots"): 2}),
         )
     assert run_log.list_harvested(two) == {"b": "harvest-b"}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import wave
 from pathlib import Path
@@ -287,3 +288,104 @@ def test_an_unknown_codec(tmp_path):
     path.write_bytes(path.read_bytes().replace(b"avc1", b"zzzz"))
     with pytest.raises(FilmError, match="codec"):
         video.probe(path)
+
+
+# --- what a file says of itself --------------------------------------------------------------------------------------
+
+
+def missed(path: Path) -> tuple[float, str]:
+    film = video.probe(path)
+    return film.missing, film.warning or ""
+
+
+def test_an_avi_that_lost_its_end_and_with_it_its_index(tmp_path):
+    """As a download that was broken off leaves it: the second half is zeros, or is not there."""
+    for codec in ("mpeg4", "libx264"):
+        whole = write(tmp_path / f"{codec}.avi", codec, 60, b_frames=0, size=(320, 240)).read_bytes()
+        assert missed(tmp_path / f"{codec}.avi") == (0, "")
+        for name, content in {
+            "zeros": whole[: len(whole) // 2].ljust(len(whole), b"\0"),
+            "cut": whole[: len(whole) // 2],
+        }.items():
+            (tmp_path / f"{name}.avi").write_bytes(content)
+            missing, warning = missed(tmp_path / f"{name}.avi")
+            assert 0.3 < missing < 0.8
+            assert warning.startswith("cut off: ")
+
+
+def test_an_asf_says_how_long_it_should_be(tmp_path):
+    whole = write(tmp_path / "a.wmv", "wmv2", 80, size=(160, 120), b_frames=0).read_bytes()
+    assert missed(tmp_path / "a.wmv") == (0, "")
+    (tmp_path / "cut.wmv").write_bytes(whole[: len(whole) * 6 // 10])
+    missing, warning = missed(tmp_path / "cut.wmv")
+    assert 0.3 < missing < 0.5
+    assert re.fullmatch(r"cut off: [\d.]+ of the 3.[34] seconds it states are there", warning)
+    (tmp_path / "joined.wmv").write_bytes(whole + whole)
+    missing, warning = missed(tmp_path / "joined.wmv")
+    assert 0.4 < missing < 0.6
+    assert "several films in one file" in warning
+
+
+def test_a_fragment_that_is_cut_off(tmp_path):
+    fragments = {"movflags": "frag_keyframe+empty_moov"}
+    whole = write(tmp_path / "a.mp4", n=60, size=(320, 240), container=fragments).read_bytes()
+    assert missed(tmp_path / "a.mp4") == (0, "")
+    (tmp_path / "cut.mp4").write_bytes(whole[: len(whole) * 93 // 100])
+    missing, warning = missed(tmp_path / "cut.mp4")
+    assert missing > 0
+    assert warning.startswith("cut off: ")
+
+
+def test_an_edit_list_takes_nothing_away(tmp_path):
+    """The film shows its middle third: frames before and behind are not missing."""
+    path = write(tmp_path / "film.mp4", n=90, b_frames=0)
+    data = bytearray(path.read_bytes())
+    place = data.index(b"elst") + 8  # past version, flags; then the count, and duration, time and rate of the one edit
+    assert data[place : place + 4] == (1).to_bytes(4, "big")
+    movie = data.index(b"mvhd") + 16
+    per_s = int.from_bytes(data[movie : movie + 4], "big")
+    media = data.index(b"mdhd") + 16
+    ticks = int.from_bytes(data[media : media + 4], "big")
+    data[place + 4 : place + 8] = (30 * per_s // FPS).to_bytes(4, "big")
+    data[place + 8 : place + 12] = (30 * ticks // FPS).to_bytes(4, "big")
+    path.write_bytes(data)
+    film = video.probe(path)
+    assert 30 <= film.n_frames <= 33
+    assert (film.missing, film.warning) == (0, None)
+
+
+def test_pictures_of_another_codec_that_the_decoder_swallows(tmp_path):
+    first = write(tmp_path / "a.ts", "mpeg2video", 60).read_bytes()
+    second = write(tmp_path / "b.ts", "libx264", 60).read_bytes()
+    (tmp_path / "joined.ts").write_bytes(first + second)
+    missing, warning = missed(tmp_path / "joined.ts")
+    assert 0.4 < missing < 0.6
+    assert re.match(r"damaged: \d+ of its \d+ packets do not decode", warning)
+
+
+def test_frames_that_a_broadcast_lost_are_missed(tmp_path):
+    path = write(tmp_path / "film.ts", n=120, size=(160, 120), b_frames=0)
+    whole = path.read_bytes()
+    n = len(whole) // 188
+    path.write_bytes(whole[: n * 4 // 10 * 188] + whole[n * 6 // 10 * 188 :])
+    film = video.probe(path)
+    decoded = sum(1 for _ in video.decode_frames(path, film, 0, film.n_frames, width=32))
+    assert film.n_frames - decoded <= 1  # a torn one
+    assert 0.1 < film.missing < 0.3
+    assert re.match(r"packets were lost at [\d.]+ s: [\d.]+ s of pictures are missing", film.warning or "")
+
+
+def test_what_stands_before_a_transport_stream_is_no_cut(tmp_path):
+    path = write(tmp_path / "film.ts", n=120, size=(320, 240))
+    path.write_bytes(b"x" * 3333 + path.read_bytes())
+    assert missed(path) == (0, "")
+
+
+@pytest.mark.parametrize(("name", "head", "said"), [
+    ("a.gif", b"GIF89a" + bytes(200), "it is a picture"),
+    ("a.mp4", bytes(range(256)), "a container that castmine does not read"),
+])  # fmt: skip
+def test_what_is_no_film_is_called_what_it_is(tmp_path, name, head, said):
+    (tmp_path / name).write_bytes(head)
+    with pytest.raises(FilmError, match=said):
+        video.probe(tmp_path / name)

@@ -10,7 +10,7 @@ import av
 import numpy as np
 import pytest
 
-from tests.helpers.numbered_films import FPS, GOP, join, pack_b_frames, plain_decode, read_number, write
+from tests.helpers.numbered_films import FPS, GOP, all_frames, join, pack_b_frames, plain_decode, read_number, write
 from udfs.kernels.harvest import video
 
 HOUR = 3600 * FPS
@@ -327,3 +327,44 @@ def test_the_first_frame_on_a_players_clock(tmp_path, ending):
     assert late.start_s == pytest.approx(2, abs=0.1)
     assert (alone.start_s, together.start_s) == pytest.approx((0, 0), abs=0.1)
     assert np.allclose(late.times, together.times, atol=1.1e-3)
+
+
+# --- key frames that are none ----------------------------------------------------------------------------------------
+
+
+def without_index(path: Path) -> Path:
+    """As an AVI that was cut off, or an MP4 without its list of key frames: every packet passes for one."""
+    data = path.read_bytes()
+    if path.suffix == ".avi":
+        path.write_bytes(data[: data.index(b"idx1")])
+    else:
+        path.write_bytes(data.replace(b"stss", b"free"))
+    return path
+
+
+@pytest.mark.parametrize(("ending", "codec"), [("avi", "mpeg4"), ("avi", "msmpeg4"), ("mp4", "mpeg4")])
+def test_key_frames_are_those_of_the_decoder(tmp_path, ending, codec):
+    film = check_against_plain_decode(without_index(write(tmp_path / f"film.{ending}", codec, 60, b_frames=0)))
+    assert film.key_frames.tolist() == list(range(0, 60, GOP))
+
+
+def test_only_the_second_of_two_joined_films_has_no_index(tmp_path):
+    a, b = (write(tmp_path / f"{name}.avi", "mpeg4", 60, b_frames=0, number=n) for name, n in (("a", 0), ("b", 100)))
+    path = join(tmp_path / "joined.avi", a, b)
+    film = check_against_plain_decode(path)
+    assert set(range(60, film.n_frames, GOP)) <= set(film.key_frames.tolist())
+
+
+def test_a_damaged_key_frame_is_not_begun_at(tmp_path):
+    """What follows it is made of it; a decoder that comes from before fills its place as a player does."""
+    path = write(tmp_path / "film.mp4", n=60, b_frames=0, size=(160, 120))
+    film = video.probe(path)
+    start, end = (int(film.index.place[number]) for number in (2 * GOP, 2 * GOP + 1))
+    data = bytearray(path.read_bytes())
+    data[start + (end - start) // 3 : end - 8] = bytes(end - 8 - start - (end - start) // 3)
+    path.write_bytes(data)
+    film, whole = video.probe(path), all_frames(path)
+    assert set(whole) == set(range(60)) - {2 * GOP}
+    for start in range(2 * GOP + 1, 3 * GOP, 3):
+        (frame,) = video.decode_frames(path, film, start, start + 1)
+        assert np.abs(frame.image.astype(int) - whole[start]).mean() < 10, "what fills the place may differ a little"

@@ -40,6 +40,37 @@ def test_a_file_is_taken_whatever_its_ending(tmp_path):
     assert left == []
 
 
+def test_what_lies_beside_films_is_left_alone(tmp_path):
+    """As `films/*` names it, spelled out by the shell or not: a poster must not take the film's title."""
+    paths = [put(tmp_path / f"movie.{ending}", ending) for ending in ("mp4", "jpg", "nfo", "en.srt", "JPG")]
+    for given in (map(str, paths), [str(tmp_path / "*")]):
+        made, left = films.find_films(list(given))
+        assert [film.uri for film in made] == [str(tmp_path / "movie.mp4")]
+        assert sorted(left) == sorted(f"{path}: no film's ending" for path in paths[1:])
+    with pytest.raises(UsageError, match=r"no film in .*\n  left alone: .*movie.jpg: no film's ending"):
+        films.find_films([str(paths[1])])
+
+
+def test_pipes_and_devices_are_not_read(tmp_path):
+    """Reading a pipe that nobody writes to never ends."""
+    put(tmp_path / "a.mp4")
+    os.mkfifo(tmp_path / "b.mp4")
+    made, left = films.find_films([str(tmp_path), "/dev/zero"])
+    assert [film.uri for film in made] == [str(tmp_path / "a.mp4")]
+    assert left == [f"{place}: a pipe or a device, not a file" for place in ("/dev/zero", tmp_path / "b.mp4")][::-1]
+
+
+def test_a_lake_among_the_films_is_not_searched(tmp_path):
+    put(tmp_path / "a.mp4"), put(tmp_path / "lake" / "reports" / "b.mp4"), put(tmp_path / "lake/runs/_delta_log/0.json")
+    made, left = films.find_films([str(tmp_path)])
+    assert ([film.uri for film in made], left) == ([str(tmp_path / "a.mp4")], [f"{tmp_path / 'lake'}: a castmine lake"])
+
+
+def test_a_name_longer_than_any_file_has(tmp_path):
+    with pytest.raises(UsageError, match="no such file or folder"):
+        films.find_films(["a" * 300])
+
+
 def test_a_folder_is_searched_for_films(tmp_path):
     for name in ("b.mp4", "a.MKV", "deep/er/c.mov", "notes.txt", ".hidden.mp4", ".trash/d.mp4"):
         put(tmp_path / name, name)
@@ -108,7 +139,7 @@ def test_all_problems_are_told_at_once(tmp_path):
     bad = put(tmp_path / "bad.csv", "title_id\nx\n")
     with pytest.raises(UsageError) as told:
         films.find_films(["gone.mp4", "s3://b/f.mp4", str(bad)])
-    assert all(part in str(told.value) for part in ("gone.mp4", "s3://b/f.mp4", "missing: uri"))
+    assert all(part in str(told.value) for part in ("gone.mp4", "s3://b/f.mp4", "it has: title_id"))
 
 
 # --- manifests -------------------------------------------------------------------------------------------------------
@@ -147,9 +178,17 @@ def test_a_manifests_id_is_never_changed(tmp_path):
 
 
 def test_a_film_of_a_manifest_may_be_missing(tmp_path):
-    path = manifest(tmp_path / "list.csv", [{"title_id": "gone", "uri": "gone.mp4"}])
-    (film,), _ = films.find_films([str(path)])
-    assert (film.title_id, film.size_bytes) == ("gone", 0)
+    put(tmp_path / "there.mp4", "a")
+    rows = [{"title_id": "gone", "uri": "gone.mp4"}, {"title_id": "here", "uri": "there.mp4"}]
+    (gone, here), _ = films.find_films([str(manifest(tmp_path / "list.csv", rows))])
+    assert [(film.title_id, film.size_bytes) for film in (gone, here)] == [("gone", 0), ("here", 1)]
+
+
+def test_a_manifest_of_which_nothing_is_there_is_no_use(tmp_path):
+    """A store that is not mounted, paths of another machine: not a failed title for each."""
+    path = manifest(tmp_path / "list.csv", [{"title_id": "a", "uri": "C:\\Videos\\a.mp4"}])
+    with pytest.raises(UsageError, match="none of its 1 files is there, such as"):
+        films.find_films([str(path)])
 
 
 @pytest.mark.parametrize(
@@ -157,13 +196,14 @@ def test_a_film_of_a_manifest_may_be_missing(tmp_path):
     [
         ([{"title_id": "a", "uri": "a.mp4"}, {"title_id": "a", "uri": "b.mp4"}], "line 3: title_id a stands"),
         ([{"title_id": "a/b", "uri": "a.mp4"}], "line 2: title_id 'a/b'"),
-        ([{"title_id": "", "uri": "a.mp4"}], "line 2: title_id ''"),
+        ([{"title_id": "My Film", "uri": "a.mp4"}], "My_Film would do"),
+        ([{"title_id": "", "uri": "a.mp4"}], "line 2: no title_id"),
         ([{"title_id": "..", "uri": "a.mp4"}], "line 2"),
         ([{"title_id": "x" * 101, "uri": "a.mp4"}], "at most 100"),
-        ([{"title_id": "a", "uri": ""}], "line 2: uri ''"),
+        ([{"title_id": "a", "uri": ""}], "line 2: no uri"),
         ([{"title_id": "a", "uri": "s3://b/a.mp4"}], "not a path"),
         ([{"title_id": "a", "uri": "a.mp4"}, {"title_id": "b", "uri": "x/../a.mp4"}], "has a title_id already: a"),
-        ([{"name": "a"}], "missing: title_id, uri"),
+        ([{"name": "a"}], "needs the columns title_id and uri; it has: "),
     ],
 )  # fmt: skip
 def test_wrong_manifests(tmp_path, rows, said):

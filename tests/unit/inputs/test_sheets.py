@@ -157,3 +157,18 @@ def test_truth_that_shifts_is_refused(tmp_path):
     assert read_truth(tmp_path / "gt.txt", ["a"]).label.tolist() == ["5"]
     (tmp_path / "t.csv").write_text("title_id,track_id,label\n")
     assert read_truth(tmp_path / "t.csv", None).empty
+
+
+@pytest.mark.parametrize("head", ["Title_ID,URI", "title id|uri", " TITLE_ID ; Uri "])
+def test_a_head_may_be_written_in_other_ways(tmp_path, head):
+    separator = next(sign for sign in ",;|" if sign in head)
+    cells = separator.join(
+        ["m1", str(tmp_path / "clip, one.mp4") if separator != "," else f'"{tmp_path / "clip, one.mp4"}"']
+    )
+    ((film,), _) = find_films([str(manifest(tmp_path, f"{head}\n{cells}\n"))])
+    assert (film.title_id, film.size_bytes) == ("m1", 4)
+
+
+def test_a_title_id_of_a_mac_is_the_composed_one(tmp_path):
+    ((film,), _) = find_films([str(manifest(tmp_path, f'title_id,uri\nAme\u0301lie,"{tmp_path / "clip, one.mp4"}"\n'))])
+    assert film.title_id == "Am\u00e9lie"

@@ -173,12 +173,27 @@ def test_a_manifest_says_the_title_whatever_is_known(corpus):
     film = corpus.put("a.mp4", "x")
     corpus.give(film)
     named = corpus.give(film, title_id="mine")
-    assert ([file.title_id for file in named.files], named.said) == (["mine"], [])
+    assert [file.title_id for file in named.files] == ["mine"]
+    assert named.said == ["mine: the same bytes as the title a; both are kept, and count twice"]
     other = corpus.put("b.mp4", "y")
     named = corpus.give(other, title_id="mine")
     assert named.said == [f"mine: a new version: {other} holds other bytes than before, in {film}"]
     third = corpus.put("c/mine.mp4", "z")
     assert corpus.give(third).files[0].title_id == f"mine-{sha256('z')[:8]}"
+
+
+def test_a_copy_stays_one_where_the_first_file_was_only_touched(corpus):
+    film = corpus.put("a.mp4", "x")
+    corpus.give(film)
+    os.utime(film, (1, 1))
+    copy = corpus.put("b.mp4", "x")
+    named = corpus.give(copy)
+    assert (named.files, named.left) == ([], [f"{copy}: a copy of {film}, which is the title a"])
+    film.write_text("y")
+    assert {file.uri: file.title_id for file in corpus.give(film, copy).files} == {
+        str(copy): "a",
+        str(film): f"a-{sha256('y')[:8]}",
+    }
 
 
 def test_what_is_as_it_was_need_not_be_read(corpus):

@@ -18,8 +18,9 @@ from conf.errors import FilmError
 
 # Containers of films. Playlists, concatenations, devices and picture sequences are left out on purpose: they make a
 # reader open other files or addresses.
-CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,mxf,nut,wtv,ivf,h264,hevc,mpegvideo"
+CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,mxf,nut,wtv,ivf,dv,h264,hevc,mpegvideo"
 PIXEL_SHAPES = (Fraction(1, 5), Fraction(5))  # outside of it the stated shape is damage, not a lens
+PICTURES = (b"GIF8", b"\x89PNG", b"\xff\xd8\xff", b"BM")
 RESYNCS = 1 << 16  # stretches of damage without a packet between them, of 64 KiB each
 NO_FILM = av.stream.Disposition.attached_pic | av.stream.Disposition.timed_thumbnails  # covers, previews of chapters
 
@@ -213,7 +214,9 @@ def _looks_like(path: str | Path) -> str:
         return "it is a playlist; give the films it names"
     if b"\0" not in head and head.isascii():
         return "it is a text file"
-    return "damaged, cut off before its index, or not a film container"
+    if head.startswith(PICTURES) or head[8:12] == b"WEBP":
+        return "it is a picture"
+    return "damaged, cut off before its index, or a container that castmine does not read (ffmpeg -i FILE NEW.mp4)"
 
 
 def _say_error(error: Exception) -> str:

@@ -7,13 +7,18 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import av
+import numpy as np
+from numpy.typing import NDArray
 
+from udfs.kernels.harvest.headers import Header, read_header
 from udfs.kernels.harvest.packets import Packets
 from udfs.kernels.harvest.stamps import Times
 
 STATES_DURATION = ("mov", "matroska", "avi", "flv", "asf", "mxf")  # in the header; elsewhere it is FFmpeg's estimate
-TS_PACKETS = (188, 192, 204)  # bytes: a transport stream is whole packets of one of these sizes
-NAMED_JUMPS = 3  # more are counted only
+SMALL = 0.02  # share of a film; less is the rounding of what it states
+LONG_STEP = 2.5  # median steps; a longer one beside a torn packet lacks frames
+BESIDE = 8  # packets; frames are shown so far from where their packets lie
+NAMED_PLACES = 3  # more are counted only
 
 
 class Stated(NamedTuple):
@@ -23,14 +28,16 @@ class Stated(NamedTuple):
         container: FFmpeg's first name of it.
         frames: 0 where it says nothing.
         seconds: to the end of the longest stream; None where it says nothing.
-        whole: false where the file ends inside a packet or a chunk, as far as its container has such.
+        header: what its file says beside that.
+        size: bytes of its file.
         stream: which of its video streams is taken, from 1, and how many there are.
     """
 
     container: str
     frames: int
     seconds: float | None
-    whole: bool
+    header: Header
+    size: int
     stream: tuple[int, int]
 
 
@@ -46,44 +53,31 @@ def read_stated(container: Any, stream: Any, videos: Sequence[Any], path: str | 
     name = container.format.name.split(",")[0]
     seconds = container.duration / av.time_base if name in STATES_DURATION and container.duration else None
     place = 1 + [video.index for video in videos].index(stream.index)
-    whole = _is_whole(name, path)
-    frames = int(stream.frames or 0)
-    if name == "avi":
-        frames = _count_avi_packets(stream, frames, whole)
-    return Stated(name, frames, seconds, whole, (place, len(videos)))
+    header = read_header(path, name)
+    frames = _count_stated(name, stream, header)
+    return Stated(name, frames, seconds or header.seconds, header, Path(path).stat().st_size, (place, len(videos)))
 
 
-def _count_avi_packets(stream: Any, frames: int, whole: bool) -> int:
-    """Packets that an AVI states: its header counts frames that were dropped too, its index at the end does not."""
-    in_index = len(stream.index_entries)
-    if in_index > 1:  # without an index there is one entry, of the first packet
-        return in_index
-    return 0 if whole else frames
+def _count_stated(container: str, stream: Any, header: Header) -> int:
+    """Packets that a film states; 0 where it does not.
 
-
-def _is_whole(container: str, path: str | Path) -> bool:
-    size = Path(path).stat().st_size
-    if container == "mpegts":
-        return any(size % packet == 0 for packet in TS_PACKETS)
-    if container == "avi":
-        return _end_of_chunks(path, size) <= size
-    return True
-
-
-def _end_of_chunks(path: str | Path, size: int) -> int:
-    """Where the last chunk of an AVI ends, by what it says; behind the file's end where it is cut off."""
-    at = 0
-    with open(path, "rb") as file:
-        while at + 8 < size:
-            file.seek(at + 4)
-            length = int.from_bytes(file.read(4), "little")
-            at += 8 + (length if length else size)  # 0: it was never finished
-    return at
+    Its index is believed first: an edit list leaves out packets that the sample tables of a MOV count, and the header
+    of an AVI counts frames that were dropped. An AVI that has no index, and should, lost it with its end. Elsewhere
+    FFmpeg's number is made of seconds.
+    """
+    if container == "mov":
+        return min(int(stream.frames), len(stream.index_entries))
+    if container == "avi" and header.indexed and header.whole:
+        return len(stream.index_entries)
+    if container == "avi" and (header.promised or not header.whole):
+        return int(stream.frames)
+    return 0
 
 
 def find_faults(
     stated: Stated,
     packets: Packets,
+    order: Sequence[int],
     n_refused: int,
     times: Times,
 ) -> Faults:
@@ -91,6 +85,7 @@ def find_faults(
 
     Args:
         packets: what was read of it.
+        order: ordinals of those that its frames are made of, as they are shown.
         n_refused: packets of its video that the decoder refused, as far as that is known by now.
         times: of its frames.
     """
@@ -102,10 +97,11 @@ def find_faults(
         said.append(f"no packet can be read in {share}: damaged, or several films in one file")
     if n_refused:
         said.append(f"damaged: {n_refused} of its {n_packets} packets do not decode")
+    torn, lost_s = _find_torn(packets, order, times.seconds)
+    if torn:
+        said.append(f"packets were lost at {_say_places(times, torn)}: {lost_s:.1f} s of pictures are missing")
     if times.jumps:
-        places = ", ".join(f"{times.seconds[frame]:.1f} s" for frame in times.jumps[:NAMED_JUMPS])
-        more = f" and {len(times.jumps) - NAMED_JUMPS} more places" if len(times.jumps) > NAMED_JUMPS else ""
-        said.append(f"its clock jumps at {places}{more}: times go on from there")
+        said.append(f"its clock jumps at {_say_places(times, times.jumps)}: times go on from there")
     place, n_videos = stated.stream
     if n_videos > 1:
         said.append(f"{n_videos} video streams: only number {place} was looked at, the one that players take")
@@ -113,16 +109,37 @@ def find_faults(
         said.append(f"another recording in another video stream, of {packets.elsewhere} packets, was not looked at")
     there = (1 - missing) * (1 - packets.hole_share)
     there *= (1 - n_refused / n_packets) * n_packets / (n_packets + packets.elsewhere)
+    there *= 1 - lost_s / float(times.seconds[-1])
     return Faults("; ".join(said) or None, round(1 - there, 6))
+
+
+def _find_torn(packets: Packets, order: Sequence[int], seconds: NDArray[np.float64]) -> tuple[list[int], float]:
+    """Frames before which some are missing, as packets were lost on the way, and how many seconds that is."""
+    steps = np.diff(seconds)
+    usual = float(np.median(steps))
+    at, torn = np.array(order, np.int64), np.flatnonzero(packets.torn)
+    long = [
+        frame for frame in np.flatnonzero(steps[:-1] > LONG_STEP * usual) if (abs(torn - at[frame]) <= BESIDE).any()
+    ]
+    return [int(frame) + 1 for frame in long], float((steps[long] - usual).sum())
+
+
+def _say_places(times: Times, frames: Sequence[int]) -> str:
+    places = ", ".join(f"{times.seconds[frame]:.1f} s" for frame in frames[:NAMED_PLACES])
+    return places + (f" and {len(frames) - NAMED_PLACES} more places" if len(frames) > NAMED_PLACES else "")
 
 
 def _find_cut(stated: Stated, n_packets: int, end_s: float) -> tuple[str | None, float]:
     """What is said of a film that is cut off, and the share that is gone."""
-    if n_packets < 0.98 * stated.frames:
+    header = stated.header
+    if n_packets < (1 - SMALL) * stated.frames:
         gone = 1 - n_packets / stated.frames
-        return f"cut off: {n_packets} of the {stated.frames} frames its index states are there", gone
-    tells_time = stated.container != "avi" or not stated.whole  # a whole AVI may end with frames that were dropped
-    if stated.seconds and tells_time and end_s < min(0.98 * stated.seconds, stated.seconds - 0.5):
+        return f"cut off: {n_packets} of the {stated.frames} frames it states are there", gone
+    tells_time = stated.container != "avi" or not header.whole  # a whole AVI may end with frames that were dropped
+    if stated.seconds and tells_time and end_s < min((1 - SMALL) * stated.seconds, stated.seconds - 0.5):
         gone = 1 - end_s / stated.seconds
         return f"cut off: {end_s:.1f} of the {stated.seconds:.1f} seconds it states are there", gone
-    return (None if stated.whole else "cut off: it ends inside a packet"), 0.0
+    if header.end is not None and stated.size < (1 - SMALL) * header.end:
+        gone = 1 - stated.size / header.end
+        return f"cut off: {stated.size:,} of the {header.end:,} bytes it states are there", gone
+    return (None if header.whole else "cut off: it ends inside a packet"), 0.0

@@ -9,9 +9,12 @@ from typing import BinaryIO
 
 import numpy as np
 
-LINEAR = ("matroska", "mpegts", "mpeg", "flv", "asf")  # containers whose packets lie one behind the other
+from udfs.kernels.harvest.headers import read_header
+
+LINEAR = ("matroska", "mpegts", "mpeg", "flv", "asf", "ogg", "nut", "ivf")  # their packets lie one behind the other
 FROM_BYTE_0 = ("mpegts", "mpeg")  # those with nothing before the first packet
-NOTHING_BEHIND = ("mpegts", "mpeg", "flv")  # and behind the last one
+NOTHING_BEHIND = ("mpegts", "mpeg", "flv", "ogg", "nut", "ivf")  # and behind the last one
+ENDS = ("mov", "asf")  # whose readers stop where the film says that it ends
 NULL_PACKET = (b"G\x1f\xff", 188)  # begins a packet that fills up a transport stream of constant rate; its bytes
 EBML = b"\x1aE\xdf\xa3"  # begins a Matroska file
 BLOCK = 1 << 24  # bytes read at once
@@ -27,13 +30,15 @@ class Stretches:
         self._last: dict[int, int] = {}
 
     def add(self, stream: int, place: int | None, size: int) -> None:
-        """A packet of so many bytes; one without a place lies behind the stream's packet before it."""
-        if place is not None:
+        """A packet of so many bytes; one without a place, or with that of the one before (both are of one page),
+        lies behind that."""
+        before = self._last.get(stream)
+        if before is not None and place in (None, self._start[before]):
+            self._end[before] += int(OVERHEAD * size)
+        elif place is not None:
             self._last[stream] = len(self._start)
             self._start.append(place)
             self._end.append(place + int(OVERHEAD * size))
-        elif stream in self._last:
-            self._end[self._last[stream]] += int(OVERHEAD * size)
 
     def holes(self, first: int | None, last: int | None, least: float) -> list[tuple[int, int]]:
         """[start, end) of the stretches of more than `least` bytes in which no packet lies.
@@ -57,14 +62,14 @@ class Stretches:
 def find_holes(path: str | Path, container: str, packets: Stretches) -> int:
     """Bytes of a file in which no packet could be read although they should hold some."""
     size = Path(path).stat().st_size
-    if container == "mov":
-        return size - _find_end_of_mov(path, size)
+    end = read_header(path, container).end if container in ENDS else None
+    behind = 0 if end is None else max(0, size - end)
     if container not in LINEAR or not packets.end:
-        return 0
+        return behind
     first = 0 if container in FROM_BYTE_0 else None
     whole = container in NOTHING_BEHIND or (container == "matroska" and _begins_matroska(path, packets.end))
     holes = packets.holes(first, size if whole else None, max(HOLE[0], HOLE[1] * size))
-    return sum(end - start for start, end in holes if container != "mpegts" or not _is_padding(path, start, end))
+    return behind + sum(b - a for a, b in holes if container != "mpegts" or not _is_padding(path, a, b))
 
 
 def _is_padding(path: str | Path, start: int, end: int) -> bool:
@@ -84,21 +89,3 @@ def _begins_matroska(path: str | Path, place: int) -> bool:
     """Whether another film begins behind this one; a film's own end has lists of its key frames, fonts and such."""
     with open(path, "rb") as file:
         return any(EBML in block for block in _read(file, place, Path(path).stat().st_size))
-
-
-def _find_end_of_mov(path: str | Path, size: int) -> int:
-    """Bytes of a file of boxes (ISO/IEC 14496-12, 4.2) up to where a second film begins; readers do not go on there."""
-    at, films = 0, 0
-    with open(path, "rb") as file:
-        while at + 8 <= size:
-            file.seek(at)
-            head = file.read(16)
-            length, kind = int.from_bytes(head[:4], "big"), head[4:8]
-            films += kind == b"ftyp"
-            if films == 2:
-                return at
-            length = int.from_bytes(head[8:16], "big") if length == 1 else length
-            if length < 8:  # 0: to the end of the file
-                break
-            at += length
-    return size

@@ -28,7 +28,9 @@ SLIP = 64  # packets that may be read otherwise from elsewhere, behind damage
 MARKED = 512  # bytes of a packet that its mark is made of
 BY_PLACE = ("mpegts", "mpeg", "mpegvideo", "h264", "hevc")  # containers that have no index
 LEAD = 1 << 18  # bytes before a packet at which reading begins, so that a parser is in step when it gets there
-LONGEST_RUN = 48  # packets of one stream without any of another, of two that are played side by side
+KEYS_IN_A_ROW = 12  # packets; where others are between, no encoder makes so many
+FINDS_STARTS = ("h264", "hevc")
+LONGEST_RUN = 48  # packets that come to nothing, or of one stream and none of another that is played beside it
 
 
 @dataclass
@@ -38,6 +40,7 @@ class Packets:
     Attributes:
         pts, dts: presentation and decoding stamps, None where there is none.
         place: bytes from the start of the file, at or before the packet; -1 where that is not known.
+        torn: that bytes of it were lost on the way, as far as the container counts them.
         hidden: read to decode others, and not shown (an edit list says so).
         end_s: the time at which the last packet of any stream ends.
         heard: seconds of the film's clock in which other streams have packets.
@@ -50,6 +53,7 @@ class Packets:
     place: array[int] = field(default_factory=lambda: array("q"))
     mark: array[int] = field(default_factory=lambda: array("q"))
     key: list[bool] = field(default_factory=list)
+    torn: list[bool] = field(default_factory=list)
     hidden: list[bool] = field(default_factory=list)
     end_s: float = 0.0
     heard: set[int] = field(default_factory=set)
@@ -116,6 +120,7 @@ def _add_packet(found: Packets, packet: Any) -> None:
     found.place.append(before if packet.pos is None else packet.pos)
     found.mark.append(mark_packet(packet))
     found.key.append(bool(packet.is_keyframe))
+    found.torn.append(bool(packet.is_corrupt))
     found.hidden.append(bool(packet.is_discard))
 
 
@@ -130,25 +135,54 @@ class Decoded(NamedTuple):
     Attributes:
         first: the first frame, None where there is none.
         order: ordinals of the packets that frames were decoded from, in the order of the frames.
-        n_refused: packets that the decoder refused once it had begun to give frames.
+        starts: the ordinals of those that the decoder calls key frames.
+        n_refused: packets that the decoder refused once it had begun to give frames, or swallowed: LONGEST_RUN of them
+            one after the other gave none. Fewer are of its own: hidden frames, second fields.
     """
 
     first: Any | None
     order: list[int]
+    starts: set[int]
     n_refused: int
 
 
 def decode_from_start(path: str | Path, max_pixels: int, n_frames: int | None = None) -> Decoded:
     """Decode the first frames of a film, or all of them where None, and keep the first one."""
-    first, order, refused = None, list[int](), list[int]()
+    first, order, starts, refused, read = None, list[int](), set[int](), list[int](), [0]
     with open_film(path, max_pixels) as container:
         stream = choose_video(container, max_pixels, fast=True)
-        for frame, ordinal in islice(decode(stream, number_packets(container, stream), refused), n_frames):
+        packets = _note_last(number_packets(container, stream), read)
+        for frame, ordinal in islice(decode(stream, packets, refused), n_frames):
             first = frame if first is None else first
             if ordinal >= 0:
                 order.append(ordinal)
+            if frame.key_frame:
+                starts.add(ordinal)
+    gave = sorted({*order, *refused, *read})
     begun = min(order, default=0)
-    return Decoded(first, order, sum(ordinal > begun for ordinal in refused))
+    swallowed = sum(b - a - 1 for a, b in pairwise(gave) if b - a > LONGEST_RUN)
+    return Decoded(first, order, starts, sum(ordinal > begun for ordinal in refused) + swallowed)
+
+
+def _note_last(packets: Iterator[tuple[Any, int]], last: list[int]) -> Iterator[tuple[Any, int]]:
+    for packet, ordinal in packets:
+        last[0] = ordinal + 1
+        yield packet, ordinal
+
+
+def may_have_false_keys(packets: Packets, sample: Decoded, codec: str) -> bool:
+    """Whether packets are said to be key frames that the decoder does not call so, or some look like it.
+
+    A film without a list of key frames has all packets marked so; of joined films one may have none, so many marked
+    packets in a row are doubted. Decoders that find out by themselves where their pictures are whole (FINDS_STARTS)
+    begin at other frames too.
+    """
+    if codec in FINDS_STARTS or not sample.starts:
+        return False
+    if any(packets.key[ordinal] for ordinal in sample.order if ordinal not in sample.starts):
+        return True
+    others = np.flatnonzero(~np.array(packets.key, bool))
+    return bool(len(others)) and int(np.diff([-1, *others, len(packets)]).max()) > KEYS_IN_A_ROW
 
 
 def order_by_stamps(packets: Packets, sample: Decoded) -> list[int] | None:
@@ -181,11 +215,15 @@ def _agrees(order: list[int], sample: Decoded) -> bool:
     return all(ordinal in rest for ordinal in sample.order)  # the same order, some left out
 
 
-def index_frames(packets: Packets, order: list[int]) -> FrameIndex:
-    """The index of frames that are shown in this order of their packets' ordinals."""
+def index_frames(packets: Packets, order: list[int], starts: set[int] | None = None) -> FrameIndex:
+    """The index of frames that are shown in this order of their packets' ordinals.
+
+    Args:
+        starts: the ordinals at which decoding can start; where the packets say so themselves if None.
+    """
     at = np.array(order, np.int32)
     stamps = [next((s for s in (packets.pts[i], packets.dts[i]) if s is not None), 0) for i in order]
-    key = np.array(packets.key, bool)[at]
+    key = np.array(packets.key, bool)[at] if starts is None else np.isin(at, list(starts))
     key[:1] = True
     return FrameIndex(
         at, np.array(packets.mark, np.int64)[at], np.array(packets.place, np.int64)[at], np.array(stamps, np.int64), key

@@ -71,14 +71,15 @@ def mean_rate(seconds: NDArray[np.floating]) -> float:
     """
     steps = np.diff(seconds)
     middle = float(np.median(steps))
-    even = steps[steps <= 2 * middle] if middle * FASTEST >= 1 else steps
+    even = steps[steps <= 2 * middle * (1 + 1e-6)] if middle * FASTEST >= 1 else steps
     return max(round(float(len(even) / even.sum()), 6), 1e-6)
 
 
 def _median_step(stamps: Sequence[int | None], time_base: Fraction) -> float:
     """In ticks; that of FIRST_STEP where no two stamps ascend."""
     known = [(i, stamp) for i, stamp in enumerate(stamps) if stamp is not None]
-    ahead = [(b - a) / (j - i) for (i, a), (j, b) in pairwise(known) if b > a]
+    first = known[:1] + [later for one, later in pairwise(known) if later[1] != one[1]]  # of frames with one stamp
+    ahead = [(b - a) / (j - i) for (i, a), (j, b) in pairwise(first) if b > a]
     return float(np.median(np.array(ahead, np.float64))) if ahead else float(FIRST_STEP / time_base)
 
 

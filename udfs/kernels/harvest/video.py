@@ -43,6 +43,7 @@ from udfs.kernels.harvest.packets import (
     Packets,
     decode_from_start,
     index_frames,
+    may_have_false_keys,
     order_by_stamps,
     stamps_to_show,
     walk_packets,
@@ -50,6 +51,7 @@ from udfs.kernels.harvest.packets import (
 from udfs.kernels.harvest.stamps import Times, mean_rate, spread_stamps
 
 MAX_PIXELS = HarvestSettings().max_pixels
+ONLY_FROM_START = ("ogg",)  # of joined recordings, later ones are other streams to who begins there
 WARM_UP = 16  # frames; packets that hold two frames, or the end of another recording, reach no further
 HELD_S = (10.0, 3600.0)  # longest time for which a frame is held: where recordings are cut and joined, and elsewhere
 
@@ -156,12 +158,12 @@ def probe(path: str | Path, max_pixels: int = MAX_PIXELS) -> Film:
     shape = read_shape(sample.first, header.pixel_shape)
     must_fit(shape.width, shape.height, max_pixels)
     numbered = _number_frames(path, header, packets, sample, max_pixels)
-    found = find_faults(header.stated, packets, numbered.n_refused, numbered.times)
+    found = find_faults(header.stated, packets, numbered.order, numbered.n_refused, numbered.times)
     return Film(
         header.codec,
         shape,
         numbered.times.seconds,
-        index_frames(packets, numbered.order),
+        index_frames(packets, numbered.order, numbered.starts),
         warm_up=WARM_UP if numbered.by_decoding else 0,
         start_s=max(0.0, round(numbered.times.origin_s - header.origin_s, 6)),
         max_pixels=max_pixels,
@@ -171,22 +173,30 @@ def probe(path: str | Path, max_pixels: int = MAX_PIXELS) -> Film:
 
 
 class _Numbered(NamedTuple):
-    """The frames of a film: ordinals of their packets in the order in which they are shown, and when that is."""
+    """The frames of a film: ordinals of their packets in the order in which they are shown, and when that is.
+
+    `starts`: those at which decoding can start, None where the packets tell.
+    """
 
     order: list[int]
     times: Times
-    by_decoding: bool
-    n_refused: int
+    by_decoding: bool = False
+    n_refused: int = 0
+    starts: set[int] | None = None
 
 
 def _number_frames(path: str | Path, header: _Header, packets: Packets, sample: Decoded, max_pixels: int) -> _Numbered:
-    order = order_by_stamps(packets, sample)
+    doubts_keys = may_have_false_keys(packets, sample, header.codec)
+    order = None if doubts_keys or any(packets.torn) else order_by_stamps(packets, sample)
     if order is not None:
         times = _time_frames(header, packets, order)
         if not times.jumps:  # around a jump of the clock, stamps do not tell the order of frames
-            return _Numbered(order, times, False, 0)
+            return _Numbered(order, times)
     whole = decode_from_start(path, max_pixels)
-    return _Numbered(whole.order, _time_frames(header, packets, whole.order), True, whole.n_refused)
+    starts = whole.starts if doubts_keys else None
+    if header.stated.container in ONLY_FROM_START:
+        starts = set()
+    return _Numbered(whole.order, _time_frames(header, packets, whole.order), True, whole.n_refused, starts)
 
 
 def _time_frames(header: _Header, packets: Packets, order: list[int]) -> Times:
@@ -278,6 +288,10 @@ def _decode_from(path: str | Path, film: Film, key: int, fast: bool) -> Iterator
         finder = Finder(film.index)
         for decoded, ordinal in decode(stream, finder.read_from(container, stream, key)):
             number = finder.find_number(ordinal, newest)
+            if (
+                decoded.is_corrupt and number == key > 0
+            ):  # what follows is made of it; from an earlier one it may be whole
+                return
             if number > newest and not decoded.is_corrupt:
                 newest = number
                 yield number, decoded
