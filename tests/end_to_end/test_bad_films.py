@@ -14,10 +14,12 @@ from jobs import harvest
 from jobs.demo_film import film
 from tests.helpers import lakes
 from tests.helpers.commands import castmine
+from tests.helpers.numbered_films import write
 
 BAD = {  # title -> what its reason must say
     "address": "playlist",
     "empty": "empty",
+    "encrypted": "frames looked at decodes: damaged, or encrypted",
     "gone": "dangling link",
     "sound": "without video",
     "words": "text file",
@@ -27,7 +29,7 @@ GOOD = ["good", "nobody", "truncated"]
 
 @pytest.fixture(scope="module")
 def folder(clip: Path, nobody: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three films that can be read, one of them only in part, and five that cannot."""
+    """Three films that can be read, one of them only in part, and six that cannot."""
     made = tmp_path_factory.mktemp("corpus")
     shutil.copy(clip, made / "good.mp4")
     shutil.copy(nobody, made / "nobody.mp4")
@@ -38,6 +40,8 @@ def folder(clip: Path, nobody: Path, tmp_path_factory: pytest.TempPathFactory) -
     (made / "words.mp4").write_text("no film, but a few words\n" * 20)
     (made / "address.mp4").write_text("#EXTM3U\n#EXTINF:5,\nfile:///etc/passwd\n")
     _sound(made / "sound.mp4")
+    locked = {"encryption_scheme": "cenc-aes-ctr", "encryption_key": "07" * 16, "encryption_kid": "70" * 16}
+    write(made / "encrypted.mp4", "mpeg4", 60, size=(160, 120), b_frames=0, container=locked)
     (made / "gone.mp4").symlink_to(made / "moved away.mp4")
     (made / "notes.txt").write_text("not looked at")
     return made

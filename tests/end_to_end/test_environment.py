@@ -80,3 +80,24 @@ def test_without_a_home_and_a_cache_it_is_said_what_to_set(hostile, nobody, tmp_
     said = [line for line in ran.stderr.splitlines() if "onnxruntime" not in line]  # it, too, misses a home
     assert (ran.returncode, len(said)) == (2, 1), ran.stderr
     assert "set CASTMINE_CACHE to a folder" in said[0]
+
+
+@pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1, 2)])
+def test_a_daemon_may_have_closed_the_standard_streams(tmp_path, closed):
+    """As cron and daemons start programs: what they say goes nowhere, and all else is as ever."""
+
+    def close() -> None:
+        for number in closed:
+            os.close(number)
+
+    command = [sys.executable, "-m", "jobs.cli", "show", "settings"]
+    done = subprocess.run(command, cwd=Path(__file__).parents[2], preexec_fn=close, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert ("harvest.min_score" in done.stdout) == (1 not in closed)
+
+
+def test_letters_that_a_terminal_does_not_know_are_spelled_out(tmp_path):
+    env = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = call(env, Path(__file__).parents[2], "status", "--lake", tmp_path / "東京")
+    assert (done.returncode, "Traceback" in done.stderr) == (1, False)
+    assert "\\u6771\\u4eac: no castmine lake here" in done.stderr

@@ -119,3 +119,24 @@ def test_wrong_use_is_said_before_anything_starts(ids, tmp_path):
 def test_truth_of_a_title_that_is_not_clustered(lake, spark, ids):
     with pytest.raises(UsageError, match=r"bbt_s01e06: not clustered .*; there are: bbt_s01e01"):
         evaluate.main(["--lake", lake.root, "--truth", ids("bbt_s01e06"), "--quiet"], spark=spark)
+
+
+def test_truth_that_fits_nothing_is_no_perfect_score(lake, spark, tmp_path, capsys):
+    """Of another film, or another harvest: nothing was scored, so there is no score."""
+    before = lake.version("metrics")
+    for text in ("label,track_id\nA,77\n", "label,frame,x,y,w,h\nA,0,900,900,5,5\n"):
+        (tmp_path / "truth.csv").write_text(text)
+        with pytest.raises(UsageError, match=r"--truth: none of its 1 (tracks|boxes) of film is among the tracks"):
+            evaluate.main(
+                ["--lake", lake.root, "--truth", str(tmp_path / "truth.csv"), "--titles", "film"], spark=spark
+            )
+    assert lake.version("metrics") == before
+    (tmp_path / "truth.csv").write_text("title_id,label,track_id\nanother,A,0\n")
+    with pytest.raises(UsageError, match="--truth: title_id another: not clustered"):
+        evaluate.main(["--lake", lake.root, "--truth", str(tmp_path / "truth.csv")], spark=spark)
+
+
+def test_true_tracks_that_are_not_there_are_said(lake, spark, tmp_path, capsys):
+    (tmp_path / "truth.csv").write_text("label,track_id\nA,0\nA,1\nB,77\n")
+    evaluate.main(["--lake", lake.root, "--truth", str(tmp_path / "truth.csv"), "--titles", "film"], spark=spark)
+    assert "film: 1 of 3 true tracks are not there, and not scored" in capsys.readouterr().err

@@ -11,7 +11,7 @@ import pytest
 
 from conf.catalog import table
 from conf.errors import LakeError, UsageError
-from jobs import sql
+from jobs import sql, status
 from jobs.cli import results
 from tests.helpers.small import SHA256
 
@@ -264,3 +264,19 @@ def test_the_prompt_keeps_its_session_and_goes_on_after_a_mistake(spark, lake_wo
     assert said[-3:] == ["two", "---", "2"]
     assert "DROP" in said
     assert said[said.index("n") : said.index("n") + 3] == ["n", "-", "4"]
+
+
+def test_the_next_command_finds_its_own_session(spark, two_titles, capsys):
+    """In a notebook one session serves all commands, also those that are not given one."""
+    assert sql.main(["--lake", str(two_titles), "select 1"]) == 0
+    assert status.main(["--lake", str(two_titles)]) == 0
+    assert "a" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("query", ["select date '+10000-01-01' as d", "select timestamp '+10000-01-01 00:00:00' as d"])
+def test_a_day_that_python_does_not_know(ask, query):
+    assert json.loads(ask(query, "--json"))["d"].startswith("+10000-01-01")
+
+
+def test_a_query_that_is_no_text(refuse):
+    assert refuse("select '\udcff'") == "the query is not UTF-8"

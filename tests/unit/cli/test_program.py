@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from conf.errors import LakeError, UsageError
-from jobs.cli import program
+from jobs.cli import dispatch, program
 
 
 @pytest.mark.parametrize("words", [["show", "settings"], ["--help"]])
@@ -57,3 +57,24 @@ def test_the_trace_of_an_error_that_nobody_expected_is_in_a_file(capsys, monkeyp
     assert "the same command goes on from there" in said
     assert "Traceback" not in said
     assert 'raise ZeroDivisionError("what' in log.read_text()
+
+
+@pytest.mark.parametrize("words", [
+    ("harvest", ""), ("harvest", "a.mp4", "--lake", ""), ("export", "--format", "csv", "--out", " "),
+    ("name", "--gallery", ""), ("evaluate", "--truth", ""), ("run", "a.mp4", "--files", ""),
+])  # fmt: skip
+def test_an_empty_path_is_not_the_folder_one_is_in(words, capsys):
+    """As a variable that is not set leaves it."""
+    with pytest.raises(SystemExit) as ended:
+        dispatch.main(words)
+    assert ended.value.code == 2
+    assert "it is empty; is a variable not set?" in capsys.readouterr().err
+
+
+def test_the_version_and_the_help_of_a_command(capsys):
+    assert dispatch.main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("castmine ")
+    with pytest.raises(SystemExit) as ended:
+        dispatch.main(["help", "mine"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out.startswith("usage: castmine mine")

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import tempfile
 import threading
+from pathlib import Path
 
 import pytest
 
 from conf import files
+from conf.cache import cache_dir
 from conf.errors import FilmError, LakeError
 from conf.files import content_hash, title_file, write_whole
+from conf.ids import safe_name
 
 
 def test_what_fails_leaves_what_was_there(tmp_path):
@@ -85,3 +90,20 @@ def test_a_title_that_would_leave_its_folder_names_no_file(tmp_path, title):
 @pytest.mark.parametrize("title", ["a", "Heat (1995)", "S01..02", "東京物語", "a" * 100, "-x"])
 def test_other_titles_name_files(tmp_path, title):
     assert title_file(tmp_path, title, ".png") == tmp_path / f"{title}.png"
+
+
+def test_a_user_without_a_home_has_a_cache(monkeypatch):
+    """As a container's user who stands in no list of users."""
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)
+    for name in ("CASTMINE_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    assert cache_dir() == Path(tempfile.gettempdir(), f"castmine-{os.getuid()}")
+    monkeypatch.setenv("CASTMINE_CACHE", "/data/cache")
+    assert cache_dir() == Path("/data/cache")
+
+
+@pytest.mark.parametrize(("given", "name"), [
+    ("A \u2764\ufe0f B", "A_B"), ("1\ufe0f\u20e3 film", "1_film"), ("\u3164", "film"), ("a\u034fb", "ab"),
+])  # fmt: skip
+def test_nothing_unseen_is_in_a_title_id(given, name):
+    assert safe_name(given) == name

@@ -144,6 +144,13 @@ def test_values_out_of_bounds(assignment):
     assert f"  {assignment.partition('=')[0]}: " in wrong(None, assignment)
 
 
+def test_what_a_setting_may_be_is_said():
+    assert "mine.nope: no such setting; there are: tracklets, duplicate_iou" in wrong(None, "mine.nope=1")
+    for value in ("0", "x", "-3", "1.5", "5-0"):
+        said = wrong(None, f"cluster.characters={value!r}")
+        assert f"cluster.characters: '{value}' is none of: N for exactly N, MIN-MAX" in said
+
+
 def test_files_that_cannot_be_read(tmp_path):
     assert "cannot be read" in wrong(tmp_path / "none.yml")
     assert "cannot be read" in wrong(tmp_path)

@@ -154,3 +154,10 @@ def test_a_file_that_is_not_there_and_a_mat_without_tracks(tmp_path):
     savemat(tmp_path / "other.mat", {"x": np.eye(3)})
     with pytest.raises(UsageError, match="holds 0 struct arrays with frames, x"):
         read_truth(tmp_path / "other.mat", None)
+
+
+@pytest.mark.parametrize("row", ["A,-1,0,0,5,5", "A,0,0,0,-5,5", "A,0,0,0,5,0", "A,99999999999999999999,0,0,5,5"])
+def test_boxes_that_can_be_none(tmp_path, row):
+    (tmp_path / "truth.csv").write_text(f"label,frame,x,y,w,h\n{row}\n")
+    with pytest.raises(UsageError, match=r"truth.csv: (box 1: frames count from 0|frame must be a whole number)"):
+        read_truth(tmp_path / "truth.csv", ["film"])

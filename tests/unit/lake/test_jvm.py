@@ -75,3 +75,14 @@ def test_a_jar_that_is_another_is_not_used(monkeypatch, tmp_path):
     (tmp_path / "jars" / "two.jar").write_bytes(b"three")
     with pytest.raises(CastmineError, match=r"two\.jar: not the jar it should be\. Delete it"):
         jvm.delta_jars()
+
+
+def test_a_java_that_does_not_start_says_why(alone, monkeypatch):
+    """A variable of the shell that every Java takes is wrong: Java is there, and installing it cures nothing."""
+    java = install(alone / "mine", "17") / "bin" / "java"
+    said = ["Picked up JAVA_TOOL_OPTIONS: -Xgarbage", "Unrecognized option: -Xgarbage"]
+    java.write_text("#!/bin/sh\n" + "".join(f"echo '{line}' >&2\n" for line in said) + "exit 1\n")
+    monkeypatch.setenv("JAVA_HOME", str(alone / "mine"))
+    monkeypatch.setenv("JAVA_TOOL_OPTIONS", "-Xgarbage")
+    with pytest.raises(UsageError, match="does not start: Unrecognized option: -Xgarbage; unset JAVA_TOOL_OPTIONS"):
+        jvm.find_java()
