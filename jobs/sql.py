@@ -81,23 +81,28 @@ def _format(args: argparse.Namespace) -> str:
 def _statements(args: argparse.Namespace) -> list[tuple[int, str]] | None:
     """What to answer, each with the line it stands on (0: the query of the command line); None: ask a person."""
     if args.query is not None:
-        if not args.query.isprintable() and any("\ud800" <= letter <= "\udfff" for letter in args.query):
-            raise UsageError("the query is not UTF-8")
-        return [(0, args.query)]
+        return [(0, _as_text(args.query, "the query"))]
     if args.file is None and sys.stdin.isatty():
         return None
-    from_stdin = args.file in (None, "-")
+    source = "standard input" if args.file in (None, "-") else args.file
     try:
-        content = sys.stdin.buffer.read() if from_stdin else Path(args.file).read_bytes()
-        text = content.decode("utf-8-sig")
+        read = sys.stdin.read() if source == "standard input" else Path(source).read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{'standard input' if from_stdin else args.file}: cannot be read: {error}") from error
+        raise UsageError(f"{source}: cannot be read: {error}") from error
+    text = _as_text(read, source).removeprefix("\ufeff")
     statements, last = split(text)
     last_line = text.rstrip().count("\n") - last.count("\n") + 1
     found = [*statements, *([(last_line, last)] if last else [])]
     if not found:
         raise UsageError(f"no query. {ONE_QUERY}")
     return found
+
+
+def _as_text(text: str, source: str) -> str:
+    """Raises UsageError where bytes that are no UTF-8 came through as they were."""
+    if any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise UsageError(f"{source} is not UTF-8")
+    return text
 
 
 def _answer_all(statements: Sequence[tuple[int, str]], source: str, answer: Callable[[str], None]) -> None:

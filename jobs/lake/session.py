@@ -54,9 +54,11 @@ def borrowed_or_started(
 
 
 def _make_active(session: SparkSession) -> None:
-    """Make a borrowed session the active one again: a query in another one (`Lake.apart`) had made that one so."""
-    if jvm := getattr(session, "_jvm", None):  # there is none behind Spark Connect
-        SparkSession._get_j_spark_session_class(jvm).setActiveSession(session._jsparkSession)
+    """Make a borrowed session the active one again: a query in another one (`Lake.apart`) had made that one so.
+
+    To make rows is the one public way to do it, for PySpark and the JVM alike.
+    """
+    session.createDataFrame([], "nothing INT")
 
 
 def start(job: str, master: str | None, more: Mapping[str, str]) -> SparkSession:

@@ -149,7 +149,7 @@ def probe(path: str | Path, max_pixels: int = MAX_PIXELS) -> Film:
     header = _read_header(path, max_pixels)
     sample = decode_from_start(path, max_pixels, SAMPLE)
     if sample.first is None:
-        raise FilmError("no frame of its video can be decoded")
+        raise FilmError("no frame of its video can be decoded: damaged, or encrypted")
     packets = walk_packets(path, max_pixels)
     if all(stamp is None for stamp in (*packets.pts, *packets.dts)):
         raise FilmError(
