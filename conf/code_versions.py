@@ -5,8 +5,8 @@ FORMAT = 2  # of a lake: raise it when tables or columns are added. Types and me
 CODE_VERSIONS = {
     "harvest": 5,  # the rows of an unchanged film
     "import": 1,  # the rows of unchanged files
-    "mine": 2,  # the rows of unchanged tracks
-    "train": 4,  # the adapter of the same snapshot and settings
+    "mine": 3,  # the rows of unchanged tracks
+    "train": 5,  # the adapter of the same snapshot and settings
     "cluster": 7,  # the labels of unchanged tracks
     "evaluate": 4,  # the figures of unchanged labels
     "report": 1,  # the sheets of unchanged characters

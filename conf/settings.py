@@ -33,6 +33,8 @@ TrainingMethod = Literal[
     "triplet",
     "prototypical",
 ]
+Layer = Literal["norm_relu", "relu_norm", "norm_sigmoid", "sigmoid_norm", "relu", "linear"]
+ReadOut = Literal["cosine", "centred", "euclidean"]
 Library = Literal["petastorm", "arrow"]
 Launcher = Literal["local", "horovod", "horovod_spark", "torch_distributor"]
 
@@ -102,6 +104,8 @@ class MineSettings(Section):
     duplicate_iou: float = Field(0.5, gt=0, le=1, description="two tracks whose boxes overlap more are one face twice")
     must_link_cosine: float = Field(0.6, gt=0, lt=1, description="least cosine of two tracks in one shot thread")
     must_link_iou: float = Field(0.2, ge=0, lt=1, description="least overlap of their places in the frame")
+    min_track_s: float = Field(1.0, ge=0, description="shortest track that trains, seconds")
+    min_shared_s: float = Field(0.25, ge=0, description="shortest co-occurrence of hard negatives, seconds")
 
 
 UNKNOWN_RATE = 24.0  # detections per second of imported tracks that came without: as if every film frame were one
@@ -117,8 +121,21 @@ class TrainSettings(Section):
         "auto", description="paper: as published; small: for hundreds of rows; auto: small below `small_rows` rows"
     )
     small_rows: int = Field(4096, ge=0, description="training rows below which `auto` takes the small preset")
-    min_track_s: float = Field(1.0, ge=0, description="shortest track that trains, seconds")
-    min_shared_s: float = Field(0.25, ge=0, description="shortest co-occurrence whose hard negative trains, seconds")
+    network: Literal["auto", "linear", "C1", "C2", "C3", "ball"] = Field(
+        "auto", description="the adapter's network; auto: the preset's; any but linear takes the paper preset"
+    )
+    layer: Literal["auto"] | Layer = Field(
+        "auto", description="what follows a dense layer, in order: batch norm, ReLU or sigmoid; auto: the preset's"
+    )
+    dropout: float | None = Field(None, ge=0, lt=1, description="share of inner outputs dropped; null: the preset's")
+    dim: int | None = Field(None, ge=2, description="D, numbers of an adapted embedding; null: the preset's")
+    read_out: Literal["auto"] | ReadOut = Field(
+        "auto",
+        description="cosine: outputs are made unit length; centred: after their training mean is subtracted; "
+        "euclidean: as they are, for the methods of clustering that go by distances; auto: the method's",
+    )
+    loss: dict[str, float] = Field({}, description="parameters of the loss, laid on the preset's")
+    parent: str | None = Field(None, description="adapter of bcl to go on from")
     co_occurring: bool = Field(False, description="train only on tracks seen with another one, as published")
     min_rows: int = Field(16, ge=2, description="training rows below which training is skipped, with its reason")
     held_out: float = Field(0.25, gt=0, lt=0.9, description="share of titles held out; of shots where titles are few")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conf.settings import UNKNOWN_RATE, TrainSettings
+from conf.settings import UNKNOWN_RATE, MineSettings
 
 GAP_S = 1.0  # a character who is away for no longer has not left the scene
 
@@ -41,7 +41,7 @@ def corpus_statistics(min_track_s: float, min_shared_s: float) -> str:
     paper's 45.1 +- 21.2 % in the last row) and, in the last row, the partners of a track. Beside each mean its sample
     standard deviation. Titles count once they are mined; one without tracks has 0, and no share.
 
-    The rule is that of `udfs.kernels.train.selection:training_rule`.
+    The rule is that of `udfs.kernels.mine.rule:training_rule`.
     """
     return f"""
         WITH mined AS (
@@ -92,7 +92,7 @@ def corpus_statistics(min_track_s: float, min_shared_s: float) -> str:
         ORDER BY a.step"""
 
 
-PUBLISHED = TrainSettings()  # the paper's rule, whatever a training run was set to
+PUBLISHED = MineSettings()  # the paper's rule, whatever a training run was set to
 
 VIEWS = {
     "appearances": appearances(GAP_S),

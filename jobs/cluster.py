@@ -15,7 +15,7 @@ again.
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -127,6 +127,7 @@ def _cluster_titles(
         run_id=run_id,
         adapt=adapter.map() if adapter else None,
         adapter_id=id_of(adapter),
+        read_out=_read_out(settings.method, adapter),
     )
     tracks = job.lake.rows("tracks", titles).select(
         "title_id", "track_id", "start_s", "end_s", "n_faces", "n_embedded", "quality", "flags", "embedding"
@@ -268,8 +269,15 @@ def _map_embeddings(characters: pd.DataFrame, adapter: Registered | None) -> NDA
     return adapter.map()(rows) if adapter and len(rows) else rows
 
 
+def _read_out(method: str, adapter: Registered | None) -> Callable[[NDArray[np.float32]], NDArray[np.float32]] | None:
+    """What maps embeddings to an adapter's outputs as they are, where adapter and method are made for that."""
+    if adapter is None or not METHODS[method].any_length or adapter.load().card.read_out != "euclidean":
+        return None
+    return adapter.map(unit=False)
+
+
 def _choose_threshold(method: str, adapter: Registered | None) -> float | None:
-    """BCL's learned threshold, a squared distance of unit rows, as the cosine distance at which its linkage stops."""
+    """The adapter's threshold, a squared distance, as the half of it at which its linkage stops (BCL, section 3.3)."""
     if method != "hac_complete" or adapter is None:
         return None
     threshold = adapter.load().card.threshold

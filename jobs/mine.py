@@ -2,7 +2,8 @@
 
 Free supervision from the films' own structure: tracks seen together are two people, like faces that return to one
 place of one camera set-up are one person, and Algorithm 1 finds each track's mutually unlike groups of faces and the
-nearest one of another person. Each title is mined alone; all constraints are kept. Must-links that contradict a
+nearest one of another person: of tracks that last mine.min_track_s and were seen together for mine.min_shared_s. Each
+title is mined alone; all constraints are kept. Must-links that contradict a
 cannot-link, one alone or a chain of them, are marked (must_links.contradicted), and no job obeys them.
 
   castmine mine --lake ./lake [--titles ID ...]
@@ -47,6 +48,8 @@ def main(
                 "duplicate_iou": settings.duplicate_iou,
                 "must_link_cosine": settings.must_link_cosine,
                 "must_link_iou": settings.must_link_iou,
+                "min_track_s": settings.min_track_s,
+                "min_shared_s": settings.min_shared_s,
             }
             titles = [task.title_id for task in tasks]
             function = functools.partial(

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from conf.errors import ModelError
 from conf.files import write_whole
-from conf.settings import TrainingMethod
+from conf.settings import ReadOut, TrainingMethod
 from training.networks import Network, build
 
 
@@ -52,20 +52,35 @@ class Card(BaseModel):
     snapshot_fingerprint: str
     source_versions: dict[str, int | str]
     labels_from: str | None = Field(None, description="whose labels it was trained on; None for none")
-    threshold: float | None = Field(None, description="squared distance at which complete linkage stops, if learned")
+    read_out: ReadOut = Field("cosine", description="how its outputs are compared, see conf/settings.py")
+    threshold: float | None = Field(
+        None, description="squared distance of outputs, read out, at which complete linkage stops, if it has one"
+    )
     moved: Moved | None = Field(None, description="how the distances of held-out pairs changed")
 
 
+CENTRE = "centre"  # among an adapter's weights: (out_dim,) mean of the training tracks' outputs
+
+
 class Adapter:
-    """The trained network (of MvCorr: branch 0) with its card.
+    """The trained network (of MvCorr: branch 0) with its card, and the origin from which its outputs are seen.
 
     Args:
-        weights: of `training.networks.build` for the card's network and width, by name; copied.
+        weights: of `training.networks.build` for the card's network and width, by name; copied. Beside them `CENTRE`,
+            where the outputs are read out centred.
     Raises:
         ModelError: the weights do not fit the card.
     """
 
     def __init__(self, card: Card, weights: Mapping[str, Tensor]) -> None:
+        weights = dict(weights)
+        self.centre = weights.pop(CENTRE, None)
+        if (self.centre is not None) != (card.read_out == "centred"):
+            raise ModelError(
+                f"the weights do not fit the adapter's card: read out {card.read_out}, with no such centre"
+            )
+        if self.centre is not None and self.centre.shape != (card.out_dim,):
+            raise ModelError(f"the weights do not fit the adapter's card: a centre of {tuple(self.centre.shape)}")
         with torch.device("meta"):  # shapes alone: no random start that would be thrown away
             layers = build(card.network, card.in_dim)
         try:
@@ -79,7 +94,11 @@ class Adapter:
     def to_bytes(self) -> bytes:
         """The file's content: the same adapter gives the same bytes."""
         # one key, because safetensors writes several in the order of a randomly seeded hash map
-        return save(dict(self.layers.state_dict()), metadata={"castmine": self.card.model_dump_json()})
+        return save(self.weights(), metadata={"castmine": self.card.model_dump_json()})
+
+    def weights(self) -> dict[str, Tensor]:
+        """What a like adapter is made of, by name."""
+        return {**self.layers.state_dict(), **({} if self.centre is None else {CENTRE: self.centre})}
 
     def sha256(self) -> str:
         """Of the file's content, 64 hex digits."""
@@ -118,15 +137,19 @@ class Adapter:
             raise ModelError(str(error)) from error
 
 
-def apply(adapter: Adapter, embeddings: NDArray[np.float32], embedder_sha256: str) -> NDArray[np.float32]:
+def apply(
+    adapter: Adapter, embeddings: NDArray[np.float32], embedder_sha256: str, *, unit: bool = True
+) -> NDArray[np.float32]:
     """Embeddings in the adapted space.
 
     Args:
         embeddings: (N, in_dim) float32, unit rows of the adapter's own embedder; N may be 0.
         embedder_sha256: the model that made them.
+        unit: whether rows must be of unit length, to be compared by their cosine. Where they need not, those of an
+            adapter that is read out `euclidean` are left as they are.
     Returns:
-        (N, out_dim) float32, unit rows (a row that the network maps to zero stays zero). Computed in float64, so that
-        a row's result does not depend on which rows it came with.
+        (N, out_dim) float32, centred where the adapter is read out so; unit rows (one that comes out as zero stays
+        zero). Computed in float64, so that a row's result does not depend on which rows it came with.
     Raises:
         ModelError: another embedder or another width than the adapter was trained for.
     """
@@ -140,5 +163,9 @@ def apply(adapter: Adapter, embeddings: NDArray[np.float32], embedder_sha256: st
         raise ModelError(f"this adapter takes (N, {card.in_dim}) embeddings, got an array of shape {embeddings.shape}")
     with torch.no_grad():
         out = copy.deepcopy(adapter.layers).double()(torch.from_numpy(embeddings.astype(np.float64))).numpy()
+    if adapter.centre is not None:
+        out = out - adapter.centre.double().numpy()
+    if not unit and card.read_out == "euclidean":
+        return out.astype(np.float32)
     length = np.linalg.norm(out, axis=1, keepdims=True)
     return np.divide(out, length, out=np.zeros_like(out), where=length > 0).astype(np.float32)

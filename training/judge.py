@@ -18,6 +18,8 @@ AS_GOOD_AS_PERFECT = 0.999  # a few pairs of thousands; no reason to turn down a
 # whitening left 0.13 to 0.69 of them, and MvCorr, which did harm on other titles, nearly always more than 0.8.
 ERRORS_LEFT = 0.75
 
+Space = tuple[NDArray[np.float32], NDArray[np.float32]]  # views and negative of the same rows
+
 
 @dataclass(frozen=True)
 class Epoch:
@@ -49,15 +51,18 @@ def judge(adapter: Adapter, held_out: Rows, curve: list[Epoch], best_epoch: int)
         views = np.stack([views[:, :half].mean(axis=1), views[:, half:].mean(axis=1)], axis=1)
     negative = negative.mean(axis=1)
     n, m, d = views.shape
-    spaces = (
-        (_unit(views), _unit(negative)),
-        (apply(adapter, views.reshape(-1, d), sha256).reshape(n, m, -1), apply(adapter, negative, sha256)),
-    )
+
+    def mapped(unit: bool) -> Space:
+        made = apply(adapter, views.reshape(-1, d), sha256, unit=unit).reshape(n, m, -1)
+        return made, apply(adapter, negative, sha256, unit=unit)
+
     of_rows = held_out.has_negative.numpy(), held_out.title.numpy()
-    raw, adapted = (verify(*space, *of_rows) for space in spaces)
-    card = adapter.card.model_copy(update={"moved": measure_move(*spaces, *of_rows)})
-    adapter = Adapter(card, adapter.layers.state_dict())
+    before = _unit(views), _unit(negative)
+    raw, adapted = (verify(*space, *of_rows) for space in (before, mapped(unit=False)))
+    card = adapter.card.model_copy(update={"moved": measure_move(before, mapped(unit=True), *of_rows)})
+    adapter = Adapter(card, adapter.weights())
     metrics = {"rows": float(n), "hard_negatives": float(raw.negatives), "auc_raw": raw.auc, "auc": adapted.auc}
+    metrics |= {"dev_loss": curve[best_epoch].dev_loss, "epochs": float(len(curve))}
     if raw.close_auc is not None and adapted.close_auc is not None:
         metrics |= {"close_auc_raw": raw.close_auc, "close_auc": adapted.close_auc}
     status, note = decide_status(raw, adapted)

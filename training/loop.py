@@ -6,6 +6,7 @@ import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import astuple
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -14,19 +15,20 @@ from torch import Tensor
 
 from conf.errors import CastmineError, GpuUnavailable
 from conf.settings import Library
-from training.adapters import Adapter, Card
+from training.adapters import CENTRE, Adapter, Card
 from training.checkpoint import Checkpoint
 from training.collective import Alone, Collective
 from training.judge import Epoch, Trained, judge
 from training.methods.base import Method
 from training.methods.registry import method_of
-from training.networks import start_linear
+from training.networks import settled, start_linear
 from training.plan import Plan
 from training.readers.reader import KEPT_GB, Reader, Rows
 from training.snapshot import Snapshot
 
 DROP_EPOCHS = 10  # after so many the rate falls, where a plan says by how much
 EVALUATION_ROWS = 4096  # rows of the development set embedded at a time
+SETTLING_STEPS = 64  # batches at most over which batch norms are settled
 
 Progress = Callable[[Epoch], None]
 
@@ -59,6 +61,7 @@ def train(
     library: Library = "petastorm",
     kept_gb: float = KEPT_GB,
     checkpoint: Path | None = None,
+    parent: Adapter | None = None,
 ) -> Trained:
     """Train an adapter: bitwise the same for the same snapshot and plan, the same curve for any number of processes.
 
@@ -70,6 +73,7 @@ def train(
         library, kept_gb: what reads the snapshot's files, and how much of them each process keeps in memory; they
             make no difference to the adapter.
         checkpoint: a file to write after every epoch, and to go on from where it is of the same plan and rows.
+        parent: an adapter of the plan's network to start from.
     Raises:
         LakeError: the snapshot cannot be read.
         GpuUnavailable: the plan says cuda, and torch sees no GPU.
@@ -81,11 +85,16 @@ def train(
         share = (collective.rank, collective.size)
         reader = Reader(snapshot, plan.batch, plan.seed, plan.needs, *share, library, kept_gb)
         method = method_of(plan, snapshot, collective)
-        _start(method, plan, reader, collective)
+        _start(method, plan, reader, collective, parent)
         method.to(device)
         kept = Checkpoint(checkpoint, f"{snapshot.fingerprint} {plan.model_dump_json()}", collective)
         curve, best_epoch = fit_epochs(method, plan, reader, collective, progress, kept)
-    adapter = Adapter(make_card(snapshot, plan, method), method.networks[0].state_dict())
+        weights = {**method.networks[0].state_dict()}
+        if plan.read_out == "centred":
+            weights[CENTRE] = _find_centre(method, reader, collective)
+        held_out = reader.development().to(device)
+        threshold = method.threshold(*_development_outputs(method, held_out))
+    adapter = Adapter(make_card(snapshot, plan, threshold), weights)
     return judge(adapter, reader.development(), curve, best_epoch)
 
 
@@ -116,18 +125,21 @@ def _reproducible(seed: int) -> Iterator[None]:
             torch.set_num_threads(threads)
 
 
-def _start(method: Method, plan: Plan, reader: Reader, collective: Collective) -> None:
+def _start(method: Method, plan: Plan, reader: Reader, collective: Collective, parent: Adapter | None = None) -> None:
     """Linear networks start from the first batch's principal axes, and methods from what they make of all rows.
 
-    Then every process starts from rank 0's weights.
+    Where there is a parent, its weights are the start. Then every process starts from rank 0's weights.
     """
-    if plan.network.layer == "linear":
+    if parent is not None:
+        method.begin_from(parent)
+    elif plan.network.layer == "linear":
         views = next(reader.epoch(0)).views
         if plan.network.out_dim != views.shape[2]:  # a square one starts as the identity, which needs no rows
             views = collective.gather(views, "start.views")
         for network in method.networks:
             start_linear(network, views.flatten(0, 1))
-    method.begin(reader)
+    if parent is None:
+        method.begin(reader)
     with torch.no_grad():
         for name, tensor in method.state_dict().items():
             tensor.copy_(collective.broadcast(tensor, f"start.{name}"))
@@ -145,7 +157,8 @@ def fit_epochs(
     device = next(method.parameters()).device
     held_out = reader.development().to(device)
     groups = [{"params": list(part.parameters())} for part in (method.networks, method.loss)]
-    optimiser = torch.optim.SGD(groups, lr=plan.learning_rate, momentum=plan.momentum)
+    optimiser = torch.optim.SGD(groups, lr=plan.learning_rate, momentum=plan.momentum, nesterov=plan.nesterov)
+    passes = max(1, round(plan.epoch_steps / reader.steps))
     stop = EarlyStopping(plan.patience, plan.min_delta)
     steps, curve = 0, list[Epoch]()
     lowest, best_epoch, best = float("inf"), -1, method.state_dict()
@@ -163,10 +176,11 @@ def fit_epochs(
         if method.in_rounds:
             losses.append(method.improve(number, *reader.tracks()))
         else:
-            for rows in reader.epoch(number):
+            for rows in _show(reader, number, passes):
                 _set_rates(optimiser, plan, number, steps)
                 losses.append(_step(method, rows.to(device), optimiser, collective))
                 steps += 1
+            _settle(method, reader, number * passes, device)
         dev_loss = _development_score(method, held_out, collective)
         epoch = Epoch(number, train_loss=float(np.mean(losses)), dev_loss=dev_loss)
         if not np.isfinite([epoch.train_loss, epoch.dev_loss]).all():
@@ -191,6 +205,30 @@ def fit_epochs(
             progress(epoch)
     method.load_state_dict(best)
     return curve, best_epoch
+
+
+def _show(reader: Reader, epoch: int, passes: int) -> Iterator[Rows]:
+    """The batches of one epoch."""
+    for number in range(epoch * passes, (epoch + 1) * passes):
+        yield from reader.epoch(number)
+
+
+@torch.no_grad()
+def _settle(method: Method, reader: Reader, number: int, device: torch.device) -> None:
+    """Give the batch norms the statistics of the training rows under the weights as they are now."""
+    with settled(method.networks) as needed:
+        for rows in islice(reader.epoch(number), SETTLING_STEPS if needed else 0):
+            _embed(method, rows.to(device))
+
+
+@torch.no_grad()
+def _find_centre(method: Method, reader: Reader, collective: Collective) -> Tensor:
+    """(D,) float32 mean of the outputs of all training tracks."""
+    network = copy.deepcopy(method.networks[0]).cpu().double().eval()
+    means = reader.tracks()[0]
+    outputs = network(torch.from_numpy(means).double())
+    summed = collective.sum(torch.cat([outputs.sum(dim=0), torch.tensor([float(len(means))]).double()]), "centre")
+    return (summed[:-1] / summed[-1]).float()
 
 
 def _seed(*of: int) -> int:
@@ -246,14 +284,20 @@ def _beside(method: Method, rows: Rows, collective: Collective) -> Tensor | None
 @torch.no_grad()
 def _development_score(method: Method, rows: Rows, collective: Collective) -> float:
     """Score of the whole held-out part; rank 0's, so that all processes stop at the same epoch."""
-    method.eval()
-    starts = range(0, len(rows), EVALUATION_ROWS)
-    outputs = torch.cat([_embed(method, rows[start : start + EVALUATION_ROWS]) for start in starts])
-    score = method.score(outputs, method.beside(rows))
+    score = method.score(*_development_outputs(method, rows))
     return collective.broadcast(torch.tensor([score], dtype=torch.float64), "development").item()
 
 
-def make_card(snapshot: Snapshot, plan: Plan, method: Method) -> Card:
+@torch.no_grad()
+def _development_outputs(method: Method, rows: Rows) -> tuple[Tensor, Tensor | None]:
+    """Outputs of the whole held-out part, and what the loss wants to know of its rows."""
+    method.eval()
+    starts = range(0, len(rows), EVALUATION_ROWS)
+    outputs = torch.cat([_embed(method, rows[start : start + EVALUATION_ROWS]) for start in starts])
+    return outputs, method.beside(rows)
+
+
+def make_card(snapshot: Snapshot, plan: Plan, threshold: float | None) -> Card:
     return Card(
         method=plan.method,
         settings=plan.model_dump(mode="json"),
@@ -264,5 +308,6 @@ def make_card(snapshot: Snapshot, plan: Plan, method: Method) -> Card:
         snapshot_fingerprint=snapshot.fingerprint,
         source_versions=snapshot.source_versions,
         labels_from=snapshot.labels_from if plan.needs == "label" else None,
-        threshold=method.threshold(),
+        read_out=plan.read_out,
+        threshold=threshold,
     )

@@ -67,8 +67,8 @@ class Snapshot(BaseModel):
     base_embedder_sha256: str = Field(min_length=1)
     rows_train: int = Field(ge=0)
     rows_dev: int = Field(ge=0)
-    split: Literal["titles", "shots"] = Field(
-        description="what was held out: whole titles, or shots where those are few"
+    split: Literal["people", "titles", "shots"] = Field(
+        description="what was held out: of labelled tracks people, of others whole titles, or shots where those are few"
     )
     titles_train: tuple[str, ...]
     titles_dev: tuple[str, ...]

@@ -15,7 +15,9 @@ CLOSE = 0.15  # share of all pairs of one title that count as close: those a clu
 
 @dataclass(frozen=True)
 class Verification:
-    """Areas under the ROC curve of cosines, 0.5 for guessing, 1 for a perfect order.
+    """Areas under the ROC curve of likeness, 0.5 for guessing, 1 for a perfect order.
+
+    Rows are the more alike the nearer they lie; of unit rows that is the order of their cosines.
 
     Attributes:
         auc: (anchor, hard positive) of one track above (anchor, hard negative).
@@ -59,9 +61,9 @@ def _cosines(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Cosines of pairs of one person, and of two people."""
     anchor = views[:, 0].astype(np.float64)
-    different = np.einsum("nd,nd->n", anchor, negative)[has_negative]
-    positive = np.einsum("nd,nmd->nm", anchor, views[:, 1:]).ravel()
-    return positive, different if len(different) else _pairs(anchor, title)
+    different = 1 + _likeness(anchor, negative)[has_negative]
+    positive = 1 + _likeness(anchor[:, None], views[:, 1:]).ravel()
+    return positive, different if len(different) else 1 + _pairs(anchor, title)
 
 
 def verify(
@@ -73,8 +75,8 @@ def verify(
     """Judge one embedding space.
 
     Args:
-        views: (N, M, D) unit rows, the anchor first; N >= 2.
-        negative: (N, D) unit rows, used where `has_negative` (N,) says so.
+        views: (N, M, D) rows, the anchor first; N >= 2.
+        negative: (N, D) rows, used where `has_negative` (N,) says so.
         title: (N,) integers, equal for rows of one title; pairs of tracks are formed inside titles, and across them
             only where no title has two.
     Returns:
@@ -84,9 +86,9 @@ def verify(
     """
     if len(views) < 2:
         raise ValueError(f"{len(views)} row(s) make no pair of tracks")
-    anchor = views[:, 0]
-    positive = np.einsum("nd,nmd->nm", anchor, views[:, 1:]).ravel()
-    different = np.einsum("nd,nd->n", anchor, negative)[has_negative]
+    anchor = views[:, 0].astype(np.float64)
+    positive = _likeness(anchor[:, None], views[:, 1:]).ravel()
+    different = _likeness(anchor, negative)[has_negative]
     pairs = _pairs(anchor, title)
     if len(different) == 0:
         return Verification(_auc(positive, pairs), None, 0)
@@ -95,13 +97,19 @@ def verify(
 
 
 def _pairs(anchor: NDArray[np.float64], title: NDArray[np.integer]) -> NDArray[np.float64]:
-    """Cosines of all pairs of rows of one title, titles one after the other; of all rows where no title has two."""
+    """Likeness of all pairs of rows of one title, titles one after the other; of all rows where no title has two."""
     found = [np.zeros(0, anchor.dtype)]
     for one in np.unique(title):
         rows = anchor[title == one]
-        found.append((rows @ rows.T)[np.triu_indices(len(rows), 1)])
+        half = (rows**2).sum(axis=1) / 2
+        found.append((rows @ rows.T - half[:, None] - half)[np.triu_indices(len(rows), 1)])
     pairs = np.concatenate(found)
     return pairs if len(pairs) or len(anchor) < 2 else _pairs(anchor, np.zeros_like(title))
+
+
+def _likeness(x: NDArray[np.floating], y: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Minus half the squared distance of (..., D) rows: of unit rows their cosine, less 1."""
+    return -np.square(x.astype(np.float64) - y).sum(axis=-1) / 2
 
 
 def _auc(higher: NDArray[np.float64], lower: NDArray[np.float64]) -> float:

@@ -30,14 +30,17 @@ def cluster_tracks(
     run_id: str,
     adapt: Callable[[NDArray[np.float32]], NDArray[np.float32]] | None,
     adapter_id: str,
+    read_out: Callable[[NDArray[np.float32]], NDArray[np.float32]] | None = None,
 ) -> pd.DataFrame:
     """A title's tracks and links -> STAGED_TABLES; stages the rows of track_labels and characters.
 
-    `adapt` maps (n, D) raw embeddings to (n, D') unit rows; raw ones are clustered where it is None.
+    `adapt` maps (n, D) raw embeddings to (n, D') unit rows; raw ones are clustered where it is None. `read_out` maps
+    them to rows of any length, for a method that takes such.
     """
     tracks = tracks.sort_values("track_id", kind="stable").reset_index(drop=True)
     harvested, embeddings = embeddings_of(tracks.embedding, adapt)
-    made = cluster_title(tracks, embeddings, harvested, links_of(pairs), rules)
+    outputs = None if read_out is None else embeddings_of(tracks.embedding, read_out)[1]
+    made = cluster_title(tracks, embeddings, harvested, links_of(pairs), rules, outputs)
     made["track_labels"]["adapter_id"] = adapter_id
     return stage_tables(key[0], made, staging, run_id)
 

@@ -12,7 +12,8 @@ import pyarrow as pa
 from conf.settings import UNKNOWN_RATE
 from conf.table import unwritten
 from udfs.batches import matrix, titles_of
-from udfs.kernels.train import selection
+from udfs.kernels.mine.rule import training_rule
+from udfs.kernels.train.selection import spread_faces as spread
 
 TRAINABLE = unwritten(title_id="STRING", track_id="BIGINT", shot_id="INT", partners="ARRAY<BIGINT>")
 SPREAD = unwritten(title_id="STRING", track_id="BIGINT", views="ARRAY<FLOAT>")
@@ -29,7 +30,7 @@ def trainable_tracks(
 ) -> pd.DataFrame:
     """A title's tracks and cannot-links -> TRAINABLE: tracks that may train, with the partners whose links may."""
     rate = float(tracks.detections_per_s.iloc[0]) if len(tracks) else float("nan")
-    rule = selection.training_rule(
+    rule = training_rule(
         tracks.track_id.to_numpy(np.int64),
         tracks.n_faces.to_numpy(np.int64),
         found.track_a.to_numpy(np.int64),
@@ -52,9 +53,7 @@ def spread_faces(batches: Iterator[pa.RecordBatch], *, n: int) -> Iterator[pa.Re
     """Titles' faces (track_id, frame, embedding) -> SPREAD: n of each track, one after the other."""
     for title_id, faces in titles_of(batches):
         faces = faces.filter(faces["embedding"].is_valid())
-        tracks, views = selection.spread_faces(
-            faces["track_id"].to_numpy(), faces["frame"].to_numpy(), matrix(faces["embedding"]), n
-        )
+        tracks, views = spread(faces["track_id"].to_numpy(), faces["frame"].to_numpy(), matrix(faces["embedding"]), n)
         flat = pa.FixedSizeListArray.from_arrays(views.ravel(), views[0].size).cast(pa.list_(pa.float32()))
         yield pa.RecordBatch.from_pydict({"title_id": [title_id] * len(tracks), "track_id": tracks, "views": flat})
 

@@ -26,7 +26,7 @@ TABLE = Table(
         Column("in_dim", "INT", "training.loop:make_card", "numbers in an embedding before"),
         Column("out_dim", "INT", "training.loop:make_card", "numbers in an embedding after"),
         Column("scope", "STRING", "jobs.train:register", "corpus, or the one title it was trained on"),
-        Column("split", "STRING", "jobs.train:register", "what was held out: titles or shots, JSON"),
+        Column("split", "STRING", "jobs.train:register", "what was held out: people, titles or shots, JSON"),
         Column("metrics", "STRING", "training.judge:judge", "train and held-out metrics, JSON"),
         Column(
             "labels_from",
@@ -38,9 +38,11 @@ TABLE = Table(
             "status",
             "STRING",
             "jobs.train:train_adapter",
-            "ready, not_better (than the raw embedding on held-out pairs: training.judge:decide_status) or skipped",
+            "ready, not_better (than the raw embedding on held-out pairs: training.judge:decide_status), not_chosen "
+            "(another network has the lower held-out loss) or skipped",
         ),
         Column("reason", "STRING", "jobs.train:train_adapter", "why it is not ready, null when it is"),
+        Column("parent", "STRING", "jobs.train:register", "adapter whose weights it started from, null for none"),
         Column("uri", "STRING", "jobs.train:train_adapter", "safetensors file, relative to the lake's files"),
         Column(
             "sha256",

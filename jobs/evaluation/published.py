@@ -10,9 +10,9 @@ import pandas as pd
 from conf.errors import UsageError
 from conf.protocol import Protocol, read_protocol
 from jobs.cli.text_table import print_table
+from jobs.inputs.truth import NOBODY
 
 COMPOSITE = "composite-"  # begins the id of a title whose tracks are a film's and whose faces are other people's
-NOBODY = ("unknown", "false_positive", "trackswitch")  # labels of the BBT and Buffy releases that are no identity
 BACKGROUND = "unknown"  # begins the label of a background person there: unknown_e03_10
 OURS = {"castmine": "", "castmine, known only": "known_"}  # a row -> what stands before the name of its figure
 LEGEND = """castmine: a track without a character is alone in NMI and V-measure, wrong in WCP and accuracy, not in #Cl

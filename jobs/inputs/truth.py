@@ -33,6 +33,7 @@ from udfs.kernels.boxes import BOX
 BY_TRACKS = {"title_id": "STRING", "label": "STRING", "track_id": "BIGINT"}
 BY_BOXES = {"title_id": "STRING", "label": "STRING", "frame": "BIGINT", **dict.fromkeys(BOX, "DOUBLE")}
 MOT = ["frame", "id", *BOX, "flag"]
+NOBODY = ("unknown", "false_positive", "trackswitch")  # labels of the BBT and Buffy releases that are no identity
 NOT_COUNTED = "not counted"  # a column of what a reader gives, where its format has such rows
 FACETRACKS = ["frames", *BOX, "groundTruthIdentity"]
 

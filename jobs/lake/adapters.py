@@ -75,11 +75,15 @@ class Registered:
             raise ModelError(f"adapter {self.adapter_id}: its uri {self.uri!a} is no file in {self.folder}; {REMEDY}")
         return file
 
-    def map(self) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
-        """What maps embeddings, with all that it needs: tasks that get it read no file of the lake."""
+    def map(self, unit: bool = True) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
+        """What maps embeddings, with all that it needs: tasks that get it read no file of the lake.
+
+        Args:
+            unit: as in `training.adapters.apply`.
+        """
         from training.adapters import apply
 
-        return functools.partial(apply, self.load(), embedder_sha256=self.base_embedder_sha256)
+        return functools.partial(apply, self.load(), embedder_sha256=self.base_embedder_sha256, unit=unit)
 
 
 def adapter_for(lake: Lake, wanted: str, embedder_sha256: str) -> Registered | None:

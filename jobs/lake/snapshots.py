@@ -18,14 +18,15 @@ from pyspark.sql.window import Window
 
 from conf.errors import TooLittleData, UsageError
 from conf.ids import stable_id
-from conf.settings import TrainSettings
+from conf.settings import MineSettings, TrainSettings
 from jobs.lake.lake import Lake
 from training.methods.registry import kind
 from training.snapshot import NOBODY, Kind, Snapshot, count_windows, write_window
 from udfs import train as udfs
 
-LAYOUT = 2  # raise it when the same rows are written another way
+LAYOUT = 3  # raise it when the same rows are written another way
 TITLES_TO_SPLIT = 4  # with fewer, whole titles cannot be held out and shots are
+PEOPLE_TO_SPLIT = 4  # with fewer, people cannot be held out
 SOURCES = ("titles", "tracks", "faces", "cannot_links", "tracklets", "hard_negatives")
 
 
@@ -54,14 +55,18 @@ class Selection:
     labels: Labels | None
 
 
-def write(lake: Lake, titles: Sequence[str], settings: TrainSettings, labels: Labels | None = None) -> Snapshot:
+def write(
+    lake: Lake, titles: Sequence[str], settings: TrainSettings, rule: MineSettings, labels: Labels | None = None
+) -> Snapshot:
     """Write the snapshot of these titles, or find the one that is there with the same rows.
 
+    Args:
+        rule: how long tracks and co-occurrences must be to train; hard negatives were sought by it.
     Raises:
         TooLittleData: no track that can train. UsageError: the titles have more than one embedder.
     """
     versions: dict[str, int | str] = {name: lake.version(name) for name in SOURCES}
-    selection = select(lake, titles, settings, labels)
+    selection = select(lake, titles, settings, rule, labels)
     selection.rows.persist()  # read three times: hashed, counted and written
     try:
         return write_selection(lake, selection, versions)
@@ -104,10 +109,12 @@ def write_selection(lake: Lake, selection: Selection, versions: dict[str, int | 
     return Snapshot.open(folder)
 
 
-def select(lake: Lake, titles: Sequence[str], settings: TrainSettings, labels: Labels | None = None) -> Selection:
+def select(
+    lake: Lake, titles: Sequence[str], settings: TrainSettings, rule: MineSettings, labels: Labels | None = None
+) -> Selection:
     """The rows that may train: long enough tracks with their views, their negative where its link passes, their label.
 
-    Raises: as `write`.
+    Args and raises: as `write`.
     """
     films = lake.rows("titles", titles)
     embedders = [row.asDict() for row in films.select("embedder_sha256", "embedding_dim").distinct().collect()]
@@ -119,7 +126,7 @@ def select(lake: Lake, titles: Sequence[str], settings: TrainSettings, labels: L
     if not embedders:
         raise TooLittleData("no title is mined")
     dim, wanted = int(embedders[0]["embedding_dim"]), kind(settings.method)
-    tracks = _trainable(lake, titles, settings, films)
+    tracks = _trainable(lake, titles, settings.co_occurring, rule, films)
     if wanted == "tracklets":
         rows, n_views = _of_tracklets(lake, titles, tracks)
         n_negatives = 1
@@ -129,6 +136,9 @@ def select(lake: Lake, titles: Sequence[str], settings: TrainSettings, labels: L
     rows = rows.withColumn("has_negative", F.col("negative").isNotNull())
     rows = rows.withColumn("negative", F.coalesce("negative", nothing))
     split, held_out = _held_out(titles, settings)
+    if strangers := hold_out_people(_names(labels), settings.held_out, settings.seed):
+        named = F.col("label") != NOBODY
+        split, held_out = "people", F.when(named, F.col("label").isin(strangers)).otherwise(held_out)
     columns = ("part", "title_id", "track_id", "views", "negative", "has_negative", "label")
     return Selection(
         rows=_label_rows(rows, labels)
@@ -192,7 +202,9 @@ def fingerprint(selection: Selection, counts: dict[tuple[str, str], tuple[int, s
     return stable_id(*meaning, *_names(selection.labels), *listed)
 
 
-def _trainable(lake: Lake, titles: Sequence[str], settings: TrainSettings, films: DataFrame) -> DataFrame:
+def _trainable(
+    lake: Lake, titles: Sequence[str], co_occurring: bool, rule: MineSettings, films: DataFrame
+) -> DataFrame:
     """title_id, track_id, shot_id, partners of the tracks that the paper's rule lets train."""
     rate = (F.col("fps") / F.col("detect_stride")).alias("detections_per_s")
     tracks = lake.rows("tracks", titles).select("title_id", "track_id", "shot_id", "n_faces")
@@ -200,9 +212,9 @@ def _trainable(lake: Lake, titles: Sequence[str], settings: TrainSettings, films
     links = lake.rows("cannot_links", titles).select("title_id", "track_a", "track_b", "shared_frames")
     function = functools.partial(
         udfs.trainable_tracks,
-        min_track_s=settings.min_track_s,
-        min_shared_s=settings.min_shared_s,
-        co_occurring=settings.co_occurring,
+        min_track_s=rule.min_track_s,
+        min_shared_s=rule.min_shared_s,
+        co_occurring=co_occurring,
     )
     return tracks.groupBy("title_id").cogroup(links.groupBy("title_id")).applyInPandas(function, udfs.TRAINABLE.schema)
 
@@ -215,6 +227,20 @@ def _held_out(titles: Sequence[str], settings: TrainSettings) -> tuple[str, Colu
         return "titles", F.col("title_id").isin(chosen)
     spread = F.pmod(F.xxhash64(F.col("title_id"), F.col("shot_id"), F.lit(settings.seed)), F.lit(1000))
     return "shots", spread < round(settings.held_out * 1000)
+
+
+def hold_out_people(names: Sequence[str], share: float, seed: int) -> list[int]:
+    """Places of the labels that are held out: people, as a threshold is to hold for those nobody has seen.
+
+    None where there are too few people. Which ones depends on their names alone. (BCL, section 4: 66 actors of 1,280.)
+
+    Args:
+        names: sorted. share: of them that is held out, two at least.
+    """
+    if len(names) < PEOPLE_TO_SPLIT:
+        return []
+    wanted = max(2, math.floor(share * len(names) + 0.5))
+    return sorted(range(len(names)), key=lambda place: stable_id(names[place], seed))[:wanted]
 
 
 def _counts(rows: DataFrame) -> dict[tuple[str, str], tuple[int, str]]:

@@ -12,7 +12,7 @@ from conf import views
 from conf.catalog import all_tables, table
 from conf.settings import UNKNOWN_RATE
 from tests.helpers.small import collected
-from udfs.kernels.train.selection import training_rule
+from udfs.kernels.mine.rule import training_rule
 
 
 @pytest.fixture

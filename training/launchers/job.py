@@ -34,12 +34,14 @@ class Job(BaseModel):
     library: Library
     kept_gb: float
     checkpoint: Path
+    parent: Path | None = None  # file of the adapter that the plan starts from
 
 
 def train_in_process(job: Job, collective: Collective, progress: Progress | None) -> Made:
     """What every process of a launch does: the same training as everyone's, checked to have come out the same."""
     snapshot = Snapshot.open(job.snapshot)
-    trained = train(snapshot, job.plan, collective, progress, job.library, job.kept_gb, job.checkpoint)
+    parent = Adapter.load(job.parent) if job.parent else None
+    trained = train(snapshot, job.plan, collective, progress, job.library, job.kept_gb, job.checkpoint, parent)
     sha256 = trained.adapter.sha256()
     everyone = collective.gather(torch.tensor([list(bytes.fromhex(sha256))]), "adapter")
     if not bool((everyone == everyone[0]).all()):

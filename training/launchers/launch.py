@@ -23,6 +23,7 @@ def launch(
     progress: Progress | None = None,
     library: Library = "petastorm",
     kept_gb: float = KEPT_GB,
+    parent: Path | None = None,
 ) -> dict[str, Any]:
     """Train an adapter and write it to `out_file`.
 
@@ -35,6 +36,7 @@ def launch(
             snapshot.
         progress: called here after every epoch; of training on executors, within a second or so.
         library, kept_gb: what reads the snapshot's files, and how much of them each process keeps in memory.
+        parent: file of the adapter to start from; on executors they must see it, too.
     Returns:
         What the adapter's row and the user want to know; plain JSON values: status (`ready` or `not_better`), note,
         metrics, best_epoch, curve (epoch, train_loss, dev_loss), processes, restarts, sha256 of the file, its card.
@@ -52,7 +54,7 @@ def launch(
     checkpoint = Path(out_file).resolve().with_suffix(".checkpoint")
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
     snapshot = Path(snapshot_folder).resolve()
-    job = Job(snapshot=snapshot, plan=plan, library=library, kept_gb=kept_gb, checkpoint=checkpoint)
+    job = Job(snapshot=snapshot, plan=plan, library=library, kept_gb=kept_gb, checkpoint=checkpoint, parent=parent)
     restarts = 0
     while True:
         before = _written_at(checkpoint)

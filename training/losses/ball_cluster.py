@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize, softplus
@@ -25,6 +27,11 @@ class Ball(nn.Module):
     def forward(self) -> Tensor:
         """b, the squared radius, a scalar above 0."""
         return softplus(self.h)
+
+    def begin_at(self, threshold: float) -> None:
+        """Take the radius of which this is the threshold."""
+        with torch.no_grad():
+            self.h.fill_(math.log(math.expm1(threshold / 4)))
 
     def threshold(self) -> float:
         """4 b: the largest squared distance inside a ball, and so where complete linkage stops (eq. 3 and 8)."""

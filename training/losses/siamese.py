@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import normalize
 
 from training.losses.geometry import TINY, mean_or_zero, squared_distances
 
@@ -13,7 +12,7 @@ class TSiam(nn.Module):
     """`d2 / 2` for two faces of one track, `[margin - d]+^2 / 2` for faces of two tracks that were seen together.
 
     Args:
-        margin: a distance of unit vectors.
+        margin: a distance of outputs as they are, of whatever length.
     """
 
     def __init__(self, margin: float = 1.0) -> None:
@@ -27,7 +26,7 @@ class TSiam(nn.Module):
             outputs: (N, 3, D) floats: two faces of a track, and one of a track it is cannot-linked to.
             has_negative: (N,) bool, whether there is such a track; its face is not looked at where there is none.
         """
-        one, other, negative = normalize(outputs, dim=2, eps=1e-6).unbind(dim=1)
+        one, other, negative = outputs.unbind(dim=1)
         alike = (one - other).square().sum(dim=1)
         different = (one[has_negative] - negative[has_negative]).square().sum(dim=1)
         return mean_or_zero(alike) / 2 + mean_or_zero(_short(different, self.margin)) / 2
@@ -41,12 +40,12 @@ class SSiam(nn.Module):
 
     Args:
         margin: as for `TSiam`.
-        share: pairs of each kind as a share of the batch; the paper's 64 of 1000.
+        pairs: of each kind, of a batch; half the faces at most.
     """
 
-    def __init__(self, margin: float = 1.0, share: float = 0.064) -> None:
+    def __init__(self, margin: float = 1.0, pairs: int = 64) -> None:
         super().__init__()
-        self.margin, self.share = margin, share
+        self.margin, self.wanted = margin, int(pairs)
 
     def forward(self, outputs: Tensor, raw: Tensor) -> Tensor:
         """Scalar, 0 or more; 0 for fewer than two samples.
@@ -55,7 +54,7 @@ class SSiam(nn.Module):
             outputs: (N, V, D) floats; every view is a sample.
             raw: (N, V, D') unit rows, the same samples before the adapter.
         """
-        samples, raw = normalize(outputs.flatten(0, 1), dim=1, eps=1e-6), raw.flatten(0, 1)
+        samples, raw = outputs.flatten(0, 1), raw.flatten(0, 1)
         if len(samples) < 2:
             return outputs.sum() * 0.0
         alike, different = self.pairs(raw)
@@ -64,7 +63,7 @@ class SSiam(nn.Module):
 
     def pairs(self, raw: Tensor) -> tuple[Tensor, Tensor]:
         """(P, 2) rows taken for one person, and (P, 2) for two; N >= 2, ties by row."""
-        wanted = max(1, round(self.share * len(raw)))
+        wanted = max(1, min(self.wanted, len(raw) // 2))
         distance = squared_distances(raw, raw)
         itself = torch.eye(len(raw), dtype=torch.bool, device=raw.device)
         near, nearest = distance.masked_fill(itself, torch.inf).min(dim=1)

@@ -2,25 +2,42 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
+import numpy as np
 import torch
-from sklearn.cluster import AgglomerativeClustering
+from numpy.typing import NDArray
+from scipy.cluster.hierarchy import fcluster, linkage
 from sklearn.metrics import v_measure_score
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from conf.errors import UsageError
+from training.adapters import Adapter
 from training.collective import Collective
-from training.losses.ball_cluster import BallCluster, TrackBalls
+from training.losses.ball_cluster import Ball, BallCluster, TrackBalls
 from training.losses.labelled import Contrastive, CrossEntropy, Ldml, Prototypical, Triplet
-from training.methods.base import Entry, Method, pick_views
+from training.methods.base import Entry, Method, Parent, pick_views
 from training.networks import BALL, small
 from training.plan import Plan
 from training.readers.reader import Rows
 from training.snapshot import Snapshot
 
 
-class TrackBallsMethod(Method):
+class _WithBall(Method):
+    """A method with the ball's radius among its loss's parameters."""
+
+    def _ball(self) -> Ball | None:
+        return self.loss.ball if isinstance(self.loss, (BallCluster, TrackBalls)) else None
+
+    def begin_from(self, parent: Adapter) -> None:
+        super().begin_from(parent)
+        if (ball := self._ball()) is not None and parent.card.threshold is not None:
+            ball.begin_at(parent.card.threshold)
+
+
+class TrackBallsMethod(_WithBall):
     """BCL from automatic pairs: all sampled faces of a track, and of one that it is cannot-linked to."""
 
     loss: TrackBalls
@@ -35,31 +52,35 @@ class TrackBallsMethod(Method):
     def beside(self, rows: Rows) -> Tensor:
         return rows.has_negative
 
-    def threshold(self) -> float:
+    def threshold(self, outputs: Tensor, beside: Tensor | None) -> float:
         return self.loss.ball.threshold()
 
 
-class LabelledMethod(Method):
-    """A random face of each track and its identity; held-out tracks by the mean of their faces (BCL, section 4).
+class LabelledMethod(_WithBall):
+    """A random face of each track, or the mean of its faces, and its identity; held-out tracks by the mean (section 4).
 
     Kept are the weights with the best V-measure of complete linkage on the held-out tracks: at the threshold for BCL,
-    at the true number of identities for its rivals, which have none.
+    at the true number of identities for its rivals. Those then have the threshold that gives this number on the
+    held-out tracks: the published way of finding one, which did better than the thresholds that some of them learn.
     """
 
     def __init__(self, plan: Plan, snapshot: Snapshot, collective: Collective) -> None:
         super().__init__(plan, snapshot, collective)
-        identities = len(snapshot.labels)
+        self.samples, self.unit = plan.samples, plan.read_out != "euclidean"
         self.loss = {
-            "bcl": lambda: BallCluster(**plan.loss),
-            "cross_entropy": lambda: CrossEntropy(plan.network.out_dim, identities),
-            "ldml": lambda: Ldml(**plan.loss),
-            "contrastive": lambda: Contrastive(**plan.loss),
-            "triplet": lambda: Triplet(**plan.loss),
-            "prototypical": lambda: Prototypical(),
-        }[plan.method]()
+            "bcl": BallCluster,
+            "cross_entropy": functools.partial(CrossEntropy, plan.network.out_dim, len(snapshot.labels)),
+            "ldml": Ldml,
+            "contrastive": Contrastive,
+            "triplet": Triplet,
+            "prototypical": Prototypical,
+        }[plan.method](**plan.loss)
 
     def embed(self, rows: Rows) -> Tensor:
-        faces = pick_views(rows.views, rows.draw[:, 0]) if self.training else normalize(rows.views.mean(dim=1), dim=1)
+        if self.training and self.samples == "faces":
+            faces = pick_views(rows.views, rows.draw[:, 0])
+        else:
+            faces = normalize(rows.views.mean(dim=1), dim=1)
         return self.networks[0](faces)[:, None]
 
     def beside(self, rows: Rows) -> Tensor:
@@ -68,20 +89,45 @@ class LabelledMethod(Method):
     def score(self, outputs: Tensor, beside: Tensor | None) -> float:
         """1 - V-measure."""
         assert beside is not None
-        unit = normalize(outputs[:, 0], dim=1).double().cpu().numpy()
-        threshold = self.threshold()
-        cut = {"n_clusters": len(beside.unique())} if threshold is None else {"n_clusters": None}
-        radius = None if threshold is None else threshold**0.5
-        tree = AgglomerativeClustering(linkage="complete", distance_threshold=radius, **cut)
-        return 1 - float(v_measure_score(beside.cpu().numpy(), tree.fit_predict(unit)))
+        ball, tree = self._ball(), self._tree(outputs)
+        if ball is None:
+            found = fcluster(tree, len(beside.unique()), "maxclust")
+        else:
+            found = fcluster(tree, ball.threshold() ** 0.5, "distance")
+        return 1 - float(v_measure_score(beside.cpu().numpy(), found))
 
-    def threshold(self) -> float | None:
-        return self.loss.ball.threshold() if isinstance(self.loss, BallCluster) else None
+    def threshold(self, outputs: Tensor, beside: Tensor | None) -> float | None:
+        assert beside is not None
+        if (ball := self._ball()) is not None:
+            return ball.threshold()
+        return find_threshold(self._tree(outputs)[:, 2], len(beside.unique()))
+
+    def _tree(self, outputs: Tensor) -> NDArray[np.float64]:
+        """Complete linkage of the held-out tracks, as scipy has it, on distances."""
+        rows = outputs[:, 0].double()
+        return linkage((normalize(rows, dim=1) if self.unit else rows).cpu().numpy(), "complete")
+
+
+def find_threshold(heights: NDArray[np.float64], clusters: int) -> float | None:
+    """The squared distance at which a linkage of N rows leaves so many clusters: the middle of those that do.
+
+    Args:
+        heights: (N - 1,) ascending distances of its merges.
+    Returns:
+        None where no distance does: of fewer than two clusters, or one a row.
+    """
+    merges = len(heights) + 1 - clusters
+    if clusters < 2 or merges < 1:
+        return None
+    return float((heights[merges - 1] + heights[merges]) / 2) ** 2
+
+
+PAPER_BALL_EPOCH = 31  # steps: 61,774 tracks in batches of 2000
 
 
 def _bcl(preset: str, in_dim: int, train: int, dev: int) -> dict[str, Any]:
     """Published (BCL): batch 2000, rate 0.003, times 0.9 every 10 epochs; h waits 5 epochs, then a tenth of it."""
-    schedule = {"drop": 0.9, "loss_rate": 0.1, "loss_waits": 5, "patience": 30}
+    schedule = {"drop": 0.9, "loss_rate": 0.1, "loss_waits": 5, "patience": 30, "epoch_steps": PAPER_BALL_EPOCH}
     network, rate = (BALL, 0.003) if preset == "paper" else (small(in_dim), 0.1)
     return {"network": network, "loss": {}, "batch": min(2000, train), "learning_rate": rate, **schedule}
 
@@ -91,11 +137,25 @@ def _rival(preset: str, in_dim: int, train: int, dev: int) -> dict[str, Any]:
     return {**_bcl(preset, in_dim, train, dev), "loss_rate": 1.0, "loss_waits": 0}
 
 
+def _by_distance(preset: str, in_dim: int, train: int, dev: int) -> dict[str, Any]:
+    """A rival whose outputs are not of unit length, in the loss, the choice of weights and the clustering (5.3)."""
+    return {**_rival(preset, in_dim, train, dev), "read_out": "euclidean"}
+
+
+def _fine_tune(parent: Parent, made: dict[str, Any]) -> dict[str, Any]:
+    """From automatic pairs, starting at a trained BCL: a tenth of the rate, 10 epochs. The paper leaves both open."""
+    card = parent.adapter.card
+    if card.method != "bcl":
+        raise UsageError(f"--parent {parent.adapter_id}: an adapter of {card.method}; bcl goes on from one of bcl")
+    changes = {"network": card.network, "read_out": card.read_out, "parent": parent.adapter_id, "max_epochs": 10}
+    return {**changes, "learning_rate": made["learning_rate"] / 10}
+
+
 METHODS = {
-    "bcl": Entry(TrackBallsMethod, _bcl, "faces", "negative", labelled=LabelledMethod),
-    "cross_entropy": Entry(LabelledMethod, _rival, "faces", "label"),
+    "bcl": Entry(TrackBallsMethod, _bcl, "faces", "negative", labelled=(LabelledMethod, _bcl), start_from=_fine_tune),
+    "cross_entropy": Entry(LabelledMethod, _by_distance, "faces", "label"),
     "ldml": Entry(LabelledMethod, _rival, "faces", "label"),
     "contrastive": Entry(LabelledMethod, _rival, "faces", "label"),
     "triplet": Entry(LabelledMethod, _rival, "faces", "label"),
-    "prototypical": Entry(LabelledMethod, _rival, "faces", "label"),
+    "prototypical": Entry(LabelledMethod, _by_distance, "faces", "label"),
 }

@@ -11,6 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from conf.errors import UsageError
+from training.adapters import Adapter
 from training.collective import Collective
 from training.networks import build
 from training.plan import Plan
@@ -18,6 +20,8 @@ from training.readers.reader import Reader, Rows
 from training.snapshot import Kind, Needs, Snapshot
 
 PAPER_BATCH = 1024  # of MvCorr and ImpTriplet
+
+PAPER_EPOCH = 123  # its steps there: 126,435 tracks in batches of 1024
 
 Preset = Callable[[str, int, int, int], dict[str, Any]]  # preset, in_dim, training rows, held-out rows -> of a Plan
 
@@ -65,13 +69,29 @@ class Method(nn.Module, ABC):
     def loss_of(self, outputs: Tensor, beside: Tensor | None) -> Tensor:
         return self.loss(outputs) if beside is None else self.loss(outputs, beside)
 
-    def threshold(self) -> float | None:
-        """The squared distance of unit outputs at which complete linkage stops, where the method learns one."""
+    def threshold(self, outputs: Tensor, beside: Tensor | None) -> float | None:
+        """The squared distance at which complete linkage stops, where the method has one; of the development set."""
         return None
+
+    def begin_from(self, parent: Adapter) -> None:
+        """Begin with the weights of an adapter of the same network."""
+        self.networks[0].load_state_dict(parent.layers.state_dict())
 
     def _one(self, x: Tensor) -> Tensor:
         """The network on the last axis of (..., D)."""
         return self.networks[0](x.flatten(0, -2)).unflatten(0, x.shape[:-1])
+
+
+class Parent(NamedTuple):
+    """An adapter to start from, by name."""
+
+    adapter_id: str
+    adapter: Adapter
+
+
+def no_parent(parent: Parent, made: dict[str, Any]) -> dict[str, Any]:
+    """Of a method that begins at the beginning."""
+    raise UsageError(f"--parent {parent.adapter_id}: only bcl goes on from an adapter, of bcl")
 
 
 class Entry(NamedTuple):
@@ -82,14 +102,21 @@ class Entry(NamedTuple):
         preset: its settings, the published ones (`paper`) and those for a corpus of one or two films (`small`).
         kind: what a row of its snapshot holds of a track.
         needs: the rows that it learns from.
-        labelled: what trains in its place where there are labels; such rows are then all it learns from.
+        labelled: what trains in its place where there are labels, and its settings; such rows are then all it learns
+            from.
+        own_network: the method is made for its one network; no other can be chosen.
+        start_from: what a plan says otherwise where training starts from an adapter; raises UsageError where it cannot.
+        check: raises TooLittleData where a plan asks for more than the training and the held-out rows.
     """
 
     method: type[Method]
     preset: Preset
     kind: Kind
     needs: Needs
-    labelled: type[Method] | None = None
+    labelled: tuple[type[Method], Preset] | None = None
+    own_network: bool = False
+    start_from: Callable[[Parent, dict[str, Any]], dict[str, Any]] = no_parent
+    check: Callable[[Plan, int, int], None] = lambda plan, train, dev: None
 
 
 def two_faces(rows: Rows) -> Tensor:

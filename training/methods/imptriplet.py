@@ -9,7 +9,7 @@ from torch import Tensor
 
 from training.collective import Collective
 from training.losses.imptriplet import ImpTriplet
-from training.methods.base import PAPER_BATCH, Entry, Method
+from training.methods.base import PAPER_BATCH, PAPER_EPOCH, Entry, Method
 from training.networks import C2, small
 from training.plan import Plan
 from training.readers.reader import Rows
@@ -31,15 +31,11 @@ class ImpTripletMethod(Method):
 
 def preset(preset: str, in_dim: int, train: int, dev: int) -> dict[str, Any]:
     """Published: C2, rate 0.001. Small: a square map that starts as the identity; the rate is for unit rows."""
-    network, rate = (C2, 0.001) if preset == "paper" else (small(in_dim), 0.1)
     loss = {"margin": 1.0, "pull": 0.1, "weight": 0.02}
-    return {
-        "network": network,
-        "loss": loss,
-        "batch": min(PAPER_BATCH, train),
-        "learning_rate": rate,
-        "decay": 1e-6,
-    }
+    fixed = {"loss": loss, "batch": min(PAPER_BATCH, train), "decay": 1e-6}
+    if preset == "paper":
+        return {**fixed, "network": C2, "learning_rate": 0.001, "epoch_steps": PAPER_EPOCH}
+    return {**fixed, "network": small(in_dim), "learning_rate": 0.1}
 
 
 METHODS = {"imptriplet": Entry(ImpTripletMethod, preset, "tracklets", "negative")}

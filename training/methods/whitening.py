@@ -158,7 +158,7 @@ def _lda_triplet(preset: str, in_dim: int, train: int, dev: int) -> dict[str, An
 
 
 METHODS = {
-    "whitened_triplet": Entry(WhitenedTripletMethod, _whitened_triplet, "tracklets", "all"),
-    "lda_triplet": Entry(WhitenedTripletMethod, _lda_triplet, "tracklets", "all"),
-    "whitening": Entry(WhiteningMethod, _whitening, "tracklets", "all"),
+    "whitened_triplet": Entry(WhitenedTripletMethod, _whitened_triplet, "tracklets", "all", own_network=True),
+    "lda_triplet": Entry(WhitenedTripletMethod, _lda_triplet, "tracklets", "all", own_network=True),
+    "whitening": Entry(WhiteningMethod, _whitening, "tracklets", "all", own_network=True),
 }

@@ -98,6 +98,11 @@ class Reader:
         self._dev = _usable(read(snapshot, "dev", library), needs)
         self._dev = replace(self._dev, draw=_draw_numbers(np.random.default_rng(seed), len(self._dev)))
 
+    @property
+    def steps(self) -> int:
+        """Batches of an epoch."""
+        return self._steps * max(1, self._windows)
+
     def epoch(self, epoch: int) -> Iterator[Rows]:
         """This process's part of each global batch of an epoch; as many batches on every process."""
         order = np.random.default_rng([self.seed, epoch]).permutation(self._windows).tolist()

@@ -15,7 +15,10 @@ from udfs.kernels.mine import tracklets
 from udfs.kernels.mine.cannot_links import find_cannot_links
 from udfs.kernels.rows import stack_rows
 
-RULES = {"n_tracklets": 3, "duplicate_iou": 0.5, "must_link_cosine": 0.6, "must_link_iou": 0.2}
+RULES = {
+    **{"n_tracklets": 3, "duplicate_iou": 0.5, "must_link_cosine": 0.6, "must_link_iou": 0.2},
+    **{"min_track_s": 0.5, "min_shared_s": 0.25},
+}
 DIM = 64
 TRACK_COLUMNS = ["track_id", "shot_id", "thread_id", "seconds_per_detection"]
 
@@ -90,13 +93,17 @@ def test_tables_hold_what_the_kernels_say(seed, n_tracks, embedded):
     assert np.allclose(rows.shared_s, cannot.shared_frames * 2 / 24)
     assert rows.reason.eq("co_occurrence").all()
 
-    known = faces[faces.embedding.notna()]
+    known, length = faces[faces.embedding.notna()], faces.groupby("track_id").size().to_dict()
+    passing = [
+        min(length[a], length[b]) >= 6 and shared >= 3  # at 12 detections a second
+        for a, b, shared in zip(cannot.track_a, cannot.track_b, cannot.shared_frames, strict=True)
+    ]
     expected, negatives = tracklets.mine_title(
         known.track_id.to_numpy(),
         known.frame.to_numpy(),
         stack_rows(known.embedding),
-        cannot.track_a,
-        cannot.track_b,
+        cannot.track_a[np.array(passing, bool)],
+        cannot.track_b[np.array(passing, bool)],
         3,
     )
     assert made["tracklets"].track_id.tolist() == expected.track_id.tolist()
@@ -119,8 +126,31 @@ def test_the_order_of_rows_has_no_effect(seed, n_tracks, other):
     assert all(ours[name].equals(theirs[name]) for name in ours)
 
 
-def one_track(track_id: int, shot: int, x: float, person: int, thread: int | None) -> tuple[pd.DataFrame, pd.DataFrame]:
-    frames = range(40 * shot, 40 * shot + 8, 2)
+def test_a_hard_negative_is_sought_where_the_rule_lets_it_be_used():
+    """Of three tracks seen with the first, the nearest is too short, the next shares too little; all are linked."""
+
+    def track(track_id: int, frames: range, x: float, like: float) -> tuple[pd.DataFrame, pd.DataFrame]:
+        row = unit(0) * like + unit(track_id)
+        row = (row / np.linalg.norm(row)).astype(np.float32)
+        faces = [(track_id, f, x, 50.0, 40.0, 40.0, row) for f in frames]
+        columns = ["track_id", "frame", "x", "y", "w", "h", "embedding"]
+        return pd.DataFrame(faces, columns=columns), pd.DataFrame([(track_id, 0, 0, 2 / 24)], columns=TRACK_COLUMNS)
+
+    anchor = track(0, range(0, 48, 2), 0.0, 1.0)
+    short, brief = track(1, range(0, 8, 2), 100.0, 3.0), track(2, range(44, 92, 2), 200.0, 2.0)
+    long_together = track(3, range(0, 48, 2), 300.0, 0.5)
+    made = mined(anchor, short, brief, long_together)
+    links = made["cannot_links"]
+    assert {(a, b) for a, b in zip(links.track_a, links.track_b, strict=True) if a == 0} == {(0, 1), (0, 2), (0, 3)}
+    hard = made["hard_negatives"].set_index("track_id").negative_track_id
+    assert hard[0] == 3
+    assert sorted(hard.index) == [0, 3]
+
+
+def one_track(
+    track_id: int, shot: int, x: float, person: int, thread: int | None, n: int = 4
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    frames = range(40 * shot, 40 * shot + 2 * n, 2)
     faces = pd.DataFrame([(track_id, f, x, 50.0, 40.0, 40.0, unit(person)) for f in frames],
                          columns=["track_id", "frame", "x", "y", "w", "h", "embedding"])  # fmt: skip
     row = (track_id, shot, thread, 2 / 24)
@@ -178,11 +208,11 @@ def test_no_track_one_track_and_a_track_whose_faces_are_gone():
 
 
 def test_two_faces_in_one_frame_are_two_people():
-    made = mined(one_track(0, 0, 100, 1, 0), one_track(1, 0, 300, 2, 0))
+    made = mined(one_track(0, 0, 100, 1, 0, n=6), one_track(1, 0, 300, 2, 0, n=6))
     assert made["cannot_links"][["track_a", "track_b", "shared_frames", "first_frame"]].values.tolist() == [
-        [0, 1, 4, 0]
+        [0, 1, 6, 0]
     ]
-    assert made["cannot_links"].shared_s.iloc[0] == pytest.approx(4 * 2 / 24)
+    assert made["cannot_links"].shared_s.iloc[0] == pytest.approx(6 * 2 / 24)
     assert made["hard_negatives"][["track_id", "negative_track_id"]].values.tolist() == [[0, 1], [1, 0]]
     twice = mined(one_track(0, 0, 100, 1, 0), one_track(1, 0, 104, 1, 0))
     assert len(twice["cannot_links"]) == 0, "one face detected twice"

@@ -77,6 +77,34 @@ def test_output_is_unit_float32_and_inputs_stay_as_they_were() -> None:
     assert apply(adapter(), x[:0], SHA256).shape == (0, 256)
 
 
+def test_a_centred_adapter_subtracts_its_centre_before_unit_length(tmp_path: Path) -> None:
+    plain, x = adapter(small(8)), embeddings(20)
+    centre = torch.arange(8.0) / 10
+    made = Adapter(plain.card.model_copy(update={"read_out": "centred"}), {**plain.weights(), "centre": centre})
+    out = plain.layers(torch.from_numpy(x)).detach().numpy() - centre.numpy()
+    expected = out / np.linalg.norm(out, axis=1, keepdims=True)
+    np.testing.assert_allclose(apply(made, x, SHA256), expected, atol=1e-6)
+    made.save(tmp_path / "a")
+    assert apply(Adapter.load(tmp_path / "a"), x, SHA256).tobytes() == apply(made, x, SHA256).tobytes()
+    assert apply(made, x, SHA256, unit=False).tobytes() == apply(made, x, SHA256).tobytes()
+
+
+def test_outputs_keep_their_length_where_they_are_read_out_so_and_may() -> None:
+    plain, x = adapter(small(8)), embeddings(20)
+    made = Adapter(plain.card.model_copy(update={"read_out": "euclidean"}), plain.weights())
+    expected = plain.layers(torch.from_numpy(x)).detach().numpy()
+    np.testing.assert_allclose(apply(made, x, SHA256, unit=False), expected, atol=1e-6)
+    assert np.array_equal(apply(made, x, SHA256), apply(plain, x, SHA256))
+
+
+@pytest.mark.parametrize(("read_out", "centre"), [("centred", None), ("cosine", (8,)), ("centred", (7,))])
+def test_refuses_a_centre_that_does_not_fit(read_out: str, centre: tuple[int] | None) -> None:
+    plain = adapter(small(8))
+    weights = {**plain.weights(), **({} if centre is None else {"centre": torch.zeros(centre)})}
+    with pytest.raises(ModelError, match="do not fit the adapter's card"):
+        Adapter(plain.card.model_copy(update={"read_out": read_out}), weights)
+
+
 def test_a_row_does_not_depend_on_its_company() -> None:
     made, x = adapter(), embeddings(300)
     together = apply(made, x, SHA256)

@@ -13,7 +13,6 @@ from torch import Tensor
 from conf.errors import CastmineError, TooLittleData
 from training.losses.mvcorr import MvCorr
 
-
 UNEVEN = torch.tensor([4.0, 0.3, 1.0, 2.0, 0.1]).double()  # an even spectrum hides what the ratios are divided by
 
 

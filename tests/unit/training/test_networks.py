@@ -6,8 +6,22 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn.functional import normalize
 
-from training.networks import BALL, C1, C2, C3, Network, SyncedBatchNorm, build, residual, small, start_linear
+from training.networks import (
+    BALL,
+    C1,
+    C2,
+    C3,
+    Network,
+    SyncedBatchNorm,
+    build,
+    residual,
+    resize,
+    settled,
+    small,
+    start_linear,
+)
 
 
 def count(network: nn.Module, kind: type) -> int:
@@ -28,8 +42,13 @@ def test_layers_stand_in_the_order_of_the_released_models() -> None:
     kinds = [type(layer) for layer in build(C3, 512)]
     inner = [nn.Linear, SyncedBatchNorm, nn.ReLU, nn.Dropout]
     assert kinds == inner + inner + inner[:3]
-    other = build(C1.model_copy(update={"layer": "relu_norm"}), 512)
-    assert [type(layer) for layer in other][:3] == [nn.Linear, nn.ReLU, SyncedBatchNorm]
+    for name, order in {
+        "relu_norm": [nn.ReLU, SyncedBatchNorm],
+        "norm_sigmoid": [SyncedBatchNorm, nn.Sigmoid],
+        "sigmoid_norm": [nn.Sigmoid, SyncedBatchNorm],
+    }.items():
+        other = [type(layer) for layer in build(C1.model_copy(update={"layer": name}), 512)]
+        assert other == [nn.Linear, *order, nn.Dropout, nn.Linear, *order]
 
 
 def test_the_ball_network_has_the_published_number_of_parameters() -> None:
@@ -68,9 +87,9 @@ def test_weights_start_glorot_uniform_and_biases_at_zero() -> None:
 def test_in_evaluation_a_row_does_not_depend_on_its_batch() -> None:
     torch.manual_seed(0)
     layers = build(C2, 64)
-    layers(torch.randn(50, 64))  # running statistics that are not those of the start
+    layers(normalize(torch.randn(50, 64)))  # running statistics that are not those of the start
     layers.eval()
-    x = torch.randn(9, 64)
+    x = normalize(torch.randn(9, 64))
     together = layers(x)
     for row in range(9):
         torch.testing.assert_close(layers(x[row : row + 1])[0], together[row], atol=1e-6, rtol=1e-5)
@@ -92,6 +111,53 @@ def test_batch_norm_is_torch_s_with_a_biased_running_variance() -> None:
     keep = 0.99**2
     torch.testing.assert_close(ours.mean, (1 - keep) * x.mean(dim=0).detach())
     torch.testing.assert_close(ours.variance, keep + (1 - keep) * x.var(dim=0, correction=0).detach())
+
+
+@pytest.mark.parametrize("rows", [(50, 40, 33), (128,)])
+def test_settled_statistics_are_those_of_all_rows(rows: tuple[int, ...]) -> None:
+    """After one step the running ones are still what they started as."""
+    torch.manual_seed(0)
+    layers = build(C1, 24)
+    batches = [normalize(torch.randn(n, 24) + 0.3) for n in rows]
+    layers(batches[0])
+    whole = torch.cat(batches)
+    first, norm = layers[0], layers[1]
+    with torch.no_grad():
+        true = first(whole * 24**0.5)
+    assert (norm.variance - true.var(dim=0, correction=0)).abs().max() > 0.1
+    with torch.no_grad(), settled(layers) as needed:
+        assert needed
+        for batch in batches:
+            layers(batch)
+    torch.testing.assert_close(norm.mean, true.mean(dim=0), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(norm.variance, true.var(dim=0, correction=0), atol=1e-5, rtol=1e-4)
+    assert layers.training
+    assert all(module.training for module in layers)
+
+
+def test_there_is_nothing_to_settle_without_batch_norm() -> None:
+    with settled(build(BALL, 16)) as needed:
+        assert not needed
+
+
+def test_unit_rows_are_scaled_to_columns_that_vary_by_one() -> None:
+    torch.manual_seed(0)
+    layers = build(C1, 256)
+    layers.eval()
+    x = normalize(torch.randn(500, 256))
+    assert 0.5 < layers[0](x * 16).var(dim=0).mean() < 1.5
+    torch.testing.assert_close(layers(x), nn.Sequential(*layers)(x * 16))
+    plain = build(C1.model_copy(update={"scaled": False}), 256)
+    plain.load_state_dict(layers.state_dict())
+    torch.testing.assert_close(plain.eval()(x * 16), layers(x))
+
+
+def test_other_outputs_widen_the_hidden_layers_of_the_ball_network_alone() -> None:
+    assert resize(BALL, 32).widths == (256, 128, 64, 32)
+    for out_dim, parameters in ((128, 131_712), (256, 263_168)):  # BCL, Table 3
+        layers = build(resize(BALL, out_dim), 256)
+        assert sum(p.numel() for p in layers.parameters()) == parameters
+    assert resize(C3, 64).widths == (1024, 512, 64)
 
 
 def test_a_square_small_network_starts_as_the_identity() -> None:

@@ -22,7 +22,8 @@ def short(x: list[float], y: list[float], margin: float = 1.0) -> float:
 
 def test_tsiam_equals_a_loop_over_its_pairs() -> None:
     outputs, has_negative = draw(1, 9, 3, 4), torch.arange(9) % 3 > 0
-    rows = normalize(outputs, dim=2).tolist()
+    outputs = outputs * 0.4  # some pairs within the margin of 1, some beyond; lengths count
+    rows = outputs.tolist()
     alike = [math.dist(a, p) ** 2 for a, p, _ in rows]
     apart = [short(a, q) for (a, _, q), has in zip(rows, has_negative.tolist(), strict=True) if has]
     expected = sum(alike) / len(alike) / 2 + sum(apart) / len(apart) / 2
@@ -39,7 +40,7 @@ def test_tsiam_looks_at_no_stranger_without_a_cannot_link() -> None:
 
 def test_ssiam_pairs_are_the_hardest_of_both_ends() -> None:
     raw = normalize(draw(4, 40, 6), dim=1)
-    alike, apart = SSiam(share=0.1).pairs(raw)
+    alike, apart = SSiam(pairs=4).pairs(raw)
     distance = torch.cdist(raw, raw).square()
     itself = torch.eye(40, dtype=torch.bool)
     near = sorted(
@@ -55,13 +56,14 @@ def test_ssiam_pairs_are_the_hardest_of_both_ends() -> None:
 
 
 def test_ssiam_equals_the_contrastive_loss_on_those_pairs() -> None:
-    raw, outputs = normalize(draw(5, 30, 6), dim=1), draw(6, 30, 4)
-    loss = SSiam()
+    raw, outputs = normalize(draw(5, 30, 6), dim=1), 0.4 * draw(6, 30, 4)
+    loss = SSiam(pairs=2)
     alike, apart = loss.pairs(raw)
-    x = normalize(outputs, dim=1).tolist()
+    x = outputs.tolist()
     near = [math.dist(x[i], x[j]) ** 2 for i, j in alike.tolist()]
     far = [short(x[i], x[j]) for i, j in apart.tolist()]
-    assert len(near) == len(far) == 2  # 64 of 1000
+    assert len(near) == len(far) == 2
+    assert len(SSiam().pairs(raw)[0]) == 15  # 64 where there are so many
     outputs, raw = outputs.reshape(15, 2, 4), raw.reshape(15, 2, 6)
     assert loss(outputs, raw).item() == pytest.approx(sum(near) / 4 + sum(far) / 4, rel=1e-8)
     assert torch.autograd.gradcheck(lambda y: loss(y, raw), outputs.requires_grad_())

@@ -69,6 +69,8 @@ class Evidence:
         quality: (T,) 0 to 1, NaN where it is not known; such tracks are strong, all of them where it is None.
         rejected: (T,) True where a track is not a face.
         faces: of the tracks, for a method that goes by them.
+        outputs: (T, D') rows of any length, which a method that takes such clusters in the place of the unit rows; what
+            else is said of the tracks goes by those.
     """
 
     embeddings: NDArray[np.floating]
@@ -77,6 +79,7 @@ class Evidence:
     quality: NDArray[np.floating] | None = None
     rejected: NDArray[np.bool_] | None = None
     faces: FaceSets | None = None
+    outputs: NDArray[np.floating] | None = None
 
 
 @dataclass(frozen=True)
@@ -142,7 +145,8 @@ def find_characters(evidence: Evidence, rules: Rules = DEFAULT) -> Characters:
     links = Links(links.cannot[~doubts], links.must)
     faces = None if evidence.faces is None else FaceSets(evidence.faces.intra_track[strong], evidence.faces.n[strong])
     bounds = rules.bounds if rules.bounds.cut is not None else replace(rules.bounds, cut=cut)
-    found = method.clusterer(faces)(rows[strong], links.among(strong, tracks), bounds)
+    compared = evidence.outputs if method.any_length and evidence.outputs is not None else rows
+    found = method.clusterer(faces)(compared[strong], links.among(strong, tracks), bounds)
     labels = np.full(tracks, -1, np.int32)
     labels[strong] = found.labels
     clustered = labels >= 0

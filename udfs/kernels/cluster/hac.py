@@ -27,6 +27,7 @@ from udfs.kernels.cluster.sparse_hac import neighbour_pairs, on_graph
 from udfs.kernels.rows import dot_by_group, sum_by_group
 
 _GRID = 2.0**28
+_ROUNDED = 1e-5  # of half a squared length: unit rows in single precision are so near to 1
 _WEIGHED_APART = 20.0
 Linkage = Literal["average", "complete", "ward"]
 
@@ -61,9 +62,10 @@ def average_linkage(
 def complete_linkage(
     embeddings: NDArray[np.floating], links: Links = NO_LINKS, bounds: Bounds = UNBOUNDED
 ) -> Clustering:
-    """As `average_linkage`, with the largest cosine distance between members of two clusters as their distance.
+    """As `average_linkage`, with the largest distance between members of two clusters as their distance.
 
-    Memory 9 T^2 bytes whatever T.
+    Rows need not be of unit length. Distances, and the cut, are half the squared Euclidean ones, which of unit rows are
+    the cosine distances. Memory 9 T^2 bytes whatever T.
     """
     return _once("complete", embeddings, links, bounds)
 
@@ -71,8 +73,8 @@ def complete_linkage(
 def ward_linkage(embeddings: NDArray[np.floating], links: Links = NO_LINKS, bounds: Bounds = UNBOUNDED) -> Clustering:
     """As `average_linkage`, merging where the sum of squares around the clusters' means grows least.
 
-    The cut and `heights` are distances as scipy gives them for Ward's linkage: the root of twice that growth.
-    Memory 9 T^2 bytes whatever T.
+    Rows need not be of unit length. The cut and `heights` are distances as scipy gives them for Ward's linkage: the
+    root of twice that growth. Memory 9 T^2 bytes whatever T.
     """
     squared = None if bounds.cut is None else bounds.cut**2
     found = _once("ward", embeddings, links, replace(bounds, cut=squared))
@@ -159,8 +161,11 @@ class _Clusters:
         self._linked = np.zeros((self.count, self.count), bool)
         self._linked[cannot[:, 0], cannot[:, 1]] = self._linked[cannot[:, 1], cannot[:, 0]] = True
         x = np.asarray(x, np.float64)
+        half = np.einsum("td,td->t", x, x) / 2
+        half[np.abs(half - 0.5) < _ROUNDED] = 0.5  # unit rows: half the squared distance is the cosine distance
         self._total = x @ x.T
-        self._total -= 1.0  # in place, since this matrix is nearly all the memory
+        self._total -= half  # in place, since this matrix is nearly all the memory
+        self._total -= half[:, None]
         self._total *= -_GRID if linkage != "ward" else -2 * _GRID
         np.rint(self._total, out=self._total)
         self._total /= _GRID

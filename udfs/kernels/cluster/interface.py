@@ -133,12 +133,14 @@ class Method(NamedTuple):
         number: whether the number of clusters must be given, cannot be (it is always found), or either.
         drawn: whether its rows are drawn to their neighbours first, and links that these doubt are set aside.
         by_faces: the clusterer of tracks with these faces, for a method that goes by more than their means.
+        any_length: whether it goes by Euclidean distances, and so takes rows of any length.
     """
 
     cluster: Clusterer | None
     number: Literal["given", "found", "either"] = "either"
     smoothed: bool = False
     by_faces: Callable[[FaceSets], Clusterer] | None = None
+    any_length: bool = False
 
     def clusterer(self, faces: FaceSets | None) -> Clusterer:
         """Raises ValueError where a method goes by faces and there are none."""

@@ -8,8 +8,8 @@ from udfs.kernels.cluster.videoclusternet import own_thresholds
 METHODS: dict[str, Method] = {
     "castmine": Method(average_linkage_twice, smoothed=True),
     "hac_average": Method(average_linkage),
-    "hac_complete": Method(complete_linkage, "given"),
-    "hac_ward": Method(ward_linkage, "given"),
+    "hac_complete": Method(complete_linkage, "given", any_length=True),
+    "hac_ward": Method(ward_linkage, "given", any_length=True),
     "k_means": Method(k_means, "given"),
     "affinity_propagation": Method(affinity_propagation, "found"),
     "dbscan": Method(dbscan, "found"),

@@ -16,6 +16,7 @@ def cluster_title(
     harvested: NDArray[np.floating],
     links: Links,
     rules: Rules,
+    outputs: NDArray[np.floating] | None = None,
 ) -> dict[str, pd.DataFrame]:
     """The rows of track_labels and characters of one title, without title_id, run_id, adapter_id, person_id and name.
 
@@ -27,6 +28,7 @@ def cluster_title(
         embeddings: (T, D) float32 unit rows in that order, NaN where a track has none: what is clustered.
         harvested: (T, D') float32 unit rows as they were harvested, NaN as above: what characters keep.
         links: between track_ids.
+        outputs: as in `Evidence`.
     Raises:
         ValueError: a link names a track that `tracks` lacks.
     """
@@ -38,6 +40,7 @@ def cluster_title(
         quality=tracks.quality.to_numpy(np.float32),
         rejected=np.array(["not_a_face" in (flags if flags is not None else ()) for flags in tracks["flags"]], bool),
         faces=_faces(tracks),
+        outputs=outputs,
     )
     found = find_characters(evidence, rules)
     named = found.labels >= 0

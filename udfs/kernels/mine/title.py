@@ -8,10 +8,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from conf.settings import UNKNOWN_RATE
 from udfs.kernels.boxes import BOX
 from udfs.kernels.mine import tracklets
 from udfs.kernels.mine.cannot_links import CannotLinks, find_cannot_links
 from udfs.kernels.mine.must_links import MustLinks, find_must_links
+from udfs.kernels.mine.rule import training_rule
 
 
 def mine_title_tables(
@@ -23,15 +25,19 @@ def mine_title_tables(
     duplicate_iou: float,
     must_link_cosine: float,
     must_link_iou: float,
+    min_track_s: float,
+    min_shared_s: float,
 ) -> dict[str, pd.DataFrame]:
     """The rows of cannot_links, must_links, tracklets and hard_negatives of one title, without title_id and run_id.
+
+    All links are kept; hard negatives are sought over those alone that pass the rule of the paper, see `rule`.
 
     Args:
         faces: detected faces in any order: track_id, frame, x, y, w, h, embedded (bool), and the shot_id and thread_id
             of their track (NaN where not known: no must-link).
         embedding: (E, D) float32 unit rows of the embedded faces, in the order of `faces`.
         seconds_per_detection: NaN where not known.
-        n_tracklets: M. The others: see `cannot_links` and `must_links`.
+        n_tracklets: M. The others: see `cannot_links`, `must_links` and `rule`.
     """
     order = np.lexsort((faces.frame.to_numpy(), faces.track_id.to_numpy()))
     number = np.cumsum(faces.embedded.to_numpy(bool)) - 1  # a face's row of `embedding`
@@ -42,8 +48,19 @@ def mine_title_tables(
     cannot = find_cannot_links(track_id, frame, faces[BOX].to_numpy(np.float32), duplicate_iou=duplicate_iou)
     embedding = embedding[number]
     must = _must_links(faces, embedding, cannot, must_link_cosine, must_link_iou)
+    tracks, n_faces = np.unique(track_id, return_counts=True)
+    passing = training_rule(
+        tracks,
+        n_faces,
+        cannot.track_a,
+        cannot.track_b,
+        cannot.shared_frames,
+        detections_per_s=UNKNOWN_RATE if np.isnan(seconds_per_detection) else 1 / seconds_per_detection,
+        min_track_s=min_track_s,
+        min_shared_s=min_shared_s,
+    ).links
     mined, negatives = tracklets.mine_title(
-        track_id[seen], frame[seen], embedding, cannot.track_a, cannot.track_b, n_tracklets
+        track_id[seen], frame[seen], embedding, cannot.track_a[passing], cannot.track_b[passing], n_tracklets
     )
     return {
         "cannot_links": pd.DataFrame(
