@@ -36,11 +36,11 @@ class Network(BaseModel):
         return self.widths[-1]
 
 
-# Batch norm starts at a variance of 1, and the papers' embeddings were not of unit length.
+# Batch norm starts at a variance of 1, weights for inputs that vary by 1, and the papers' were not of unit length.
 C1 = Network(name="C1", widths=(512, 256), scaled=True)
 C2 = Network(name="C2", widths=(1024, 512), scaled=True)
 C3 = Network(name="C3", widths=(1024, 512, 256), scaled=True)
-BALL = Network(name="ball", widths=(256, 128, 64, 64), layer="relu", dropout=0.0)
+BALL = Network(name="ball", widths=(256, 128, 64, 64), layer="relu", dropout=0.0, scaled=True)
 
 PUBLISHED = {network.name: network for network in (C1, C2, C3, BALL)}
 

@@ -137,10 +137,10 @@ def snapshot(
     """
     rows = pd.concat([title.rows[of].assign(title_id=name) for name, title in training.items()], ignore_index=True)
     names = sorted(set(rows.person)) if labels else []
-    strangers = hold_out_people(names, TrainSettings().held_out, seed)
+    strangers = hold_out_people(rows.person.value_counts().to_dict() if labels else {}, TrainSettings().held_out, seed)
     rows["label"] = rows.person.map({name: place for place, name in enumerate(names)}).fillna(NOBODY).astype(int)
     if strangers:
-        dev = rows.label.isin(strangers).to_numpy()
+        dev = rows.person.isin(strangers).to_numpy()
     elif held_out:
         dev = (rows.title_id == held_out).to_numpy()
     else:

@@ -33,14 +33,16 @@ class MvCorrMethod(Method):
 
 
 def _mvcorr(preset: str, in_dim: int, train: int, dev: int) -> dict[str, Any]:
-    """Published: C1, rate 0.01; Nesterov's momentum as in the authors' code. Small: a linear map to few outputs.
+    """Published: C1, rate 0.01; Nesterov's momentum as in the authors' code. Small: a linear map to 32 outputs.
 
-    The loss does not heed where the outputs' origin lies, so they are read out centred.
+    The loss does not heed where the outputs' origin lies, so they are read out centred. On composite titles 32 outputs
+    did better than 16 or 64, and a least fall of 1e-4 (the authors' code) no worse than of 1e-3 (the paper).
     """
     fixed = {"loss": {"shrinkage": 0.2}, "batch": min(PAPER_BATCH, train), "decay": 1e-6, "read_out": "centred"}
     if preset == "paper":
         return {**fixed, "network": C1, "learning_rate": 0.01, "nesterov": True, "epoch_steps": PAPER_EPOCH}
-    return {**fixed, "network": small(_outputs(train, dev, in_dim)), "learning_rate": 1.0}
+    slow = {"min_delta": 1e-4, "patience": 20}
+    return {**fixed, **slow, "network": small(_outputs(train, dev, in_dim)), "learning_rate": 1.0}
 
 
 def check(plan: Plan, train: int, dev: int) -> None:
@@ -54,8 +56,8 @@ def check(plan: Plan, train: int, dev: int) -> None:
 
 
 def _outputs(train: int, dev: int, in_dim: int) -> int:
-    """The largest power of two up to 64 with four training rows and one held-out row more than outputs; 8 at least."""
-    bound = min(64, in_dim, train // 4, dev - 1)
+    """The largest power of two up to 32 with four training rows and one held-out row more than outputs; 8 at least."""
+    bound = min(32, in_dim, train // 4, dev - 1)
     return max(min(8, in_dim), 1 << max(bound, 1).bit_length() - 1)
 
 

@@ -14,6 +14,7 @@ import torch
 from conf.errors import CastmineError, GpuUnavailable
 from conf.settings import TrainSettings
 from training import loop
+from training.adapters import Adapter, apply
 from training.collective import Alone
 from training.judge import Epoch, decide_status
 from training.loop import EarlyStopping, backward, train
@@ -128,6 +129,44 @@ def test_the_weights_of_the_lowest_development_loss_are_kept(snapshot: Snapshot)
     with torch.no_grad():
         again = method.loss(method.embed(held_out[held_out.has_negative])).item()
     assert again == pytest.approx(min(losses), rel=1e-6)
+
+
+def test_an_epoch_is_as_many_passes_as_make_its_steps(snapshot: Snapshot) -> None:
+    """As published counts in epochs of 123 steps; a pass over a small corpus has a few."""
+    chosen = deep(snapshot, "imptriplet", max_epochs=2, momentum=0.0, network=DEEP.model_copy(update={"dropout": 0.0}))
+    steps = Reader(snapshot, 64, 7, "negative").steps
+    assert steps == 3
+    by_pass = train(snapshot, chosen.model_copy(update={"max_epochs": 4, "min_delta": 0.0}))
+    by_two = train(snapshot, chosen.model_copy(update={"epoch_steps": 2 * steps}))
+    losses = [[epoch.train_loss for epoch in made.curve] for made in (by_pass, by_two)]
+    assert losses[1] == pytest.approx([np.mean(losses[0][:2]), np.mean(losses[0][2:])], rel=1e-6)
+    assert by_two.curve[1].dev_loss == by_pass.curve[3].dev_loss
+
+
+def test_batch_norms_are_settled_before_each_judgement(snapshot: Snapshot) -> None:
+    """The adapter's running statistics are those of the training rows under its weights, even after a single step."""
+    chosen = deep(snapshot, "mvcorr", max_epochs=1, batch=300, network=DEEP.model_copy(update={"scaled": True}))
+    layers = train(snapshot, chosen).adapter.layers
+    anchors = torch.cat([rows.views[:, 0] for rows in Reader(snapshot, 300, 7).epoch(0)])
+    with torch.no_grad():
+        first = layers[0](anchors * anchors.shape[1] ** 0.5)
+    torch.testing.assert_close(layers[1].mean, first.mean(dim=0), atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(layers[1].variance, first.var(dim=0, correction=0), atol=1e-3, rtol=0.02)
+
+
+def test_a_centred_adapter_keeps_the_mean_of_the_training_tracks(snapshot: Snapshot) -> None:
+    made = train(snapshot, deep(snapshot, "imptriplet", max_epochs=2, read_out="centred")).adapter
+    views = torch.cat([rows[rows.has_negative].views for rows in Reader(snapshot, 64, 7, "negative").epoch(0)])
+    means = torch.nn.functional.normalize(views.mean(dim=1), dim=1)
+    assert made.centre is not None
+    torch.testing.assert_close(made.centre, made.layers(means).mean(dim=0), atol=1e-5, rtol=1e-4)
+    out = apply(made, means.numpy(), "a" * 64)
+    assert abs(out.mean(axis=0)).max() < abs(apply_uncentred(made, means.numpy())).mean(axis=0).max()
+
+
+def apply_uncentred(adapter: Adapter, rows: np.ndarray) -> np.ndarray:
+    plain = {name: tensor for name, tensor in adapter.weights().items() if name != "centre"}
+    return apply(Adapter(adapter.card.model_copy(update={"read_out": "cosine"}), plain), rows, "a" * 64)
 
 
 def test_progress_hears_of_every_epoch(snapshot: Snapshot) -> None:

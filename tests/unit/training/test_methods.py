@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, get_args
 
+import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from scipy.cluster.hierarchy import fcluster, linkage
 
 from conf.errors import UsageError
 from conf.settings import TrainingMethod, TrainSettings
+from training.adapters import apply
 from training.collective import Alone
 from training.loop import train
-from training.methods.ball_cluster import TrackBallsMethod
+from training.methods.ball_cluster import TrackBallsMethod, find_threshold
+from training.methods.base import Parent
 from training.methods.registry import LABELLED, kind, make_plan, method_of
 from training.networks import BALL, small
 from training.plan import Plan
@@ -96,10 +100,56 @@ def _radius_after(snapshot: Snapshot, chosen: Plan) -> float:
     return float(method.loss.ball.h.detach())
 
 
+@pytest.mark.parametrize("method", ["triplet", "prototypical"])
+def test_a_rival_s_threshold_gives_the_true_number_on_held_out_tracks(faces: Snapshot, method: str) -> None:
+    made = train(faces, planned(faces, method, max_epochs=5)).adapter
+    held_out = Reader(faces, 64, 7, "label").development()
+    means = torch.nn.functional.normalize(held_out.views.mean(dim=1), dim=1).numpy()
+    rows = apply(made, means, "a" * 64, unit=False)
+    lengths = np.linalg.norm(rows, axis=1)
+    assert (abs(lengths - 1).max() < 1e-5) == (method == "triplet")
+    assert made.card.read_out == ("cosine" if method == "triplet" else "euclidean")
+    assert made.card.threshold is not None
+    found = fcluster(linkage(rows, "complete"), made.card.threshold**0.5, "distance")
+    assert found.max() == len(set(held_out.label.tolist())) == 6
+
+
+def test_no_distance_gives_a_number_that_no_merge_leaves() -> None:
+    heights = np.array([0.2, 0.6, 1.0])
+    assert find_threshold(heights, 2) == pytest.approx(0.8**2)
+    assert find_threshold(heights, 3) == pytest.approx(0.4**2)
+    assert find_threshold(heights, 1) is None
+    assert find_threshold(heights, 4) is None
+
+
+def test_fine_tuning_starts_from_the_parent_and_keeps_its_radius(faces: Snapshot, unlabelled: Snapshot) -> None:
+    parent = train(faces, planned(faces, "bcl", max_epochs=8, loss={"start": -1.2})).adapter
+    settings = TrainSettings(method="bcl", min_rows=2)
+    chosen = make_plan(settings, unlabelled, Parent("p", parent))
+    assert (chosen.parent, chosen.max_epochs, chosen.network) == ("p", 10, parent.card.network)
+    assert chosen.learning_rate == pytest.approx(planned(unlabelled, "bcl").learning_rate / 10)
+    method = method_of(chosen, unlabelled, Alone())
+    method.begin_from(parent)
+    assert torch.equal(method.networks[0][0].weight, parent.layers[0].weight)
+    made = train(unlabelled, chosen, parent=parent).adapter
+    assert made.card.threshold == pytest.approx(parent.card.threshold, rel=1e-5)
+    moved = (made.layers[0].weight - parent.layers[0].weight).norm() / parent.layers[0].weight.norm()
+    assert 0 < moved < 0.5
+
+
+def test_labels_teach_on_track_means_where_the_plan_says_so(faces: Snapshot) -> None:
+    rows = next(Reader(faces, 64, 7, "label").epoch(0))
+    mean = torch.nn.functional.normalize(rows.views.mean(dim=1), dim=1)
+    for samples in ("tracks", "faces"):
+        method = method_of(planned(faces, "triplet", samples=samples), faces, Alone()).train()
+        assert torch.allclose(method.embed(rows)[:, 0], method.networks[0](mean)) == (samples == "tracks")
+
+
 def test_bcl_as_published(faces: Snapshot) -> None:
     made = make_plan(TrainSettings(method="bcl", preset="paper", min_rows=2), faces)
     assert (made.network, made.learning_rate, made.drop, made.loss_rate, made.loss_waits) == (BALL, 0.003, 0.9, 0.1, 5)
     assert made.batch == 160  # 2000 where there are so many
+    assert (made.epoch_steps, made.patience) == (31, 30)
     assert made.needs == "label"
 
 

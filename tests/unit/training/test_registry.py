@@ -9,12 +9,14 @@ from typing import Any, get_args
 import pyarrow as pa
 import pytest
 
-from conf.errors import TooLittleData
+from conf.errors import TooLittleData, UsageError
 from conf.settings import TrainingMethod, TrainSettings
+from training.adapters import Adapter, Card
+from training.methods.base import Parent
 from training.methods.registry import METHODS, make_plan
-from training.networks import C1, C2
+from training.networks import C1, C2, build, small
 from training.plan import Plan
-from training.snapshot import Snapshot
+from training.snapshot import Kind, Snapshot
 
 MakePlan = Callable[..., Plan]
 
@@ -23,10 +25,20 @@ MakePlan = Callable[..., Plan]
 def planned(
     tmp_path_factory: pytest.TempPathFactory, corpus: Callable[..., pa.Table], written: Callable[..., Snapshot]
 ) -> MakePlan:
-    def make(train: int, dev: int, negatives: bool = True, **settings: Any) -> Plan:
+    def make(
+        train: int,
+        dev: int,
+        negatives: bool = True,
+        parent: Parent | None = None,
+        kind: Kind = "tracklets",
+        labels: tuple[str, ...] | None = None,
+        **settings: Any,
+    ) -> Plan:
         folder: Path = tmp_path_factory.mktemp("planned")
-        snapshot = written(folder, corpus(0, train, negatives=negatives), corpus(1, dev, negatives=negatives))
-        return make_plan(TrainSettings.model_validate(settings), snapshot)
+        rows = (corpus(seed, n, negatives=negatives, kind=kind) for seed, n in ((0, train), (1, dev)))
+        changes = {} if labels is None else {"labels": labels}
+        snapshot = written(folder, *rows, kind=kind, **changes)
+        return make_plan(TrainSettings.model_validate(settings), snapshot, parent)
 
     return make
 
@@ -36,12 +48,14 @@ def test_mvcorr_as_published(planned: MakePlan) -> None:
     assert (made.network, made.batch, made.learning_rate) == (C1, 1024, 0.01)
     assert (made.momentum, made.decay, made.patience, made.min_delta) == (0.9, 1e-6, 5, 1e-3)
     assert (made.loss, made.network.dropout, made.max_epochs) == ({"shrinkage": 0.2}, 0.2, 200)
+    assert (made.epoch_steps, made.nesterov, made.read_out) == (123, True, "centred")
 
 
 def test_imptriplet_as_published(planned: MakePlan) -> None:
     made = planned(1600, 300, method="imptriplet", preset="paper")
     assert (made.network, made.batch, made.learning_rate) == (C2, 1024, 0.001)
     assert made.loss == {"margin": 1.0, "pull": 0.1, "weight": 0.02}
+    assert (made.epoch_steps, made.nesterov, made.read_out) == (123, False, "cosine")
 
 
 def test_a_batch_is_never_larger_than_the_rows(planned: MakePlan) -> None:
@@ -63,6 +77,54 @@ def test_mvcorr_has_fewer_outputs_than_rows(planned: MakePlan, train: int, dev: 
 
 def test_small_imptriplet_keeps_the_width(planned: MakePlan) -> None:
     assert planned(100, 40, method="imptriplet").network.out_dim == 24
+
+
+def test_a_published_network_is_trained_as_published(planned: MakePlan) -> None:
+    made = planned(700, 300, method="mvcorr", network="C3", layer="sigmoid_norm", dropout=0.4, dim=64)
+    assert (made.preset, made.learning_rate) == ("paper", 0.01)
+    network = made.network
+    assert (network.widths, network.layer, network.dropout, network.scaled) == (
+        (1024, 512, 64), "sigmoid_norm", 0.4, True,
+    )  # fmt: skip
+    assert planned(700, 300, method="mvcorr", network="linear").preset == "small"
+    linear = planned(700, 300, method="imptriplet", network="linear", preset="paper")
+    assert (linear.network.widths, linear.network.layer, linear.learning_rate) == ((24,), "linear", 0.001)
+    assert planned(700, 300, method="imptriplet", dim=12).network.widths == (12,)
+
+
+def test_what_is_said_of_loss_and_read_out_is_laid_on_the_preset(planned: MakePlan) -> None:
+    made = planned(100, 40, method="imptriplet", loss={"pull": 0.3}, read_out="centred")
+    assert made.loss == {"margin": 1.0, "pull": 0.3, "weight": 0.02}
+    assert made.read_out == "centred"
+
+
+@pytest.mark.parametrize("method", ["whitening", "whitened_triplet", "lda_triplet"])
+def test_a_method_with_a_network_of_its_own_takes_no_other(planned: MakePlan, method: str) -> None:
+    with pytest.raises(UsageError, match=f"train.network=C1, train.dim=64: {method} has a network of its own"):
+        planned(100, 40, method=method, network="C1", dim=64)
+
+
+def test_a_chosen_width_must_fit_the_rows(planned: MakePlan) -> None:
+    with pytest.raises(TooLittleData, match=r"64 outputs needs more than 64 .* 100 to train and 40 held"):
+        planned(100, 40, method="mvcorr", dim=64)
+
+
+def test_only_bcl_goes_on_from_an_adapter_of_bcl(planned: MakePlan) -> None:
+    card = Card(
+        method="imptriplet",
+        settings={},
+        network=small(24),
+        in_dim=24,
+        out_dim=24,
+        base_embedder_sha256="a" * 64,
+        snapshot_fingerprint="f" * 16,
+        source_versions={},
+    )
+    parent = Parent("abc", Adapter(card, build(small(24), 24).state_dict()))
+    with pytest.raises(UsageError, match="--parent abc: only bcl goes on from an adapter, of bcl"):
+        planned(100, 40, parent=parent, method="imptriplet")
+    with pytest.raises(UsageError, match="--parent abc: an adapter of imptriplet; bcl goes on from one of bcl"):
+        planned(100, 40, parent=parent, kind="faces", labels=(), method="bcl")
 
 
 def test_settings_pass_through(planned: MakePlan) -> None:
