@@ -79,7 +79,7 @@ def test_killed_while_mine_writes_again(finished: Path, copied: Path, tmp_path):
     assert lakes.repeated_keys(copied) == []
 
 
-TRAINED = ("train.min_rows=4", "train.min_track_s=0.5", "train.max_epochs=30", "train.preset=small")
+TRAINED = ("train.min_rows=4", "mine.min_track_s=0.5", "train.max_epochs=30", "train.preset=small")
 TRAIN_MOMENTS: list[tuple[str, Callable[[Path], Moment]]] = [
     ("a snapshot file is written", lambda lake: staged(lake, "_snapshots/*/*/*.parquet")),
     ("the snapshot is whole", lambda lake: staged(lake, "_snapshots/*/snapshot.json")),

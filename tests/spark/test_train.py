@@ -12,14 +12,17 @@ import pyarrow.parquet as pq
 import pytest
 
 from conf.errors import UsageError
-from conf.settings import TrainSettings
+from conf.settings import MineSettings, TrainSettings
 from jobs import train
 from jobs.lake import snapshots
 from jobs.lake.lake import Lake
 from tests.helpers import people
 from tests.helpers.small import clock
+from training.adapters import Adapter
+from training.snapshot import Snapshot
 
-SMALL = ("--set", "train.min_rows=4", "--set", "train.min_track_s=0.5", "--set", "train.max_epochs=3")
+SMALL = ("--set", "train.min_rows=4", "--set", "mine.min_track_s=0.5", "--set", "train.max_epochs=3")
+RULE = MineSettings(min_track_s=0.5)
 TITLES = ["alpha", "beta"]
 
 
@@ -86,9 +89,9 @@ def test_label_files_that_are_none(lake: Lake, tmp_path: Path, columns: list[str
 
 
 def test_a_snapshot_of_faces_holds_the_track_s_and_a_partner_s(lake: Lake, labels: Path) -> None:
-    settings = TrainSettings(method="bcl", min_track_s=0.5)
+    settings = TrainSettings(method="bcl")
     named = snapshots.Labels("truth.csv", pd.read_csv(labels))
-    made = snapshots.write(lake, TITLES, settings, named)
+    made = snapshots.write(lake, TITLES, settings, RULE, named)
     assert (made.kind, made.n_views, made.n_negatives, made.dim) == ("faces", 8, 8, people.DIM)
     assert made.labels == ("alpha 2", "alpha 3", "beta 2", "beta 3", "person 0", "person 1")
     rows = pd.concat([pq.read_table(file).to_pandas() for part in ("train", "dev") for file in made.files(part)])
@@ -104,5 +107,72 @@ def test_a_snapshot_of_faces_holds_the_track_s_and_a_partner_s(lake: Lake, label
             who = known.person[row.track_id]
             label = f"person {who}" if who < 2 else f"{title} {who}"
             assert row.label == (made.labels.index(label) if row.track_id < 27 else -1)
-    assert snapshots.write(lake, TITLES, settings, named).folder == made.folder
-    assert snapshots.write(lake, TITLES, settings).folder != made.folder
+    assert snapshots.write(lake, TITLES, settings, RULE, named).folder == made.folder
+    assert snapshots.write(lake, TITLES, settings, RULE).folder != made.folder
+
+
+def test_labels_hold_out_people_in_every_title(lake: Lake, labels: Path) -> None:
+    named = snapshots.Labels("truth.csv", pd.read_csv(labels))
+    made = snapshots.write(lake, TITLES, TrainSettings(method="bcl"), RULE, named)
+    parts = {
+        part: pd.concat([pq.read_table(file).to_pandas() for file in made.files(part)]) for part in ("train", "dev")
+    }
+    people_of = {part: set(rows.label) - {-1} for part, rows in parts.items()}
+    assert made.split == "people"
+    assert not people_of["train"] & people_of["dev"]
+    assert len(people_of["dev"]) == 2  # a quarter of six, two at least
+    assert people_of["train"] | people_of["dev"] == set(range(6))
+    assert trained(lake, "--method", "bcl", "--labels", str(labels)) == 0
+    row = lake.raw("adapters").where("method = 'bcl'").first()
+    assert json.loads(row["split"])["by"] == "people"
+
+
+def test_what_is_nobody_s_name_teaches_nothing(lake: Lake, labels: Path, tmp_path: Path) -> None:
+    rows = pd.read_csv(labels)
+    rows.loc[rows.track_id.isin([3, 5, 7]), "label"] = ["unknown", "false_positive", "trackswitch"] * 2
+    rows.to_csv(tmp_path / "bbt.csv", index=False)
+    assert trained(lake, "--method", "bcl", "--labels", str(tmp_path / "bbt.csv")) == 0
+    (folder,) = (lake.files / "_snapshots").iterdir()
+    made = Snapshot.open(folder)
+    assert set(made.labels) == set(rows.label) - {"unknown", "false_positive", "trackswitch"}
+    found = pd.concat([pq.read_table(file).to_pandas() for part in ("train", "dev") for file in made.files(part)])
+    assert (found.label[found.track_id.isin([3, 5, 7])] == -1).all()
+    assert (found.label != -1).sum() == 48
+
+
+def test_bcl_goes_on_from_bcl(lake: Lake, labels: Path) -> None:
+    assert trained(lake, "--method", "bcl", "--labels", str(labels)) == 0
+    parent = lake.raw("adapters").first()
+    assert parent["parent"] is None
+    words = ["--method", "bcl", "--titles", "alpha"]
+    assert trained(lake, *words) == 0
+    assert trained(lake, *words, "--parent", parent["adapter_id"][:6]) == 0
+    (child,) = lake.raw("adapters").where("parent IS NOT NULL").collect()
+    assert (child["parent"], child["scope"], child["labels_from"]) == (parent["adapter_id"], "alpha", None)
+    assert child["adapter_id"] not in (parent["adapter_id"], "")
+    load = [Adapter.load(lake.files / row["uri"]) for row in (parent, child)]
+    assert load[1].card.threshold == pytest.approx(load[0].card.threshold, rel=1e-5)
+    assert json.loads(child["settings"])["parent"] == parent["adapter_id"]
+    with pytest.raises(UsageError, match=r"--parent .*: only bcl goes on from an adapter, of bcl"):
+        trained(lake, "--method", "imptriplet", "--parent", parent["adapter_id"])
+    with pytest.raises(UsageError, match="--parent none: raw embeddings are no adapter to go on from"):
+        trained(lake, "--method", "bcl", "--parent", "none")
+
+
+def test_of_several_networks_the_least_held_out_loss_is_kept(lake: Lake, capsys) -> None:
+    words = ["--method", "imptriplet", "--network", "linear", "C1", "C2"]
+    assert trained(lake, *words) == 0
+    shown = capsys.readouterr().out
+    rows = lake.raw("adapters").collect()
+    losses = {row["adapter_id"]: json.loads(row["metrics"])["dev_loss"] for row in rows}
+    chosen = [row for row in rows if row["status"] != "not_chosen"]
+    assert len(rows) == 3
+    assert [row["adapter_id"] for row in chosen] == [min(losses, key=losses.__getitem__)]
+    names = {json.loads(row["settings"])["network"]["name"] for row in rows}
+    assert names == {"small", "C1", "C2"}
+    assert all(row["adapter_id"] in shown for row in rows)
+    others = [row["reason"] for row in rows if row["status"] == "not_chosen"]
+    assert all("another network has" in reason for reason in others)
+    assert lake.raw("runs").where("job = 'train'").count() == 1
+    assert trained(lake, *words) == 0
+    assert lake.raw("adapters").count() == 3
