@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.cluster.hierarchy import fcluster, linkage
 from sklearn.metrics import v_measure_score
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from conf.errors import UsageError
@@ -67,14 +68,15 @@ class LabelledMethod(_WithBall):
     def __init__(self, plan: Plan, snapshot: Snapshot, collective: Collective) -> None:
         super().__init__(plan, snapshot, collective)
         self.samples, self.unit = plan.samples, plan.read_out != "euclidean"
-        self.loss = {
+        losses: dict[str, Callable[..., nn.Module]] = {
             "bcl": BallCluster,
             "cross_entropy": functools.partial(CrossEntropy, plan.network.out_dim, len(snapshot.labels)),
             "ldml": Ldml,
             "contrastive": Contrastive,
             "triplet": Triplet,
             "prototypical": Prototypical,
-        }[plan.method](**plan.loss)
+        }
+        self.loss = losses[plan.method](**plan.loss)
 
     def embed(self, rows: Rows) -> Tensor:
         if self.training and self.samples == "faces":

@@ -32,11 +32,11 @@ class _Siamese(Method):
     def __init__(self, plan: Plan, snapshot: Snapshot, collective: Collective) -> None:
         super().__init__(plan, snapshot, collective)
         head = nn.Sequential(nn.ReLU(), nn.Linear(plan.network.out_dim, OUTPUTS))
-        nn.init.zeros_(head[1].bias)
         self.networks = nn.ModuleList([*self.networks, head])
         for layer in self.networks.modules():
             if isinstance(layer, nn.Linear):
                 nn.init.normal_(layer.weight, std=START)
+                nn.init.zeros_(layer.bias)
 
     def _judged(self, x: Tensor) -> Tensor:
         """(..., OUTPUTS) of (..., D): what the loss sees."""
