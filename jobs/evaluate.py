@@ -19,6 +19,10 @@ castmine's. Its titles must have its title_ids in the lake:
   movie_face_cluster        MovieFaceCluster, nine films (VideoClusterNet)
   sail_mcb                  SAIL-MCB, five films and an episode, number of characters given (MvCorr)
 
+The first four print the episodes as one set of tracks, too (`all six`), and bbt and buffy those of both series (`both
+twelve`), of what the lake has, evaluated under its protocol now or before. The people of the view `people` are the
+clusters then.
+
 The last two papers do not say what their truth files look like: bring them to csv, Parquet or MOT. A title_id that
 begins with `composite-` says that the faces are not the film's; the paper's numbers are left out then.
 
@@ -48,7 +52,7 @@ from conf.catalog import table
 from conf.errors import UsageError
 from conf.protocol import list_protocols
 from jobs.cli import command, options, program
-from jobs.evaluation import error_analysis, published
+from jobs.evaluation import combined, error_analysis, published
 from jobs.inputs.truth import BY_BOXES, BY_TRACKS, read_truths
 from jobs.lake import run_log, staging
 from jobs.lake.adapters import NO_ADAPTER, adapters_of, maps_of, read_labels
@@ -101,7 +105,8 @@ def main(
             job.progress.say(f"mean of {len(figures)} titles: {_mean_said(list(figures.values()))}")
         summary: dict[str, Any] = {"job": "evaluate", "figures": figures}
         if args.protocol:
-            summary["protocol"] = published.compare(args.protocol, figures)
+            together = combined.combine(job, args.protocol, figures)
+            summary["protocol"] = published.compare(args.protocol, figures, together)
             if not (args.json or args.quiet):
                 published.show(summary["protocol"])
         return job.finish(run, summary)
