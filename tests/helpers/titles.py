@@ -29,6 +29,7 @@ def title_of(person: list[str | None], character: list[float], **given_columns: 
         "face_px": np.full(n, np.nan, np.float32),
         "quality": np.full(n, np.nan, np.float32),
         "flags": pd.Series([None] * n, dtype=object),
+        "quality_labels": pd.Series([None] * n, dtype=object),
     }
     return pd.DataFrame(columns | given_columns)
 

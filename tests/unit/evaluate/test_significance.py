@@ -1,4 +1,4 @@
-"""Permutation test and paired bootstrap: against coins tossed one by one, exact binomials and selections made in full."""
+"""Permutation test and paired bootstrap: against coins tossed one by one, and selections of tracks written out."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def toss(before: np.ndarray, after: np.ndarray, draws: int, seed: int) -> float:
 def test_it_is_what_swapping_signs_gives(seed):
     rng = np.random.default_rng(seed)
     before, after = (rng.random((2, 80)) < np.array([[0.6], [0.75]])).astype(int)
-    gained, lost = (((after > before).sum(), (after < before).sum()))
+    gained, lost = ((after > before).sum(), (after < before).sum())
     (p,) = swap_test(np.array([gained]), np.array([lost]))
     assert p == pytest.approx(toss(before, after, 4000, seed), abs=0.03)
 

@@ -42,8 +42,7 @@ class PairDistances(NamedTuple):
         steps = round(up_to * STEPS)
         found = (counts[:steps].reshape(bins, -1).sum(axis=1) for counts in (self.same, self.different))
         one, two = (
-            counts / max(int(every.sum()), 1)
-            for counts, every in zip(found, (self.same, self.different), strict=True)
+            counts / max(int(every.sum()), 1) for counts, every in zip(found, (self.same, self.different), strict=True)
         )
         return one, two
 
@@ -68,7 +67,7 @@ def measure_pairs(
     for start in range(0, len(x), rows):
         block = slice(start, start + rows)
         distance = np.round(1.0 - x[block] @ x[start:].T, 9)
-        a, b = np.triu_indices(*distance.shape[:1], 1, distance.shape[1])
+        a, b = np.triu_indices(len(distance), 1, distance.shape[1])
         step = np.clip((distance[a, b] * STEPS).astype(np.int64), 0, 2 * STEPS - 1)
         same = (label[block][a] == label[start:][b]).astype(np.int64)
         counts += np.bincount(step + 2 * STEPS * same, minlength=4 * STEPS).reshape(2, -1)

@@ -30,7 +30,7 @@ def swap_test(gained: NDArray, lost: NDArray, draws: int = 10_000, seed: int = 7
         (G,) p, above 0 up to 1; 1 where there is no such track. A group's p does not depend on the other groups.
     """
     pairs = np.stack([np.asarray(gained, np.int64), np.asarray(lost, np.int64)], axis=1)
-    return np.array([_swap(*pair, draws, seed) for pair in pairs.tolist()], np.float64)
+    return np.array([_swap(fixed, broke, draws, seed) for fixed, broke in pairs.tolist()], np.float64)
 
 
 def _swap(gained: int, lost: int, draws: int, seed: int) -> float:
@@ -108,10 +108,8 @@ def v_measures(
     )
     n = weight.sum(axis=1)
     total = xlogy(n, n)
-    homogeneity, completeness = (
-        np.clip(1 - _divide(rest - cells, whole), 0, None)
-        for rest, whole in ((clusters, total - classes), (classes, total - clusters))
-    )
+    homogeneity = np.maximum(1 - _divide(clusters - cells, total - classes), 0)
+    completeness = np.maximum(1 - _divide(classes - cells, total - clusters), 0)
     return _divide(2 * homogeneity * completeness, homogeneity + completeness)
 
 
@@ -125,6 +123,6 @@ def _sum_n_log_n(
     return np.asarray(xlogy(n, n).sum(axis=0))
 
 
-def _divide(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:
+def _divide(part: NDArray, whole: NDArray) -> NDArray[np.float64]:
     """part / whole; 0 where both are 0, up to the rounding of the sums."""
     return np.divide(part, whole, out=np.zeros_like(part), where=np.abs(whole) > 1e-9)
