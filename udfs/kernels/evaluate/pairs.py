@@ -20,12 +20,13 @@ class PairDistances(NamedTuple):
 
     Attributes:
         same, different: (2 STEPS,) int64, pairs of one person and of two people, by steps of 1 / STEPS from 0 to 2.
-        tracks: of how many tracks.
+        tracks: of how many tracks; of_tracks: how many there are.
     """
 
     same: NDArray[np.int64]
     different: NDArray[np.int64]
     tracks: int
+    of_tracks: int
 
     def figures(self) -> dict[str, float]:
         """As `verify_tracks`, up to the width of a step."""
@@ -47,20 +48,18 @@ class PairDistances(NamedTuple):
         return one, two
 
 
-def measure_pairs(
-    embeddings: NDArray[np.floating], true: Sequence | NDArray, most_tracks: int = MOST_TRACKS
-) -> PairDistances:
+def measure_pairs(embeddings: NDArray[np.floating], true: Sequence | NDArray) -> PairDistances:
     """The distances of all pairs of a title's tracks.
 
     Args:
         embeddings: (T, D) unit rows; those that are not finite are left out. true: (T,) labels.
-        most_tracks: of more, so many at even steps stand for all.
     Returns:
-        Cost O(T^2 D) in blocks of rows, up to the bound; memory O(T D) and a block of 2^22 pairs.
+        Of more than MOST_TRACKS as many at even steps. Cost O(T^2 D) in blocks of rows, up to that bound; memory
+        O(T D) and a block of 2^22 pairs.
     """
-    there = np.flatnonzero(np.isfinite(embeddings).all(axis=1))
-    if len(there) > most_tracks:
-        there = there[np.linspace(0, len(there) - 1, most_tracks).astype(np.int64)]
+    every = there = np.flatnonzero(np.isfinite(embeddings).all(axis=1))
+    if len(every) > MOST_TRACKS:
+        there = every[np.linspace(0, len(every) - 1, MOST_TRACKS).astype(np.int64)]
     x, label = np.asarray(embeddings[there], np.float64), np.unique(np.asarray(true)[there], return_inverse=True)[1]
     counts = np.zeros((2, 2 * STEPS), np.int64)
     rows = max(1, _BLOCK // max(len(x), 1))
@@ -71,7 +70,7 @@ def measure_pairs(
         step = np.clip((distance[a, b] * STEPS).astype(np.int64), 0, 2 * STEPS - 1)
         same = (label[block][a] == label[start:][b]).astype(np.int64)
         counts += np.bincount(step + 2 * STEPS * same, minlength=4 * STEPS).reshape(2, -1)
-    return PairDistances(counts[1], counts[0], len(x))
+    return PairDistances(counts[1], counts[0], len(x), len(every))
 
 
 def _median(counts: NDArray[np.int64]) -> float:

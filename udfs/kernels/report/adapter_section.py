@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from udfs.kernels.evaluate import errors
 from udfs.kernels.evaluate.before_after import ADAPTED, RAW
-from udfs.kernels.evaluate.pairs import MOST_TRACKS, STEPS, PairDistances
+from udfs.kernels.evaluate.pairs import STEPS, PairDistances
 from udfs.kernels.evaluate.significance import DRAWS
 from udfs.kernels.evaluate.verdicts import RIGHT
 from udfs.kernels.evaluate.verification import FPR
@@ -140,7 +140,8 @@ def _place(share: float, start: float) -> float:
 
 
 def _signed(points: float) -> str:
-    return f"{100 * points:+.1f}".replace("-", "\N{MINUS SIGN}")
+    said = f"{100 * points:+.1f}".replace("-", "\N{MINUS SIGN}")
+    return said if said[1:] != "0.0" else "0.0"
 
 
 # --- distances -------------------------------------------------------------------------------------------------
@@ -152,13 +153,14 @@ def _distances(found: errors.Analysis) -> View | None:
     first = measured[RAW]
     if not (first.same.sum() or first.different.sum()):
         return None
-    of = f"of {first.tracks:,} of its tracks, at even steps" if first.tracks == MOST_TRACKS else "of its tracks"
+    some = f"{first.tracks:,} (at even steps) of its {first.of_tracks:,} tracks"
+    of = "its tracks" if first.tracks == first.of_tracks else some
     said = (
-        f"Cosine distances of all pairs {of} whose people are known. The less the two overlap, the easier they are to "
+        f"Cosine distances of all pairs of {of} whose people are known. The less the two overlap, the easier they are to "
         "cluster. AUC: how often a pair of one person is nearer than one of two people; TPR at an FPR: share of the "
         "pairs of one person that are nearer than all but so many pairs of two."
     )
-    columns = ["", "median, one person", "median, two people", "AUC", *(f"TPR at {100 * fpr:g} %" for fpr in FPR)]
+    columns = ["", "median, one person", "median, two people", "AUC", *(f"TPR at {100 * fpr:g} % FPR" for fpr in FPR)]
     rows = [[NAMES[name], *_say_figures(pairs)] for name, pairs in measured.items()]
     return {"said": said, "table": lay_table(columns, rows), "plots": _plots(measured)}
 
