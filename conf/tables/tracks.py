@@ -58,7 +58,7 @@ TABLE = Table(
         Column(
             "quality_labels",
             "ARRAY<STRING>",
-            "udfs.kernels.harvest.quality:quality_labels",
+            "udfs.kernels.harvest.quality:give_quality_labels",
             "the six visual quality labels of the MvCorr paper, by its definitions: frontal where all faces are; "
             "profile, blurred, glasses, occluded, dark where at least one is",
         ),

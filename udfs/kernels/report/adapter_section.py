@@ -156,8 +156,8 @@ def _distances(found: errors.Analysis) -> View | None:
     some = f"{first.tracks:,} (at even steps) of its {first.of_tracks:,} tracks"
     of = "its tracks" if first.tracks == first.of_tracks else some
     said = (
-        f"Cosine distances of all pairs of {of} whose people are known. The less the two overlap, the easier they are to "
-        "cluster. AUC: how often a pair of one person is nearer than one of two people; TPR at an FPR: share of the "
+        f"Cosine distances of all pairs of {of} whose people are known. The less the two overlap, the easier they are "
+        "to cluster. AUC: how often a pair of one person is nearer than one of two people; TPR at an FPR: share of the "
         "pairs of one person that are nearer than all but so many pairs of two."
     )
     columns = ["", "median, one person", "median, two people", "AUC", *(f"TPR at {100 * fpr:g} % FPR" for fpr in FPR)]
