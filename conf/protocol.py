@@ -7,12 +7,14 @@ unless `percent: false`, null where the paper has none.
 from __future__ import annotations
 
 from importlib import resources
-from typing import Literal
+from typing import Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict
 
 FOLDER = "conf.protocols"
+LastColumn = Literal["mean", "all six", "both twelve"]
+LAST = get_args(LastColumn)
 
 
 class Strict(BaseModel):
@@ -44,9 +46,10 @@ class Protocol(Strict):
         counts: `all` labels; `identities`, without labels that stand for nobody in particular; `named`, without
             background people too. `rule` says it in words.
         number_given: whether the methods of the paper are told the number of characters.
-        last_column: what follows the titles in the paper's table: the mean over titles, or the figure of all titles
-            clustered as one; None where nothing does.
-        published: metric -> method -> a number for each title, and for the last column.
+        last_columns: what follows the titles in the paper's table: the mean over titles, or the figure of all titles'
+            tracks (`all six`), or of those and another protocol's (`both twelve`), clustered as one set, with its size.
+        both_with: that other protocol.
+        published: metric -> method -> a number for each title, and for the last columns.
         notes: what else to know before two numbers are put side by side.
     """
 
@@ -56,7 +59,8 @@ class Protocol(Strict):
     rule: str
     number_given: bool
     titles: dict[str, Title]
-    last_column: Literal["mean", "all six"] | None = None
+    last_columns: dict[LastColumn, Title | None] = {}
+    both_with: str | None = None
     metrics: dict[str, Metric]
     published: dict[str, dict[str, list[float | None]]]
     notes: list[str] = []
@@ -64,7 +68,7 @@ class Protocol(Strict):
     @property
     def columns(self) -> list[str]:
         """Of a row of `published`."""
-        return [*self.titles, *([self.last_column] if self.last_column else [])]
+        return [*self.titles, *self.last_columns]
 
 
 def list_protocols() -> list[str]:

@@ -46,21 +46,35 @@ class Section(BaseModel):
 
     def hash(self) -> str:
         """16 hex digits of everything that changes this job's results."""
-        text = json.dumps(self.model_dump(mode="json", exclude=self.without_effect()), sort_keys=True)
+        as_before = {name for name in self._marked("came_later") if getattr(self, name) == _default(self, name)}
+        text = json.dumps(self.model_dump(mode="json", exclude=self.without_effect() | as_before), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @classmethod
     def without_effect(cls) -> set[str]:
         """Fields marked `no_effect`: they change how fast a result comes, never the result."""
+        return cls._marked("no_effect")
+
+    @classmethod
+    def _marked(cls, mark: str) -> set[str]:
         return {
             name
             for name, field in cls.model_fields.items()
-            if isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get("no_effect")
+            if isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get(mark)
         }
+
+
+def _default(section: Section, name: str) -> Any:
+    return type(section).model_fields[name].default
 
 
 def _speed(default: Any, description: str, **rules: Any) -> Any:
     return Field(default, description=description, json_schema_extra={"no_effect": True}, **rules)
+
+
+def _later(default: Any, description: str, **rules: Any) -> Any:
+    """A setting of which an older castmine knew nothing: its default is what that one did, so nothing is done again."""
+    return Field(default, description=description, json_schema_extra={"came_later": True}, **rules)
 
 
 class HarvestSettings(Section):
@@ -150,6 +164,16 @@ class TrainSettings(Section):
     kept_gb: float = _speed(4.0, "of the snapshot each process keeps in memory; the rest is read every epoch", ge=0)
 
 
+RENAMED_METHODS = {"videoclusternet": "own_thresholds"}  # of clustering: the name of before -> today's
+
+
+def say_renamed(method: str) -> str | None:
+    """What to say to who asks for a clustering method by a name of before; None for every other name."""
+    if method not in RENAMED_METHODS:
+        return None
+    return f"{method} is called {RENAMED_METHODS[method]} now: of that paper it is the final matching alone"
+
+
 class ClusterSettings(Section):
     """Tracks to characters."""
 
@@ -162,6 +186,17 @@ class ClusterSettings(Section):
     adapter: str = Field("newest", description="adapter id, `newest` ready one of this embedder, or `none`")
     min_quality: float = Field(0.15, ge=0, le=1, description="tracks below it are attached or unknown, never deciding")
     attach_margin: float = Field(0.05, ge=0, description="least lead over the second character to attach a weak track")
+
+    links: Literal["all", "none"] = _later(
+        "all", "cannot-links and must-links that clustering obeys; none: a method as its paper has it, without links"
+    )
+
+    @field_validator("method")
+    @classmethod
+    def _by_todays_name(cls, value: str) -> str:
+        if said := say_renamed(value):
+            raise ValueError(said)
+        return value
 
     @field_validator("characters", mode="before")
     @classmethod
@@ -256,7 +291,7 @@ def _say(problem: Mapping[str, Any]) -> str:
         return f"no such setting; there are: {', '.join(fields or Settings.model_fields)}"
     if problem["type"] == "string_pattern_mismatch":
         return f"{problem['input']!r} is none of: {fields[problem['loc'][1]].description}"
-    return str(problem["msg"])
+    return str(problem["msg"]).removeprefix("Value error, ")
 
 
 def _rules_across_fields(settings: Settings) -> list[str]:

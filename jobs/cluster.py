@@ -10,12 +10,20 @@ again.
   castmine cluster --lake ./lake
   castmine cluster --lake ./lake --characters 12      or 8-15, or 5-
   castmine cluster --lake ./lake --adapter none       raw embeddings; default: the newest ready adapter of this embedder
+
+The methods beside castmine are for comparison: hac_average, hac_complete, hac_ward (Euclidean), k_means,
+affinity_propagation, dbscan, hdbscan, finch, and own_thresholds (VideoClusterNet's final matching alone, on cosine
+distances). All obey the links, and weak tracks are attached afterwards; as a paper's baseline, which knows neither:
+
+  castmine cluster --lake ./lake --method hac_ward --characters 12 --links none --set cluster.min_quality=0
 """
 
 from __future__ import annotations
 
+import argparse
 import functools
 from collections.abc import Callable, Sequence
+from typing import get_args
 
 import numpy as np
 import pandas as pd
@@ -26,7 +34,7 @@ from pyspark.sql import functions as F
 from conf.catalog import table
 from conf.errors import UsageError
 from conf.ids import stable_id
-from conf.settings import ClusterSettings
+from conf.settings import ClusterSettings, say_renamed
 from jobs.cli import command, options, program
 from jobs.lake import edits, run_log, staging
 from jobs.lake.adapters import Registered, adapter_for, id_of
@@ -57,13 +65,17 @@ def main(
     parser = options.parser(__doc__ or "", "cluster")
     parser.add_argument(
         "--method",
+        type=_name_method,
         choices=list(METHODS),
         help="clustering method (default: castmine); hac_ward, hac_complete and k_means need the number",
     )
     parser.add_argument("--characters", metavar="N|MIN-MAX", help="how many; found where not given")
     parser.add_argument("--adapter", metavar="ID|none", help="adapter id, or none (default: the newest ready one)")
+    parser.add_argument(
+        "--links", choices=get_args(ClusterSettings.model_fields["links"].annotation), help="obey all links, or none"
+    )
     args = parser.parse_args(argv)
-    for name in ("method", "characters", "adapter"):
+    for name in ("method", "characters", "adapter", "links"):
         if getattr(args, name) is not None:
             args.set.append(f"cluster.{name}='{getattr(args, name)}'")
     with command.open_job(args, "cluster", spark, clock, run_id) as job:
@@ -89,7 +101,7 @@ def main(
         _show_names(job, sorted(mined.keys() - {task.title_id for task in tasks}))
         job.progress.say(
             f"cluster: {len(tasks)} titles clustered, {len(mined) - len(tasks)} unchanged: {counts['track_labels']:,} "
-            f"tracks, {counts['characters']:,} characters ({_name_adapters(chosen)})"
+            f"tracks, {counts['characters']:,} characters ({_name_adapters(chosen)}{_name_links(settings)})"
         )
         _say_doubted(job, [task.title_id for task in tasks])
         summary = {"job": "cluster", "titles": [task.title_id for task in tasks], "rows": counts}
@@ -162,6 +174,7 @@ def choose_rules(settings: ClusterSettings, embedder_sha256: str | None, adapter
         known=expect_distances(embedder_sha256, adapter.load().card.moved if adapter else None),
         min_quality=settings.min_quality,
         attach_margin=settings.attach_margin,
+        links=settings.links == "all",
     )
 
 
@@ -282,6 +295,17 @@ def _choose_threshold(method: str, adapter: Registered | None) -> float | None:
         return None
     threshold = adapter.load().card.threshold
     return None if threshold is None else threshold / 2
+
+
+def _name_method(text: str) -> str:
+    """Raises where it is a method's name of before; whether there is such a method is asked after it."""
+    if said := say_renamed(text):
+        raise argparse.ArgumentTypeError(said)
+    return text
+
+
+def _name_links(settings: ClusterSettings) -> str:
+    return ", no links" if settings.links == "none" else ""
 
 
 def _name_adapters(chosen: dict[str, Registered | None]) -> str:

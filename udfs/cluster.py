@@ -12,8 +12,8 @@ from conf.table import unwritten
 from udfs.batches import one_row
 from udfs.kernels.cluster.characters import Rules
 from udfs.kernels.cluster.interface import Links
+from udfs.kernels.cluster.own_thresholds import measure_spread
 from udfs.kernels.cluster.title import cluster_title
-from udfs.kernels.cluster.videoclusternet import measure_spread
 from udfs.kernels.rows import fill_gaps, stack_rows
 from udfs.staging import stage_tables
 

@@ -14,6 +14,7 @@ from conf.table import unwritten
 from udfs.cluster import embeddings_of, links_of
 from udfs.kernels.cluster.characters import Rules
 from udfs.kernels.evaluate import errors
+from udfs.kernels.evaluate.before_after import Raw
 from udfs.kernels.evaluate.title import figures_by_boxes, figures_by_tracks, match
 from udfs.kernels.report import error_page
 from udfs.kernels.rows import stack_rows
@@ -77,21 +78,23 @@ def analyse_title(
     folder: str,
     blur: bool,
     rules: Mapping[str, Rules],
+    raw_rules: Mapping[str, Rules],
     adapt: Mapping[str, Callable[[NDArray[np.float32]], NDArray[np.float32]]],
 ) -> pd.DataFrame:
     """A title's labelled tracks and its links -> ANALYSED: SCORED's rows, and how many rows of each table are staged.
 
     Stages the rows of verdicts and error_rates, and writes the title's page.
 
-    `rules` maps titles to the rules of their clustering, where those are known; `adapt` as in `score_title`. A title
-    without tracks comes as one row without a track_id.
+    `rules` maps titles to the rules of their clustering, where those are known; `raw_rules` those with an adapter to
+    the same without it; `adapt` as in `score_title`. A title without tracks comes as one row without a track_id.
     """
     name, tracks = str(tracks.display_name.iloc[0]), tracks[tracks.track_id.notna()]
     tracks = tracks.sort_values("track_id").reset_index(drop=True)
-    _, embeddings = embeddings_of(tracks.embedding, adapt.get(key[0]))
+    harvested, embeddings = embeddings_of(tracks.embedding, adapt.get(key[0]))
+    raw = Raw(harvested, raw_rules.get(key[0])) if key[0] in adapt else None
     pictures = dict(zip(tracks.track_id.astype(int), tracks.thumbnail, strict=True))
     tracks = tracks.drop(columns=["embedding", "thumbnail"]).astype({"track_id": np.int64})
-    found = errors.analyse(tracks, embeddings, links_of(pairs), rules.get(key[0]))
+    found = errors.analyse(tracks, embeddings, links_of(pairs), rules.get(key[0]), raw)
     staged = stage_tables(key[0], {"verdicts": found.tracks, "error_rates": found.groups}, staging, run_id)
     with write_whole(error_page_file(folder, key[0])) as file:
         file.write_bytes(error_page.draw_page(name, found, pictures, blur))

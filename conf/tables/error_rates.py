@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from conf.table import TITLE_ID, Column, Table, run_id
 
-MAKER = "udfs.kernels.evaluate.errors:by_group"
+MAKER = "udfs.kernels.evaluate.groups:by_group"
 
 TABLE = Table(
     name="error_rates",
@@ -21,8 +21,9 @@ TABLE = Table(
             "property",
             "STRING",
             MAKER,
-            "what the tracks have in common: pose, flag (frontal and profile aside), face_px, quality, seconds, "
-            "person_tracks (tracks of their person), links, status, shot (those with most errors)",
+            "what the tracks have in common: pose, flag (frontal and profile aside), quality_label (of "
+            "tracks.quality_labels), face_px, quality, seconds, person_tracks (tracks of their person), links, status, "
+            "shot (those with most errors)",
         ),
         Column("value", "STRING", MAKER, "its value, such as profile or 32 to 64"),
         Column("place", "INT", MAKER, "place of the value among those of its property, from 0"),
@@ -41,6 +42,22 @@ TABLE = Table(
             "share_wrong of the title's other tracks of which the property is known, null where there are none",
         ),
         Column("mean_confidence", "DOUBLE", MAKER, "of those with a character, null where none has one"),
+        Column("n_right", "BIGINT", MAKER, "of these tracks, in the right character"),
+        Column(
+            "n_right_without_adapter",
+            "BIGINT",
+            MAKER,
+            "the same had raw embeddings been clustered by the same rules; this and what follows is null where that "
+            "was not tried, or raw embeddings were clustered",
+        ),
+        Column("n_fixed", "BIGINT", MAKER, "tracks that are right only because of the adapter"),
+        Column("n_broke", "BIGINT", MAKER, "tracks that are not right only because of the adapter"),
+        Column(
+            "p_value",
+            "DOUBLE",
+            MAKER,
+            "how likely chance alone makes as large a difference: permutation test of n_fixed and n_broke, two-sided",
+        ),
         run_id("evaluate"),
     ),
 )

@@ -17,7 +17,12 @@ TABLE = Table(
             "udfs.evaluate:score_title",
             "the benchmark whose rules it was scored by (conf/protocols), else what the truth labels: tracks or boxes",
         ),
-        Column("method", "STRING", "udfs.kernels.cluster.title:cluster_title", "clustering method"),
+        Column(
+            "method",
+            "STRING",
+            "udfs.kernels.cluster.title:cluster_title",
+            "clustering method, with `, no links` behind it where it obeyed none (cluster.links)",
+        ),
         Column("adapter_id", "STRING", "jobs.lake.adapters:id_of", "adapter of the embeddings, `none` for raw ones"),
         Column(
             "metric",

@@ -41,7 +41,12 @@ TABLE = Table(
             "udfs.kernels.cluster.characters:find_characters",
             "why it has no character: not_a_face, no_embedding, poor or noise; null where it has one",
         ),
-        Column("method", "STRING", "udfs.kernels.cluster.title:cluster_title", "clustering method"),
+        Column(
+            "method",
+            "STRING",
+            "udfs.kernels.cluster.title:cluster_title",
+            "clustering method, with `, no links` behind it where it obeyed none (cluster.links)",
+        ),
         Column("adapter_id", "STRING", "jobs.lake.adapters:id_of", "adapter of the embeddings, `none` for raw ones"),
         run_id("cluster"),
     ),

@@ -56,6 +56,13 @@ TABLE = Table(
             "frontal profile blurred dark small not_a_face",
         ),
         Column(
+            "quality_labels",
+            "ARRAY<STRING>",
+            "udfs.kernels.harvest.quality:give_quality_labels",
+            "the six visual quality labels of the MvCorr paper, by its definitions: frontal where all faces are; "
+            "profile, blurred, glasses, occluded, dark where at least one is",
+        ),
+        Column(
             "embedding",
             "ARRAY<FLOAT>",
             "udfs.kernels.harvest.assemble:average_embeddings",

@@ -31,7 +31,7 @@ TABLE = Table(
         Column(
             "verdict",
             "STRING",
-            "udfs.kernels.evaluate.errors:verdicts",
+            "udfs.kernels.evaluate.verdicts:verdicts",
             "right, wrong or unknown, by the best one-to-one assignment of characters to people",
         ),
         Column(
@@ -57,6 +57,12 @@ TABLE = Table(
             "STRING",
             "udfs.kernels.evaluate.errors:without_links",
             "the verdict if clustering had no links, null where that was not tried",
+        ),
+        Column(
+            "without_adapter",
+            "STRING",
+            "udfs.kernels.evaluate.errors:analyse",
+            "the verdict if raw embeddings had been clustered, null where they were, or that was not tried",
         ),
         run_id("evaluate"),
     ),

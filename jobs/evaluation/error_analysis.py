@@ -11,6 +11,8 @@ import pandas as pd
 from pyspark.sql import DataFrame
 
 from conf.code_versions import CODE_VERSIONS
+from conf.errors import UsageError
+from conf.settings import ClusterSettings
 from jobs import cluster
 from jobs.cli import command
 from jobs.lake import run_log, staging
@@ -20,7 +22,10 @@ from udfs.kernels.cluster.characters import Rules
 from udfs.kernels.cluster.methods import METHODS
 
 TABLES = ("verdicts", "error_rates")
-OF_TRACKS = ("shot_id", "start_s", "end_s", "n_faces", "face_px", "quality", "flags", "embedding", "thumbnail")
+OF_TRACKS = (
+    *("shot_id", "start_s", "end_s", "n_faces", "face_px", "quality", "flags", "quality_labels"),
+    *("embedding", "thumbnail"),
+)
 
 
 def analyse_errors(
@@ -36,9 +41,11 @@ def analyse_errors(
         truth: as `read_truth` gives it.
         clustered: title_id -> run_id of its clustering. adapter_ids: title_id -> its adapter.
     Returns:
-        title_id, protocol, metric and value of the figures of links and calibration; and how many rows are staged.
+        title_id, protocol, metric and value of the figures of links, adapter and calibration; and how many rows are
+        staged.
     """
     titles, adapters = sorted(clustered), adapters_of(job.lake, adapter_ids)
+    rules, raw_rules = _rules(job, titles, adapters)
     function = functools.partial(
         udfs.analyse_title,
         protocol=job.args.protocol or ("tracks" if "track_id" in truth else "boxes"),
@@ -46,7 +53,8 @@ def analyse_errors(
         run_id=run.run_id,
         folder=_folder(job),
         blur=job.settings.report.blur,
-        rules=_rules(job, titles, adapters),
+        rules=rules,
+        raw_rules=raw_rules,
         adapt=maps_of(adapters),
     )
     names = job.lake.rows("titles", titles).select("title_id", "display_name")
@@ -88,20 +96,43 @@ def name_people(job: command.Job, truth: pd.DataFrame, titles: list[str]) -> Dat
     return job.spark.createDataFrame(labelled.astype({"track_id": "int64"}), udfs.LABELLED.schema)
 
 
-def _rules(job: command.Job, titles: list[str], adapters: Mapping[str, Registered]) -> dict[str, Rules]:
-    """The rules by which titles were clustered, of those whose settings are the ones at hand."""
+def _rules(
+    job: command.Job, titles: list[str], adapters: Mapping[str, Registered]
+) -> tuple[dict[str, Rules], dict[str, Rules]]:
+    """The rules by which titles were clustered, of those whose settings are the ones at hand.
+
+    And, of those of them that have an adapter, the rules without it.
+    """
     settings, last = job.settings.cluster, run_log.latest(job.lake, "cluster")
+    untried = "what links and adapters do is not tried"
     if METHODS[settings.method].by_faces:
-        job.progress.say(f"cluster.method={settings.method} goes by faces: what the links of titles do is not tried")
-        return {}
+        job.progress.say(f"cluster.method={settings.method} goes by faces: {untried}")
+        return {}, {}
     same = (settings.hash(), CODE_VERSIONS["cluster"])
     known = [title for title in titles if (last[title]["settings_hash"], last[title]["code_version"]) == same]
     if len(known) < len(titles):
         job.progress.say(
-            f"{len(titles) - len(known)} titles were clustered under other settings than these: what their links do is "
-            "not tried (see castmine evaluate --help)"
+            f"{len(titles) - len(known)} titles were clustered under other settings than these: {untried} there "
+            "(see castmine evaluate --help)"
         )
     films = job.lake.rows("titles", known).select("title_id", "embedder_sha256").collect()
     of_title = {row["title_id"]: (row["embedder_sha256"], adapters.get(row["title_id"])) for row in films}
     made = {of: cluster.choose_rules(settings, *of) for of in set(of_title.values())}
-    return {title: made[of] for title, of in of_title.items()}
+    raw = {of: _without_adapter(settings, of[0]) for of in made if of[1] is not None}
+    if None in raw.values():
+        job.progress.say(
+            f"cluster.method={settings.method} stops where the adapter says: raw embeddings cannot be clustered so, "
+            "and what adapters do is not tried"
+        )
+    return (
+        {title: made[of] for title, of in of_title.items()},
+        {title: rules for title, of in of_title.items() if (rules := raw.get(of)) is not None},
+    )
+
+
+def _without_adapter(settings: ClusterSettings, embedder_sha256: str | None) -> Rules | None:
+    """The rules of raw embeddings; None where the method needs what only an adapter knows."""
+    try:
+        return cluster.choose_rules(settings, embedder_sha256, None)
+    except UsageError:
+        return None

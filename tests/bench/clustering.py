@@ -1,4 +1,5 @@
-"""Every clustering method on labelled titles, raw and adapted, the number of people found and given.
+"""Every clustering method on labelled titles, raw and adapted, the number of people found and given, with and
+without links: `k_means` obeys the cannot-links, `k_means, no links` is the papers' baseline, which knows none.
 
 DATA as for `tests.bench.adaptation`. Adapted is what `castmine run` makes of the corpus: one adapter of the default
 method, trained on all titles without a label. For the composite titles these are figures of composite titles: real
@@ -28,7 +29,7 @@ from udfs.kernels.cluster.characters import Evidence, Rules, find_characters
 from udfs.kernels.cluster.interface import Bounds, FaceSets, Links
 from udfs.kernels.cluster.methods import METHODS
 from udfs.kernels.cluster.odds import Distances
-from udfs.kernels.cluster.videoclusternet import measure_spread
+from udfs.kernels.cluster.own_thresholds import measure_spread
 from udfs.kernels.evaluate.scoring import calibration_error, mark_pure, score
 
 NONE = np.zeros((0, 2), np.int64)
@@ -50,11 +51,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         rows = {name: unit(moved(title.embedding)) for name, title in titles.items()}
         sets = {name: face_sets(title, unit(moved(title.faces))) for name, title in titles.items()}
         for method, number in cases(args.methods):
-            found = [
-                measured(title, rows[name], method, number, distances, sets[name]) for name, title in titles.items()
-            ]
-            print(f"| {embedding} | {number} | {method} | {shown(found)} |", flush=True)
-            by_title.append((embedding, number, method, [100 * figures["v_measure"] for figures in found]))
+            for links in (True, False):
+                found = [
+                    measured(title, rows[name], method, number, distances, sets[name], links)
+                    for name, title in titles.items()
+                ]
+                called = Rules(method=method, links=links).name
+                print(f"| {embedding} | {number} | {called} | {shown(found)} |", flush=True)
+                by_title.append((embedding, number, called, [100 * figures["v_measure"] for figures in found]))
     print(f"\n| V | number | method | {' | '.join(titles)} |\n" + "|---" * (3 + len(titles)) + "|")
     for *what, values in by_title:
         print(f"| {' | '.join(what)} | {' | '.join(f'{value:.1f}' for value in values)} |")
@@ -83,13 +87,14 @@ def measured(
     number: str,
     distances: Distances,
     faces: FaceSets | None = None,
+    links: bool = True,
 ) -> dict[str, Any]:
     """The scores of one title."""
     exact_k = len(set(title.label)) if number == "given" else None
     began = time.perf_counter()
     found = find_characters(
         Evidence(rows, np.ones(len(rows), np.int64), Links(title.cannot, NONE), faces=faces),
-        Rules(known=distances, method=method, bounds=Bounds(exact_k=exact_k)),
+        Rules(known=distances, method=method, bounds=Bounds(exact_k=exact_k), links=links),
     )
     seconds = time.perf_counter() - began
     a, b = found.labels[title.cannot].T if len(title.cannot) else (np.zeros(0), np.ones(0))

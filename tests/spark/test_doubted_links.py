@@ -71,6 +71,28 @@ def test_a_method_that_obeys_all_links_takes_the_mark_back(lake):
     assert {doubted for *_, doubted in links(lake)} == {False}
 
 
+def test_without_links_none_is_obeyed_and_none_is_marked_and_the_labels_say_it(lake, capsys):
+    mined(lake)
+    clustered(lake, "--quiet")
+    with_links = clustered(lake, "--quiet", "--method", "k_means", "--characters", "24")
+    assert len(set(with_links.values())) == 24
+    character = clustered(lake, "--method", "k_means", "--characters", "1", "--links", "none")
+    assert set(character.values()) == {0}, "cannot-links would have forbidden it"
+    assert "(raw embeddings, no links)" in capsys.readouterr().err
+    assert {doubted for *_, doubted in links(lake)} == {False}
+    assert set(collected(lake.rows("track_labels"), "method")) == {("k_means, no links",)}
+    assert cluster.main(["--lake", lake.root, "--set", "cluster.links=none"], spark=lake.spark) == 0
+    assert "1 titles clustered, 0 unchanged" in capsys.readouterr().err, "other settings"
+    assert cluster.main(["--lake", lake.root, "--links", "none"], spark=lake.spark) == 0
+    assert "0 titles clustered, 1 unchanged" in capsys.readouterr().err, "the same settings"
+
+
+def test_a_method_by_its_name_of_before_is_refused_with_the_new_one(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        cluster.main(["--lake", str(tmp_path / "none"), "--method", "videoclusternet"])
+    assert "videoclusternet is called own_thresholds now" in capsys.readouterr().err
+
+
 @pytest.fixture
 def older(spark, empty, tmp_path):
     """A lake as castmine made it before links were doubted and labels had a reason."""

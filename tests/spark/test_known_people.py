@@ -13,7 +13,7 @@ from jobs.lake.lake import Lake
 from tests.helpers import people
 from tests.helpers.small import SHA256, collected
 from udfs.kernels.cluster.interface import FaceSets, Links
-from udfs.kernels.cluster.videoclusternet import measure_spread, own_thresholds
+from udfs.kernels.cluster.own_thresholds import measure_spread, own_thresholds
 
 MADE = ("cannot_links", "must_links", "tracklets", "hard_negatives")
 MADE_OF_THEM = ("characters", "track_labels")
@@ -95,7 +95,7 @@ def test_people_are_linked_across_titles_and_stay_who_they_are(spark, clustered,
 
 def test_a_method_that_goes_by_faces_is_given_them(spark, clustered, tmp_path):
     lake = Lake(spark, str(shutil.copytree(clustered, tmp_path / "lake")))
-    words = ["--lake", lake.root, "--quiet", "--titles", "alpha", "--method", "videoclusternet"]
+    words = ["--lake", lake.root, "--quiet", "--titles", "alpha", "--method", "own_thresholds"]
     assert cluster.main(words, spark=spark) == 0
     faces = lake.rows("faces", ["alpha"]).where("embedding IS NOT NULL").select("track_id", "embedding").toPandas()
     of_track = [np.stack(rows.to_list()) for _, rows in faces.groupby("track_id").embedding]

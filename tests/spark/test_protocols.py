@@ -69,9 +69,55 @@ def test_castmine_stands_above_the_papers_numbers(evaluated, ids):
     assert "PARTIAL: 4 of 6 titles are missing: bbt_s01e03, bbt_s01e04, bbt_s01e05, bbt_s01e06" in said
     assert "PARTIAL: other tracks than the paper's in bbt_s01e01, bbt_s01e02" in said
     table = said.partition("WCP, %; published: Table 5\n")[2].splitlines()
-    assert table[2].split() == ["castmine", "75", "75"]
-    assert table[3].split() == ["castmine,", "known", "only", "100", "100"]
-    assert table[9].split() == ["BCL", "98.63", "98.54", "90.61", "86.95", "89.12", "81.07", "89.36"]
+    assert table[0].split()[-3:] == ["2", "of", "six"]
+    assert table[2].split() == ["castmine", "75", "75", "75"]
+    assert table[3].split() == ["castmine,", "known", "only", "100", "100", "100"]
+    assert table[9].split() == ["BCL", "98.63", "98.54", "90.61", "86.95", "89.12", "81.07", "89.36", "82.81"]
+
+
+@pytest.fixture
+def series(spark, empty, tmp_path) -> Lake:
+    """Two episodes each of two series; person p of each is in both episodes, the third track of all is unknown."""
+    lake = Lake(spark, shutil.copytree(empty, tmp_path / "lake").as_posix())
+    for title in ("bbt_s01e01", "bbt_s01e02", "buffy_s05e01", "buffy_s05e02"):
+        people = [{"character_id": 0, "person_id": title[:3]}, {"character_id": 1, "person_id": title}]
+        cast(lake, [title], TRACKS, track_labels=LABELS, characters=people)
+    return lake
+
+
+def test_the_episodes_of_a_series_and_of_both_as_one_set_of_tracks(series, spark, ids, capsys):
+    """Tracks 0 and 1 are p of both, 2 a person of each episode, 3 unknown: whom they show is p, p, x, y."""
+
+    def combined(protocol: str, *titles: str) -> tuple[dict, dict]:
+        words = ["--lake", series.root, "--protocol", protocol, "--json", "--truth", *map(ids, titles)]
+        assert evaluate.main(words, spark=spark) == 0
+        said = json.loads(capsys.readouterr().out)["protocol"]
+        return said["combined"], said["metrics"]
+
+    made, metrics = combined("bbt", "bbt_s01e01", "bbt_s01e02")
+    assert made.keys() == {"2 of six"}
+    assert made["2 of six"]["titles"] == ["bbt_s01e01", "bbt_s01e02"]
+    assert "person_id, the view `people`" in made["2 of six"]["how"]
+    # labels: sheldon 4 tracks, unknown_e01_1 2, leonard 2; clusters: bbt 4, one each of the episodes, two unknown
+    assert (made["2 of six"]["tracks"], made["2 of six"]["characters"], made["2 of six"]["characters_found"]) == (
+        8,
+        3,
+        3,
+    )
+    assert metrics["WCP"]["castmine"]["castmine"]["2 of six"] == 75.0
+    assert metrics["WCP"]["castmine"]["castmine, known only"]["2 of six"] == 100.0
+    assert metrics["WCP"]["castmine"]["castmine"]["all six"] is None
+
+    made, metrics = combined("buffy", "buffy_s05e01")
+    assert made.keys() == {"3 of twelve"}, "one episode of its own, and two that were evaluated before"
+    assert made["3 of twelve"]["titles"] == ["buffy_s05e01", "bbt_s01e01", "bbt_s01e02"]
+    assert (made["3 of twelve"]["characters"], made["3 of twelve"]["characters_found"]) == (6, 5)
+    assert metrics["#Cl"]["castmine"]["castmine"]["3 of twelve"] == 5
+
+    made, _ = combined("bbt_named", "bbt_s01e01")
+    assert made == {}, "the other episode was not evaluated under this protocol"
+    made, _ = combined("bbt", "bbt_s01e02")
+    assert made.keys() == {"2 of twelve"}, "the newest evaluation of episode 1 was under another protocol"
 
 
 def test_named_people_only_of_a_composite_title(evaluated, ids):

@@ -133,6 +133,27 @@ def test_triplets_join_anchor_first_hard_positive_and_hard_negative(apart):
     assert view(apart, "triplets", *frames, *others) == [(0, [0], [1], 0.25, 1, 2, 1.25)]
 
 
+def test_track_density_is_a_share_of_all_tracks_of_the_title(apart):
+    labels = [("a", [0, 0, 0, 1, None]), ("b", [0, None, None, None])]
+    rows = [{"title_id": t, "track_id": i, "character_id": c} for t, of in labels for i, c in enumerate(of)]
+    show(apart, "track_labels", rows)
+    show(apart, "characters", [{"character_id": 0, "name": "Ilsa"}, {"character_id": 1}])
+    found = view(apart, "track_density", "title_id", "character_id", "name", "n_tracks", "density")
+    assert found == [("a", 0, "Ilsa", 3, 0.6), ("a", 1, None, 1, 0.2), ("b", 0, None, 1, 0.25)]
+
+
+def test_hard_negative_distances_of_each_title(apart):
+    distances = {"a": [0.9, 0.5, 0.7, 1.25], "b": [1.0]}
+    show(
+        apart,
+        "hard_negatives",
+        [{"title_id": t, "track_id": i, "distance": d} for t, of in distances.items() for i, d in enumerate(of)],
+    )
+    found = view(apart, "hard_negative_distances", "title_id", "n_negatives", "min_distance", "median_distance")
+    assert [row[:2] for row in found] == [("a", 4), ("b", 1)]
+    assert [row[2:] for row in found] == [pytest.approx((0.5, 0.8)), (1.0, 1.0)]
+
+
 def test_corpus_statistics_follow_the_rule_of_the_paper(apart):
     rates = {"a": (24.0, 1), "b": (25.0, 2), "c": (None, None), "d": (24.0, 1), "again": (24.0, 1), "failed": (24.0, 1)}
     films = [{"title_id": t, "fps": f, "detect_stride": n, "run_id": f"h-{t}"} for t, (f, n) in rates.items()]

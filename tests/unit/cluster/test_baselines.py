@@ -1,11 +1,16 @@
 """k-means, affinity propagation, DBSCAN, HDBSCAN and FINCH, and every method's promises."""
 
+import warnings
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.cluster import AffinityPropagation, AgglomerativeClustering, KMeans
+from sklearn.exceptions import ConvergenceWarning
 
-from udfs.kernels.cluster.baselines import _first_neighbours, finch, k_means, mend_clusters
+from udfs.kernels.cluster.baselines import _first_neighbours, affinity_propagation, finch, k_means, mend_clusters
+from udfs.kernels.cluster.characters import Evidence, Rules, find_characters
 from udfs.kernels.cluster.interface import NO_LINKS, Bounds, FaceSets, Links
 from udfs.kernels.cluster.methods import METHODS
 
@@ -117,6 +122,49 @@ def test_the_same_seed_gives_the_same_k_means():
     first = k_means(x, NO_LINKS, Bounds(exact_k=5)).labels
     assert first.tolist() == k_means(x, NO_LINKS, Bounds(exact_k=5)).labels.tolist()
     assert set(first.tolist()) == set(range(5))
+
+
+def polygon(corners):
+    angle = 2 * np.pi * np.arange(corners) / corners
+    return np.column_stack([np.cos(angle), np.sin(angle)])
+
+
+@pytest.mark.parametrize("corners", [8, 11])
+def test_affinity_propagation_that_does_not_settle_is_damped_more(corners):
+    x = polygon(corners)
+    similarity = 2 * x @ x.T - 2
+    once = AffinityPropagation(
+        affinity="precomputed", preference=np.median(similarity[~np.eye(corners, dtype=bool)]), damping=0.5,
+        max_iter=400, random_state=7,
+    )  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        assert once.fit(similarity).n_iter_ == 400
+        again = once.set_params(damping=0.9).fit(similarity)
+    assert again.n_iter_ < 400
+    found = affinity_propagation(x)
+    assert len(set(zip(found.labels.tolist(), again.labels_.tolist(), strict=True))) == found.k_found > 1
+
+
+def test_affinity_propagation_that_never_settles_has_no_result():
+    found = affinity_propagation(polygon(5))
+    assert (found.labels.tolist(), found.k_found) == ([-1] * 5, 0)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_without_links_k_means_and_ward_are_scikit_learns(seed):
+    x = unit(np.random.default_rng(seed).normal(size=(60, 8)) + 0.4)
+    for name, theirs in {
+        "k_means": KMeans(6, n_init=20, random_state=7), "hac_ward": AgglomerativeClustering(6, linkage="ward")
+    }.items():  # fmt: skip
+        ours = find_characters(
+            Evidence(x, np.ones(60, np.int64), Links(np.array([[0, 1], [2, 3]]), np.array([[0, 5]]))),
+            Rules(method=name, bounds=Bounds(exact_k=6), links=False),
+        )
+        expected = theirs.fit_predict(x.astype(np.float64))
+        assert len(set(zip(ours.labels.tolist(), expected.tolist(), strict=True))) == 6
+        assert not ours.doubted.any()
+        assert ours.doubted.shape == (2,)
 
 
 @given(st.integers(0, 10_000))

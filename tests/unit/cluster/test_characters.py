@@ -1,5 +1,7 @@
 """Tracks to characters: who is clustered, who is attached, who stays unknown."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -354,6 +356,23 @@ def test_a_wrong_cannot_link_is_set_aside_and_said():
     obeyed = find_characters(Evidence(x, np.ones(60, int), Links(cannot, NONE)), Rules(method="hac_average"))
     assert not obeyed.doubted.any()
     assert obeyed.labels[0] != obeyed.labels[1]
+
+
+@pytest.mark.parametrize("name", METHODS)
+@given(seed=st.integers(0, 10_000))
+def test_where_links_are_not_obeyed_it_is_as_if_there_were_none(name, seed):
+    title = random_title(seed)
+    links = Links(title.pop("cannot"), title.pop("must"))
+    faces = FaceSets(np.full(25, 0.3), np.full(25, 4))
+    rules = Rules(method=name, bounds=Bounds() if METHODS[name].number == "found" else Bounds(exact_k=4), links=False)
+    found = find_characters(Evidence(**title, links=links, faces=faces), rules)
+    without = find_characters(Evidence(**title, faces=faces), replace(rules, links=True))
+    assert found.doubted.tolist() == [False] * len(links.cannot)
+    for column in ("labels", "status", "reason", "confidence", "second_labels", "exemplars"):
+        assert np.array_equal(getattr(found, column), getattr(without, column))
+    assert np.array_equal(found.margin, without.margin, equal_nan=True)
+    assert found.odds == without.odds
+    assert rules.name == f"{name}, no links"
 
 
 @pytest.mark.parametrize(("cannot", "must"), [([[0, 12]], []), ([], [[-1, 0]])])

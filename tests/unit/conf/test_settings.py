@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from importlib import resources
 from pathlib import Path
 from typing import get_args
@@ -14,7 +16,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from conf.errors import UsageError
-from conf.settings import HarvestSettings, Section, Settings, TrainSettings, load
+from conf.settings import ClusterSettings, HarvestSettings, Section, Settings, TrainSettings, load
 
 PRESETS = sorted(file.name for file in (resources.files("conf") / "presets").iterdir() if file.name.endswith(".yml"))
 SECTIONS = {name: getattr(Settings(), name) for name in Settings.model_fields if name != "spark"}
@@ -196,6 +198,19 @@ def test_a_hash_sees_what_has_an_effect_and_nothing_else(section, field):
 def test_what_has_no_effect():
     assert HarvestSettings.without_effect() == {"batch"}
     assert TrainSettings.without_effect() == {"launcher", "processes", "reader", "kept_gb"}
+
+
+def test_a_setting_that_came_later_changes_no_hash_at_its_default():
+    cluster = ClusterSettings()
+    before = {name: value for name, value in cluster.model_dump(mode="json").items() if name != "links"}
+    text = json.dumps(before, sort_keys=True)  # as a castmine without the setting had it
+    assert cluster.hash() == hashlib.sha256(text.encode()).hexdigest()[:16]
+    assert ClusterSettings(links="none").hash() != cluster.hash() == ClusterSettings(links="all").hash()
+
+
+def test_a_method_that_is_called_otherwise_now_is_said():
+    with pytest.raises(UsageError, match="videoclusternet is called own_thresholds now: of that paper"):
+        load(None, ["cluster.method=videoclusternet"])
 
 
 def test_a_hash_is_of_the_values_however_they_were_given(tmp_path):

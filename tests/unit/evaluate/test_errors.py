@@ -6,49 +6,14 @@ from collections import Counter
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.helpers.titles import RULES, alike, analysed, cast, title_of, unit_rows
+from tests.helpers.titles import RULES, alike, analysed, cast, rows_of, title_of, titles
 from udfs.kernels.cluster.interface import NO_LINKS, Links
 from udfs.kernels.evaluate import errors, scoring
-
-
-@st.composite
-def titles(draw):
-    """A title of any tracks, of which much may be unknown."""
-    n = draw(st.integers(0, 25))
-    rng = np.random.default_rng(draw(st.integers(0, 10_000)))
-    flags = [None, [], ["frontal"], ["profile", "dark"], ["small"], ["blurred", "dark", "small"]]
-
-    def some(values):
-        return np.where(rng.random(n) < 0.3, np.nan, values)
-
-    character = rng.choice([0, 1, 2, 3, np.nan], n)
-    tracks = title_of(
-        rng.choice(["ann", "bob", "cid", None], n).tolist(),
-        character.tolist(),
-        confidence=np.where(np.isnan(character), np.nan, rng.random(n)),
-        end_s=2.0 * np.arange(n) + rng.choice([0.25, 0.5, 1.5, 6.0], n),
-        shot_id=some(rng.integers(0, 14, n)),
-        face_px=some(rng.choice([16, 32, 100, 200], n)).astype(np.float32),
-        quality=some(rng.random(n)).astype(np.float32),
-        flags=pd.Series([flags[i] for i in rng.integers(0, len(flags), n)], dtype=object),
-    )
-    embeddings = unit_rows(draw(st.integers(0, 100)), n)
-    embeddings[rng.random(n) < 0.1] = np.nan
-    return tracks, embeddings
-
-
-def rows_of(tracks: pd.DataFrame) -> list:
-    """One track at a time; character_id None where it is unknown."""
-    return list(
-        tracks.assign(
-            character_id=tracks.character_id.astype(object).where(tracks.character_id.notna(), None)
-        ).itertuples()
-    )
+from udfs.kernels.evaluate.verdicts import characters_of, verdicts
 
 
 def most_common(values: list) -> object:
@@ -81,72 +46,10 @@ def test_verdicts_are_those_of_naive_loops(title):
             distances = [1 - float(x @ y) for y in theirs if np.isfinite(y).all()]
             expected = np.mean(distances) if distances and np.isfinite(x).all() else np.nan
             assert shown == pytest.approx(expected, abs=2e-6, nan_ok=True)
-    scores = scoring.score(found.person.to_numpy(str), errors.characters_of(found))
+    scores = scoring.score(found.person.to_numpy(str), characters_of(found))
     if rows:
         assert np.mean([row.verdict == "right" for row in rows]) == pytest.approx(scores["accuracy"])
         assert np.mean([row.taken_for == row.person for row in rows]) == pytest.approx(scores["wcp"])
-
-
-def values_of(row, person_tracks: Counter, linked: set) -> dict[str, list[str]]:
-    """property -> the values that a track has, one track at a time."""
-    found: dict[str, list[str]] = {"links": ["with links" if row.track_id in linked else "without links"]}
-    if row.flags is not None:
-        found["pose"] = [next((f for f in row.flags if f in ("frontal", "profile")), "between")]
-        found["flag"] = [f for f in row.flags if f not in ("frontal", "profile")] or ["none"]
-    numbers = {
-        "face_px": row.face_px, "quality": row.quality, "seconds": row.end_s - row.start_s,
-        "person_tracks": person_tracks[row.person],
-    }  # fmt: skip
-    for name, number in numbers.items():
-        if not np.isnan(number):
-            found[name] = [[value for value, least in errors.BINS[name].items() if number >= least][-1]]
-    if row.verdict != "unknown":
-        found["status"] = [row.status]
-    if not np.isnan(row.shot_id):
-        found["shot"] = [str(int(row.shot_id))]
-    return found
-
-
-@settings(max_examples=40)
-@given(titles(), st.integers(0, 100))
-def test_groups_are_those_of_naive_loops(title, seed):
-    tracks, embeddings = title
-    pairs = np.random.default_rng(seed).choice(tracks.track_id, (2, 2)) if len(tracks) else np.zeros((0, 2), np.int64)
-    found = analysed(tracks, embeddings, replace(NO_LINKS, must=pairs))
-    rows = rows_of(found.tracks)
-    person_tracks, linked = Counter(row.person for row in rows), set(pairs.ravel().tolist())
-    values = [values_of(row, person_tracks, linked) for row in rows]
-    expected: dict[tuple[str, str], list] = {}
-    for row, of_row in zip(rows, values, strict=True):
-        for name, named in of_row.items():
-            for value in named:
-                expected.setdefault((name, value), []).append(row)
-    for group in found.groups.itertuples():
-        mine = expected.pop((group.property, group.value))
-        others = [i for i, of in enumerate(values) if group.value not in of.get(group.property, [group.value])]
-        rest = [rows[i] for i in others]
-        assert group.n_tracks == len(mine)
-        assert group.n_wrong == sum(r.verdict == "wrong" for r in mine)
-        assert group.n_unknown == sum(r.verdict == "unknown" for r in mine)
-        assert group.n_impure == sum(r.taken_for is not None and r.taken_for != r.person for r in mine)
-        assert group.share_wrong == pytest.approx(group.n_wrong / len(mine))
-        assert group.share_unknown == pytest.approx(group.n_unknown / len(mine))
-        assert group.wrong_low <= group.share_wrong <= group.wrong_high
-        wrong = np.mean([r.verdict == "wrong" for r in rest]) if rest else np.nan
-        assert group.rest_wrong == pytest.approx(wrong, nan_ok=True)
-        known = [r.confidence for r in mine if r.verdict != "unknown"]
-        assert group.mean_confidence == pytest.approx(np.mean(known) if known else np.nan, nan_ok=True)
-    missed = {key: sum(r.verdict != "right" for r in mine) for key, mine in expected.items()}
-    assert {name for name, _ in missed} <= {"shot"}, "only shots are left out"
-    shown = found.groups[found.groups.property == "shot"]
-    if len(shown) < errors.WORST_SHOTS:
-        assert set(missed.values()) <= {0}
-    else:
-        assert max(missed.values(), default=0) <= (shown.n_wrong + shown.n_unknown).min()
-    assert (shown.n_wrong + shown.n_unknown).is_monotonic_decreasing
-    for _, of in found.groups.groupby("property"):
-        assert of.place.is_monotonic_increasing
-        assert of.place.is_unique
 
 
 @settings(max_examples=40)
@@ -261,9 +164,9 @@ def test_links_of_both_kinds_are_left_out_one_by_one():
         "links": NO_LINKS,
     }.items():  # fmt: skip
         again = cast(tracks, embeddings, kept)
-        scores = scoring.score(person, errors.characters_of(again))
+        scores = scoring.score(person, characters_of(again))
         assert found.figures[f"without_{name}_v_measure"] == scores["v_measure"]
-        was, now = (errors.verdicts(tracks.person, errors.characters_of(t)) == "right" for t in (tracks, again))
+        was, now = (verdicts(tracks.person, characters_of(t)) == "right" for t in (tracks, again))
         assert found.figures[f"{name}_fixed"] == (was & ~now).sum()
         assert found.figures[f"{name}_broke"] == (now & ~was).sum()
 

@@ -8,6 +8,7 @@ import pytest
 
 from conf.errors import UsageError
 from conf.protocol import Protocol, list_protocols, read_protocol
+from jobs.evaluation.combined import Combined
 from jobs.evaluation.published import compare, select_counted, show
 from udfs.kernels.evaluate import scoring
 from udfs.kernels.evaluate.verification import verify_tracks
@@ -36,7 +37,27 @@ def test_every_number_has_a_column_and_every_metric_a_figure(rules):
         assert rules.metrics[metric].figure in KNOWN
         for numbers in methods.values():
             assert len(numbers) == len(rules.columns)
-            assert all(0 <= number <= 200 for number in numbers if number is not None)
+            assert all(0 <= number <= 400 for number in numbers if number is not None)
+            assert rules.metrics[metric].percent <= (max(n for n in numbers if n is not None) <= 100)
+
+
+@pytest.mark.parametrize(("one", "other"), [("bbt", "buffy"), ("buffy", "bbt")])
+def test_both_twelve_are_those_of_both_protocols(one, other):
+    ours, theirs = read_protocol(one), read_protocol(other)
+    assert ours.both_with == other
+    size = ours.last_columns["both twelve"]
+    assert size == theirs.last_columns["both twelve"]
+    assert size.tracks == TOTALS[one] + TOTALS[other]
+    assert size.characters == sum(made.last_columns["all six"].characters for made in (ours, theirs))
+    for metric, methods in ours.published.items():
+        assert {name: numbers[-1] for name, numbers in methods.items()} == {
+            name: numbers[-1] for name, numbers in theirs.published[metric].items()
+        }
+
+
+def test_all_six_have_the_tracks_of_their_titles(rules):
+    if size := rules.last_columns.get("all six"):
+        assert size.tracks == sum(title.tracks for title in rules.titles.values())
 
 
 def test_the_means_of_the_mvcorr_paper_are_the_means_of_its_titles():
@@ -89,6 +110,31 @@ def test_a_mean_needs_every_title():
     assert found["OCI"]["castmine"]["castmine"]["mean"] == 1.5  # a ratio is no share
     assert found["V-measure"]["published"]["HAC + MvCorr"]["mean"] == 88.1
     assert found["TPR at 0.1 FPR"]["castmine"]["castmine"]["mean"] is None  # no figure of it: no pairs of tracks
+
+
+def pooled(titles: list[str], wanted: int) -> Combined:
+    return Combined(titles, wanted, {"v_measure": 0.75, "known_v_measure": 0.8, "wcp": 0.5, "known_wcp": 0.625}
+                    | {"n_predicted": 9.0, "known_n_predicted": 9.0, "n_true": 8.0, "n_tracks": 700.0})  # fmt: skip
+
+
+def test_what_is_combined_stands_in_the_papers_column_only_where_it_is_whole(capsys):
+    six = list(read_protocol("bbt").titles)
+    some = {title: {"v_measure": 0.9, "wcp": 0.9, "n_predicted": 3.0, "n_true": 3.0, "n_tracks": 5.0} for title in six}
+    said = compare("bbt", some, {"all six": pooled(six, 6), "both twelve": pooled([*six, "buffy_s05e01"], 12)})
+    row = said["metrics"]["NMI"]["castmine"]["castmine"]
+    assert (row["all six"], row["both twelve"], row["7 of twelve"]) == (75.0, None, 75.0)
+    assert said["metrics"]["WCP"]["castmine"]["castmine, known only"]["all six"] == 62.5
+    assert said["metrics"]["NMI"]["published"]["BCL"]["both twelve"] == 75.32
+    assert said["combined"]["all six"]["tracks_in_paper"] == 3908
+    assert said["combined"]["7 of twelve"]["tracks_in_paper"] is None
+    assert said["combined"]["7 of twelve"]["titles"] == [*six, "buffy_s05e01"]
+    show(said)
+    printed = capsys.readouterr().out
+    assert "castmine clusters each episode by itself" in printed
+    table = printed.partition("NMI, %; published: Table 5\n")[2].splitlines()
+    assert table[0].split() == [*six, *["all", "six", "both", "twelve", "7", "of", "twelve"]]
+    assert table[2].split() == ["castmine", *["90"] * 6, "75", "75"]
+    assert table[9].split()[-2:] == ["73.22", "75.32"]
 
 
 def test_what_is_printed(capsys):

@@ -22,7 +22,7 @@ from udfs.kernels.report import error_page
 VOID = {"meta", "img"}
 ALLOWED = {
     "html", "head", "meta", "title", "style", "body", "h1", "h2", "h3", "p", "div", "span", "b", "i", "ul", "li", "img",
-    "table", "tr", "th", "td", "dl", "dt", "dd", "svg", "line", "circle", "text",
+    "table", "tr", "th", "td", "dl", "dt", "dd", "svg", "line", "circle", "text", "path",
 }  # fmt: skip
 
 
@@ -102,6 +102,14 @@ def test_what_the_links_do_is_a_table():
     assert "was not tried" in drawn(analysed(tracks, alike(person), links)).text
 
 
+def test_links_that_clustering_was_told_not_to_obey():
+    links = replace(NO_LINKS, cannot=np.array([[10, 12]]))
+    tracks = title_of(["ann", "ann", "bob"], [0, 0, 1])
+    said = drawn(analysed(tracks, alike(["ann", "ann", "bob"]), links, replace(RULES, links=False))).text
+    assert "1 cannot-links between tracks whose people are known" in said
+    assert "Clustering was told to obey none of them (--links none)." in said
+
+
 @pytest.mark.parametrize(
     "name", ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "]]>", "&amp;", "</style>"]
 )
@@ -144,7 +152,7 @@ def test_a_title_without_truth_says_so():
 def test_all_unknown_and_one_person():
     lost = drawn(analysed(title_of(["ann", "bob"], [np.nan, np.nan])))
     assert "100.0 % are unknown" in lost.text
-    assert "svg" not in lost.tags
+    assert "circle" not in lost.tags
     one = drawn(analysed(title_of(["ann"] * 3, [0, 0, 0])))
     assert "Nobody: every character shows one person." in one.text
     assert "No person has an error." in one.text

@@ -31,7 +31,7 @@ from udfs.kernels.cluster.interface import (
 from udfs.kernels.rows import unit_means
 
 NOISE = -1
-STARTS, SEED = 20, 7
+STARTS, SEED, ROUNDS = 20, 7, 400
 # (T, D) unit rows, least, greatest, whether rows are apart -> (T,) labels, NOISE where a method has it
 Free = Callable[[NDArray[np.float64], int, int, NDArray[np.bool_]], NDArray[np.integer]]
 
@@ -110,7 +110,8 @@ def _affinity_propagation(
 ) -> NDArray[np.integer]:
     """Minus squared Euclidean distance, its median as preference, damping 0.5, or 0.9 if that does not settle.
 
-    Cannot-linked rows have the least similarity of all.
+    Where neither does, what it is at is no result: every row is noise. Cannot-linked rows have the least similarity of
+    all.
     """
     similarity = 2.0 * (x @ x.T) - 2.0
     preference = float(np.median(similarity[~np.eye(len(x), dtype=bool)]))
@@ -120,12 +121,12 @@ def _affinity_propagation(
             warnings.simplefilter("ignore", ConvergenceWarning)
             warnings.simplefilter("ignore", UserWarning)  # where all rows are equally alike
             fitted: Any = AffinityPropagation(
-                affinity="precomputed", preference=preference, damping=damping, max_iter=400, random_state=SEED
+                affinity="precomputed", preference=preference, damping=damping, max_iter=ROUNDS, random_state=SEED
             ).fit(similarity)
-        if fitted.n_iter_ < 400 and (fitted.labels_ >= 0).all():
-            break
-    labels: NDArray[np.integer] = fitted.labels_
-    return labels
+        if fitted.n_iter_ < ROUNDS and (fitted.labels_ >= 0).all():
+            labels: NDArray[np.integer] = fitted.labels_
+            return labels
+    return np.full(len(x), NOISE)
 
 
 def _dbscan(x: NDArray[np.float64], least: int, greatest: int, linked: NDArray[np.bool_]) -> NDArray[np.integer]:

@@ -93,6 +93,7 @@ class Rules:
         known: how far apart tracks of one and of two people lie in this embedding.
         min_quality: strong tracks have at least this.
         attach_margin: least lead over the second character, in cosine distance, with which a weak track is attached.
+        links: whether links are obeyed. If not, no step knows of them, whatever the method.
     """
 
     method: str = "castmine"
@@ -100,6 +101,12 @@ class Rules:
     known: Distances = UNMEASURED
     min_quality: float = DEFAULTS.min_quality
     attach_margin: float = DEFAULTS.attach_margin
+    links: bool = True
+
+    @property
+    def name(self) -> str:
+        """The method, as tables have it."""
+        return self.method if self.links else f"{self.method}, no links"
 
 
 DEFAULT = Rules()
@@ -131,9 +138,9 @@ def find_characters(evidence: Evidence, rules: Rules = DEFAULT) -> Characters:
     Raises:
         ValueError: clashing bounds, links outside of the rows, a method that goes by faces without them.
     """
-    embeddings, links, method = evidence.embeddings, evidence.links, METHODS[rules.method]
-    tracks = len(embeddings)
-    links.check(tracks)
+    embeddings, method, tracks = evidence.embeddings, METHODS[rules.method], len(evidence.embeddings)
+    evidence.links.check(tracks)
+    links = evidence.links if rules.links else NO_LINKS
     not_a_face = np.zeros(tracks, bool) if evidence.rejected is None else evidence.rejected.astype(bool)
     embedded = np.isfinite(embeddings).all(axis=1)
     usable = embedded & ~not_a_face
@@ -176,7 +183,7 @@ def find_characters(evidence: Evidence, rules: Rules = DEFAULT) -> Characters:
         second_labels=second,
         margin=margin,
         exemplars=_exemplars(own, as_it_is),
-        doubted=doubts,
+        doubted=doubts if rules.links else np.zeros(len(evidence.links.cannot), bool),
         odds=odds,
     )
 

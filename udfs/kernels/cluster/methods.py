@@ -3,7 +3,7 @@
 from udfs.kernels.cluster.baselines import affinity_propagation, dbscan, finch, hdbscan, k_means
 from udfs.kernels.cluster.hac import average_linkage, average_linkage_twice, complete_linkage, ward_linkage
 from udfs.kernels.cluster.interface import Method
-from udfs.kernels.cluster.videoclusternet import own_thresholds
+from udfs.kernels.cluster.own_thresholds import own_thresholds
 
 METHODS: dict[str, Method] = {
     "castmine": Method(average_linkage_twice, smoothed=True),
@@ -15,5 +15,5 @@ METHODS: dict[str, Method] = {
     "dbscan": Method(dbscan, "found"),
     "hdbscan": Method(hdbscan, "found"),
     "finch": Method(finch),
-    "videoclusternet": Method(None, "found", by_faces=own_thresholds),
+    "own_thresholds": Method(None, "found", by_faces=own_thresholds),
 }

@@ -53,7 +53,7 @@ def cluster_title(
             "margin": found.margin,
             "status": found.status,
             "reason": pd.Series(found.reason, dtype=object).mask(named, None),
-            "method": rules.method,
+            "method": rules.name,
         }
     )
     labels.loc[~named, "character_id"] = pd.NA

@@ -7,9 +7,9 @@ character, else wrong. A character is taken for the person whom most of its trac
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -17,20 +17,13 @@ from numpy.typing import NDArray
 
 from udfs.kernels.cluster.characters import Rules
 from udfs.kernels.cluster.interface import NO_LINKS, Links
-from udfs.kernels.cluster.title import cluster_title
-from udfs.kernels.evaluate import scoring
-from udfs.kernels.evaluate.intervals import wilson
+from udfs.kernels.evaluate import before_after, scoring
+from udfs.kernels.evaluate.before_after import Raw, cluster_again
+from udfs.kernels.evaluate.groups import by_group
+from udfs.kernels.evaluate.pairs import PairDistances
+from udfs.kernels.evaluate.verdicts import RIGHT, UNKNOWN, characters_of, verdicts
 
-RIGHT, WRONG, UNKNOWN = "right", "wrong", "unknown"
 WORST = 6  # tracks that are named as examples of a confusion
-WORST_SHOTS = 10
-POSES, NO_FLAG = ("frontal", "profile"), "none"
-BINS: dict[str, dict[str, float]] = {  # property of a track -> its bins by name, each from here to the next one
-    "face_px": {"below 32": 0, "32 to 64": 32, "64 to 128": 64, "from 128": 128},
-    "quality": {"below 0.25": 0, "0.25 to 0.5": 0.25, "0.5 to 0.75": 0.5, "from 0.75": 0.75},
-    "seconds": {"below 0.5": 0, "0.5 to 1": 0.5, "1 to 2": 1, "2 to 4": 2, "from 4": 4},
-    "person_tracks": {"1": 1, "2": 2, "3 to 5": 3, "6 to 20": 6, "more than 20": 21},
-}
 KINDS = ("cannot", "must")
 LINKS = {"cannot_links": "cannot", "must_links": "must", "links": "all"}  # what is left out -> the links of that kind
 
@@ -40,12 +33,15 @@ class Analysis(NamedTuple):
 
     Attributes:
         tracks: the columns of `judge_tracks`, `confidence`, `start_s` and what else was given, a row a track.
-        groups: see `by_group`.
+        groups: see `groups.by_group`.
         confusions: see `confusions`.
         people, characters: see `count_people` and `count_characters`.
         reliability: see `reliability`.
         scores: `scoring.score` of the tracks.
-        figures: of the links and the calibration, see `link_figures`; `ece`, see `scoring.calibration_error`.
+        figures: of the links, the adapter and the calibration, see `link_figures`, `before_after.measure_gain` and
+            `before_after.name_figures`; `ece`, see `scoring.calibration_error`.
+        distances: see `before_after.measure_distances`.
+        rules: by which it was clustered, where they are known.
     """
 
     tracks: pd.DataFrame
@@ -56,18 +52,28 @@ class Analysis(NamedTuple):
     reliability: pd.DataFrame
     scores: dict[str, float]
     figures: dict[str, float]
+    distances: dict[str, PairDistances]
+    rules: Rules | None
 
 
-def analyse(tracks: pd.DataFrame, embeddings: NDArray[np.floating], links: Links, rules: Rules | None) -> Analysis:
+def analyse(
+    tracks: pd.DataFrame,
+    embeddings: NDArray[np.floating],
+    links: Links,
+    rules: Rules | None,
+    raw: Raw | None = None,
+) -> Analysis:
     """All that is known of one title's errors.
 
     Args:
         tracks: track_id ascending; person (None where it is not known), character_id (NaN: unknown), confidence,
-            status, start_s, end_s, n_faces, shot_id, face_px, quality, flags (each null where it is not known).
+            status, start_s, end_s, n_faces, shot_id, face_px, quality, flags, quality_labels (each null where it is
+            not known).
         embeddings: (T, D) unit rows as they were clustered, NaN where a track has none.
         links: those that clustering had.
         rules: by which the title was clustered; None where they are not known, so that
             nobody can say what the links did.
+        raw: the title before its adapter; None where raw embeddings were clustered.
     """
     without = {} if rules is None else without_links(tracks, embeddings, links, rules)
     seen = tracks.person.notna().to_numpy()
@@ -76,36 +82,30 @@ def analyse(tracks: pd.DataFrame, embeddings: NDArray[np.floating], links: Links
     mine["linked"] = np.isin(mine.track_id, np.concatenate([pairs.ravel() for pairs in (links.cannot, links.must)]))
     mine = mine.join(judge_tracks(mine, embeddings[seen]))
     mine["without_links"] = verdicts(mine.person, without["links"][seen]) if "links" in without else None
-    bins, figures = reliability(mine), link_figures(mine, links, {name: rows[seen] for name, rows in without.items()})
+    person = mine.person.to_numpy(str)
+    figures = link_figures(mine, links, {name: rows[seen] for name, rows in without.items()})
+    distances = before_after.measure_distances(person, embeddings[seen], None if raw is None else raw.embeddings[seen])
+    figures |= before_after.name_figures(distances)
+    mine["without_adapter"] = None
+    if raw is not None and raw.rules is not None:
+        before = cluster_again(tracks, raw.embeddings, links, raw.rules)[seen]
+        mine["without_adapter"] = verdicts(mine.person, before)
+        figures |= before_after.measure_gain(person, before, characters_of(mine)) if len(mine) else {}
     return Analysis(
         tracks=mine,
         groups=by_group(mine),
         confusions=confusions(mine),
         people=count_people(mine),
         characters=count_characters(mine),
-        reliability=bins,
-        scores=scoring.score(mine.person.to_numpy(str), characters_of(mine)),
+        reliability=reliability(mine),
+        scores=scoring.score(person, characters_of(mine)),
         figures={"ece": calibration_error(mine), **figures},
+        distances=distances,
+        rules=rules,
     )
 
 
 # --- a track's verdict -----------------------------------------------------------------------------------------
-
-
-def characters_of(tracks: pd.DataFrame) -> NDArray[np.int64]:
-    """(T,) character_id, -1 where it is null."""
-    return tracks.character_id.astype("float64").fillna(scoring.UNKNOWN).to_numpy(np.int64)
-
-
-def verdicts(person: NDArray | pd.Series, character: NDArray[np.integer]) -> NDArray[np.object_]:
-    """(T,) right, wrong or unknown.
-
-    Args:
-        person: (T,) str. character: (T,) int, -1 where it is unknown.
-    """
-    names = np.array([WRONG, RIGHT], object)[scoring.mark_right(np.asarray(person, str), character).astype(int)]
-    names[character == scoring.UNKNOWN] = UNKNOWN
-    return names
 
 
 def judge_tracks(tracks: pd.DataFrame, embeddings: NDArray[np.floating]) -> pd.DataFrame:
@@ -158,85 +158,6 @@ def mean_distance(
     found = np.full(len(embeddings), np.nan, np.float32)
     found[there] = np.round(1 - np.divide(alike, others, out=np.full(len(x), np.nan), where=others > 0), 6)
     return found
-
-
-# --- errors by kind of track -----------------------------------------------------------------------------------
-
-
-def by_group(tracks: pd.DataFrame) -> pd.DataFrame:
-    """Errors of the tracks that have something in common.
-
-    Args:
-        tracks: as for `analyse`, with the columns of `judge_tracks` and `linked` (whether clustering had a link of it).
-    Returns:
-        property, value, place (of the value among those of its property, from 0), n_tracks, n_wrong, n_impure (taken
-        for somebody else), n_unknown, share_wrong, share_unknown, wrong_low and wrong_high (95 % interval of
-        share_wrong, `wilson`), rest_wrong (share_wrong of all other tracks of which the property is known; NaN
-        where there are none), mean_confidence (of those with a character). A property that no track has is absent; of
-        the shots, those with most errors are there.
-    """
-    member = pd.concat([_members(), *_memberships(tracks)], ignore_index=True)
-    counted = pd.DataFrame(
-        {
-            "n_tracks": 1,
-            "n_wrong": (tracks.verdict == WRONG).astype(int),
-            "n_impure": (tracks.taken_for.notna() & (tracks.taken_for != tracks.person)).astype(int),
-            "n_unknown": (tracks.verdict == UNKNOWN).astype(int),
-        }
-    )
-    confidence = tracks.confidence.where(tracks.verdict != UNKNOWN).astype("float64").rename("mean_confidence")
-    rows = member.join(counted, on="row").join(confidence, on="row")
-    keys = rows.groupby(["property", "place", "value"], sort=True)
-    groups = keys[counted.columns.to_list()].sum().join(keys.mean_confidence.mean()).reset_index()
-    once = rows.drop_duplicates(["property", "row"])  # a track has several flags
-    whole = once.groupby("property")[["n_tracks", "n_wrong"]].sum().reindex(groups.property)
-    rest, rest_wrong = (whole[name].to_numpy() - groups[name].to_numpy() for name in ("n_tracks", "n_wrong"))
-    low, high = wilson(groups.n_wrong.to_numpy(), groups.n_tracks.to_numpy())
-    return groups.assign(
-        share_wrong=groups.n_wrong / groups.n_tracks,
-        share_unknown=groups.n_unknown / groups.n_tracks,
-        wrong_low=low,
-        wrong_high=high,
-        rest_wrong=np.divide(rest_wrong, rest, out=np.full(len(groups), np.nan), where=rest > 0),
-    ).pipe(_worst_shots)
-
-
-def _memberships(tracks: pd.DataFrame) -> Iterator[pd.DataFrame]:
-    """Which tracks have which value of each property: row, property, place, value."""
-    flags = tracks["flags"][tracks["flags"].notna()].map(list)
-    pose = flags.map(lambda named: next((name for name in POSES if name in named), "between"))
-    yield _members("pose", pose.index, pose, ["frontal", "between", "profile"])
-    hard = flags.map(lambda named: [name for name in named if name not in POSES] or [NO_FLAG]).explode()
-    names = sorted(set(hard), key=lambda name: (name == NO_FLAG, name))
-    yield _members("flag", hard.index, hard, names)
-    seconds = (tracks.end_s - tracks.start_s).astype("float64")
-    of_person = tracks.groupby("person").track_id.transform("size")
-    columns = {"face_px": tracks.face_px, "quality": tracks.quality, "seconds": seconds, "person_tracks": of_person}
-    for name, bins in BINS.items():
-        there = columns[name].dropna().astype("float64")
-        edges = np.searchsorted([*bins.values()], np.round(there, 6), side="right") - 1
-        yield _members(name, there.index, np.array([*bins], object)[np.maximum(edges, 0)], [*bins])
-    linked = np.where(tracks.linked, "with links", "without links")
-    yield _members("links", tracks.index, linked, ["with links", "without links"])
-    status = tracks.status[tracks.verdict != UNKNOWN].dropna()
-    yield _members("status", status.index, status, sorted(set(status)))
-    shots = tracks.shot_id.dropna().astype(int)
-    yield _members("shot", shots.index, shots.astype(str), [str(shot) for shot in sorted(set(shots))])
-
-
-def _members(name: str = "", rows: Any = (), values: Any = (), order: list[str] | None = None) -> pd.DataFrame:
-    place = {value: number for number, value in enumerate(order or [])}
-    values = np.asarray(values, object)
-    columns = {"property": name, "value": values, "place": [place[value] for value in values]}
-    return pd.DataFrame({"row": np.asarray(rows, np.int64), **columns}).astype({"place": np.int64, "value": object})
-
-
-def _worst_shots(groups: pd.DataFrame) -> pd.DataFrame:
-    """The groups, of the shots those with most errors, in that order."""
-    shots = groups[(groups.property == "shot") & (groups.n_wrong + groups.n_unknown > 0)]
-    missed = shots.n_wrong + shots.n_unknown
-    worst = shots.iloc[np.lexsort((shots.place, -missed))][:WORST_SHOTS].assign(place=lambda found: range(len(found)))
-    return pd.concat([groups[groups.property != "shot"], worst], ignore_index=True)
 
 
 def reliability(tracks: pd.DataFrame) -> pd.DataFrame:
@@ -330,20 +251,16 @@ def without_links(
 
     Args: as in `analyse`, of all tracks.
     Returns:
-        Of `LINKS` what there is to leave out: nothing without links, and `links` and one kind alike without the other.
+        Of `LINKS` what there is to leave out: nothing without links, or where the rules obey none, and `links` and one
+        kind alike without the other.
     """
     none = np.zeros((0, 2), np.int64)
-    kinds = [kind for kind in KINDS if len(getattr(links, kind))]
-
-    def cast(kept: Links) -> NDArray[np.int64]:
-        made = cluster_title(tracks, embeddings, embeddings, kept, rules)["track_labels"]
-        return characters_of(made)
-
+    kinds = [kind for kind in KINDS if rules.links and len(getattr(links, kind))]
     left = {name: replace(links, **{kind: none}) for name, kind in LINKS.items() if kind in kinds}
-    found = {name: cast(kept) for name, kept in left.items()}
+    found = {name: cluster_again(tracks, embeddings, kept, rules) for name, kept in left.items()}
     if len(kinds) == 1:
         return {**found, "links": next(iter(found.values()))}
-    return {**found, "links": cast(NO_LINKS)} if kinds else {}
+    return {**found, "links": cluster_again(tracks, embeddings, NO_LINKS, rules)} if kinds else {}
 
 
 def link_figures(tracks: pd.DataFrame, links: Links, without: Mapping[str, NDArray[np.int64]]) -> dict[str, float]:

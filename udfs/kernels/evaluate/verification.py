@@ -25,12 +25,20 @@ def verify_tracks(embeddings: NDArray[np.floating], true: Sequence | NDArray) ->
     a, b = np.triu_indices(len(label), 1)
     x = np.asarray(embeddings, np.float64)
     cosine, same = np.round((x @ x.T)[a, b], 9), label[a] == label[b]
-    names = ["auc", *(f"tpr_at_fpr_{fpr:g}" for fpr in FPR)]
-    if same.all() or not same.any():
-        return dict.fromkeys(names, float("nan"))
     order = np.argsort(-cosine, kind="stable")
     last = np.flatnonzero(np.diff(cosine[order], append=-np.inf))  # of each run of equal scores
-    hits = np.concatenate([[0], np.cumsum(same[order])[last]]) / same.sum()
-    false = np.concatenate([[0], np.cumsum(~same[order])[last]]) / (~same).sum()
-    area = float((np.diff(false) * (hits[1:] + hits[:-1]) / 2).sum())
-    return dict(zip(names, [area, *np.interp(FPR, false, hits).tolist()], strict=True))
+    return read_roc(np.cumsum(same[order])[last], np.cumsum(~same[order])[last])
+
+
+def read_roc(hits: NDArray[np.integer], false_alarms: NDArray[np.integer]) -> dict[str, float]:
+    """The figures of `verify_tracks`, of pairs that are taken for one person at ever laxer thresholds.
+
+    Args:
+        hits, false_alarms: (N,) pairs of one person, and of two, that are taken for one at each; all at the last.
+    """
+    names = ["auc", *(f"tpr_at_fpr_{fpr:g}" for fpr in FPR)]
+    if not len(hits) or not hits[-1] or not false_alarms[-1]:
+        return dict.fromkeys(names, float("nan"))
+    true, false = (np.concatenate([[0], counts]) / counts[-1] for counts in (hits, false_alarms))
+    area = float((np.diff(false) * (true[1:] + true[:-1]) / 2).sum())
+    return dict(zip(names, [area, *np.interp(FPR, false, true).tolist()], strict=True))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from importlib import resources
 from typing import Any
 
@@ -18,7 +18,10 @@ from markupsafe import Markup
 
 from udfs.kernels.evaluate import errors
 from udfs.kernels.evaluate.intervals import wilson
+from udfs.kernels.evaluate.verdicts import RIGHT, UNKNOWN, WRONG
 from udfs.kernels.report import contact_sheet
+from udfs.kernels.report.adapter_section import describe_adapter
+from udfs.kernels.report.page_parts import View, lay_stretch, lay_table, say_percent, say_share, say_tracks
 
 PAIRS, PEOPLE, FINDINGS, FACES = 12, 40, 5, 4  # most rows of each kind, and pictures on each side of a pair
 FEWEST = 5  # tracks of which a group consists to be pointed out
@@ -27,6 +30,10 @@ QUALITY = 80  # of the pictures' JPEG
 PROPERTIES = {  # property -> its heading, what it says
     "flag": ("What makes the face hard", "Flags that the track got; it can have several."),
     "pose": ("Where the face looks", "By the median turn of the head: frontal, profile, or between the two."),
+    "quality_label": (
+        "Visual quality labels",
+        "Of the MvCorr paper: frontal where all faces are, the others where at least one is. A track can have several.",
+    ),
     "face_px": ("Size of the face", "Median of the smaller side of its boxes, pixels."),
     "quality": ("Quality of the face", "0 (useless) to 1, of the better half of its faces."),
     "seconds": ("Length of the track", "Seconds."),
@@ -52,8 +59,6 @@ WORDS = {
     "distance": "Cosine distance of two faces' embeddings: 0 for the same direction, about 1 for strangers.",
 }
 
-View = dict[str, Any]
-
 
 def draw_page(name: str, found: errors.Analysis, pictures: Mapping[int, bytes | None], blur: bool) -> bytes:
     """The page as UTF-8. `blur` makes every face unrecognisable.
@@ -77,6 +82,7 @@ def draw_page(name: str, found: errors.Analysis, pictures: Mapping[int, bytes | 
             "people": _people(found),
             "characters": _characters(found),
             "links": _links(found),
+            "adapter": describe_adapter(found),
             "confidence": _confidence(found),
             "words": WORDS,
         }
@@ -108,9 +114,9 @@ class _Faces:
 
 def _summary(found: errors.Analysis) -> View:
     tracks, scores = found.tracks, found.scores
-    n, wrong = len(tracks), tracks[tracks.verdict == errors.WRONG]
+    n, wrong = len(tracks), tracks[tracks.verdict == WRONG]
     elsewhere = int((wrong.taken_for != wrong.person).sum())
-    right, unknown = (int((tracks.verdict == verdict).sum()) for verdict in (errors.RIGHT, errors.UNKNOWN))
+    right, unknown = (int((tracks.verdict == verdict).sum()) for verdict in (RIGHT, UNKNOWN))
     shares = [
         ("right", "right", right),
         ("taken for somebody else", "wrong", elsewhere),
@@ -119,13 +125,13 @@ def _summary(found: errors.Analysis) -> View:
     ]
     starts = np.cumsum([0, *(count for *_, count in shares)]) / n
     parts = [
-        {**_stretch(kind, start, count / n), "label": f"{label}: {count:,}"}
+        {**lay_stretch(kind, start, count / n), "label": f"{label}: {count:,}"}
         for (label, kind, count), start in zip(shares, starts, strict=False)
     ]
     tiles = [
-        (_percent(right, n), f"of {n:,} tracks are right"),
-        (_percent(len(wrong), n), "are wrong"),
-        (_percent(unknown, n), "are unknown"),
+        (say_percent(right, n), f"of {n:,} tracks are right"),
+        (say_percent(len(wrong), n), "are wrong"),
+        (say_percent(unknown, n), "are unknown"),
         (f"{scores['n_predicted']:.0f}", f"characters found; {scores['n_true']:.0f} true people"),
         (f"{100 * scores['v_measure']:.1f} %", "V-measure"),
         (f"{100 * scores['wcp']:.1f} %", "purity"),
@@ -142,8 +148,8 @@ def _findings(found: errors.Analysis) -> list[tuple[str, str]]:
     return [
         (
             f"{PROPERTIES[row.property][0]}: {row.value}. ",
-            f"{row.n_wrong:,} of {row.n_tracks:,} tracks are wrong ({_share(row.share_wrong)}); of the others "
-            f"{_share(row.rest_wrong)}.",
+            f"{row.n_wrong:,} of {row.n_tracks:,} tracks are wrong ({say_share(row.share_wrong)}); of the others "
+            f"{say_share(row.rest_wrong)}.",
         )
         for row in more.itertuples()
     ]
@@ -151,7 +157,7 @@ def _findings(found: errors.Analysis) -> list[tuple[str, str]]:
 
 def _groups(found: errors.Analysis) -> View:
     groups = found.groups
-    overall = float((found.tracks.verdict == errors.WRONG).mean())
+    overall = float((found.tracks.verdict == WRONG).mean())
     large = groups[(groups.n_tracks >= FEWEST) & (groups.property != "shot")]
     top = max([0.1, overall, *(large.share_wrong + large.share_unknown), *large.wrong_high])
     properties = []
@@ -160,7 +166,7 @@ def _groups(found: errors.Analysis) -> View:
         if len(rows):
             lines = [_group_line(row, overall, 1.0 if name == "shot" else top) for row in rows.itertuples()]
             properties.append({"heading": heading, "meaning": meaning, "rows": lines})
-    return {"top": _share(top), "properties": properties}
+    return {"top": say_share(top), "properties": properties}
 
 
 def _group_line(row: Any, overall: float, top: float) -> View:
@@ -168,13 +174,13 @@ def _group_line(row: Any, overall: float, top: float) -> View:
         "value": row.value,
         "tracks": f"{row.n_tracks:,}",
         "parts": [
-            _stretch("wrong", 0, row.share_wrong / top),
-            _stretch("unknown", row.share_wrong / top, row.share_unknown / top),
-            _stretch("span", row.wrong_low / top, (row.wrong_high - row.wrong_low) / top),
+            lay_stretch("wrong", 0, row.share_wrong / top),
+            lay_stretch("unknown", row.share_wrong / top, row.share_unknown / top),
+            lay_stretch("span", row.wrong_low / top, (row.wrong_high - row.wrong_low) / top),
         ],
         "mean": f"{100 * overall / top:.2f}",
-        "wrong": _share(row.share_wrong),
-        "unknown": _share(row.share_unknown),
+        "wrong": say_share(row.share_wrong),
+        "unknown": say_share(row.share_unknown),
         "kind": "more" if row.wrong_low > row.rest_wrong else "less" if row.wrong_high < row.rest_wrong else "",
         "times": f"{row.share_wrong / row.rest_wrong:.1f}\N{MULTIPLICATION SIGN}" if row.rest_wrong > 0 else "",
     }
@@ -191,7 +197,7 @@ def _confusions(found: errors.Analysis, faces: _Faces) -> View:
         {
             "person": row.person,
             "taken_for": row.taken_for,
-            "tracks": _tracks(row.n_tracks),
+            "tracks": say_tracks(row.n_tracks),
             "nearer": _nearer(row),
             "faces": faces.row(row.track_ids),
             "others": faces.row(row.other_ids),
@@ -225,7 +231,7 @@ def _people(found: errors.Analysis) -> View:
         for row in wrong[:PEOPLE].itertuples()
     ]
     left = f"{len(wrong) - PEOPLE:,} more people with errors are not shown." if len(wrong) > PEOPLE else None
-    return {"said": said, "table": _table(columns, rows) if rows else None, "left": left}
+    return {"said": said, "table": lay_table(columns, rows) if rows else None, "left": left}
 
 
 def _characters(found: errors.Analysis) -> View:
@@ -234,7 +240,7 @@ def _characters(found: errors.Analysis) -> View:
         who = [f"{row.person} ({row.n_tracks:,})" for row in inside.itertuples()]
         n, strange = int(inside.n_tracks.sum()), int(inside.n_tracks[1:].sum())
         if strange:
-            several.append((-strange, -n, character, f", {_tracks(n)}: {who[0]}; {', '.join(who[1:])}"))
+            several.append((-strange, -n, character, f", {say_tracks(n)}: {who[0]}; {', '.join(who[1:])}"))
     several.sort()
     said = (
         f"{len(several):,} of {found.characters.character_id.nunique():,} characters; whom most tracks show is first."
@@ -256,6 +262,8 @@ def _links(found: errors.Analysis) -> View:
         if f"{kind}_needed" in figures:
             line += f". Clustered without them, {figures[f'{kind}_needed']:,.0f} of these pairs are {lost}"
         said.append(f"{line}.")
+    if found.rules is not None and not found.rules.links:
+        return {"said": [*said, "Clustering was told to obey none of them (--links none)."], "table": None}
     tried = [(name, f"without {name.replace('_', '-')}") for name in errors.LINKS if f"{name}_fixed" in figures]
     if not tried:
         untried = (
@@ -272,7 +280,7 @@ def _links(found: errors.Analysis) -> View:
     if len(tried) == 2:
         rows.pop()  # without any links: the same
     columns = ["clustered", "V-measure", "purity", "right only with them", "right only without"]
-    return {"said": said, "table": _table(columns, rows)}
+    return {"said": said, "table": lay_table(columns, rows)}
 
 
 def _confidence(found: errors.Analysis) -> View | None:
@@ -289,7 +297,7 @@ def _confidence(found: errors.Analysis) -> View | None:
          f"{100 * row.share_right:.0f} %"]
         for row in known.itertuples()
     ]  # fmt: skip
-    return {"said": said, "table": _table(["confidence", "tracks", "mean", "right"], rows), **_diagram(known)}
+    return {"said": said, "table": lay_table(["confidence", "tracks", "mean", "right"], rows), **_diagram(known)}
 
 
 def _diagram(reliability: pd.DataFrame) -> View:
@@ -321,40 +329,6 @@ def _diagram(reliability: pd.DataFrame) -> View:
     ]
     edges = {"left": across(0), "right": across(1), "top": up(1), "bottom": up(0)}
     return {"ticks": ticks, "dots": dots, **edges}
-
-
-# --- parts -----------------------------------------------------------------------------------------------------
-
-
-def _table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> View:
-    """Numbers stand right, text left."""
-    sides = ["n" if all(_is_number(row[i]) for row in rows) else "" for i in range(len(columns))]
-    return {
-        "columns": list(zip(columns, sides, strict=True)),
-        "rows": [[value if isinstance(value, str) else f"{value:,}" for value in row] for row in rows],
-    }
-
-
-def _is_number(value: Any) -> bool:
-    return not isinstance(value, str) or not value or value[0].isdigit()
-
-
-def _stretch(kind: str, start: float, length: float) -> View:
-    """Part of a bar, both shares of its length."""
-    start = min(max(start, 0.0), 1.0)
-    return {"kind": kind, "start": f"{100 * start:.2f}", "length": f"{100 * min(length, 1 - start):.2f}"}
-
-
-def _percent(part: int, whole: int) -> str:
-    return f"{100 * part / whole:.1f} %"
-
-
-def _share(share: float) -> str:
-    return f"{100 * share:.1f} %"
-
-
-def _tracks(n: int) -> str:
-    return f"{n:,} track{'s' if n != 1 else ''}"
 
 
 def _time(seconds: float) -> str:

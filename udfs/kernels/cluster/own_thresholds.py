@@ -1,4 +1,7 @@
-"""VideoClusterNet's final clustering: every track brings the threshold at which others match it."""
+"""VideoClusterNet's final matching alone: every track brings the threshold at which others match it.
+
+The paper's fine-tuning, its loss as the distance and its quality filter are no part of this.
+"""
 
 from __future__ import annotations
 

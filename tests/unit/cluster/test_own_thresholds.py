@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from udfs.kernels.cluster.interface import NO_LINKS, FaceSets, Links
 from udfs.kernels.cluster.methods import METHODS
-from udfs.kernels.cluster.videoclusternet import match_clusters, measure_spread
+from udfs.kernels.cluster.own_thresholds import match_clusters, measure_spread
 
 NONE = np.zeros((0, 2), np.int64)
 
@@ -27,7 +27,7 @@ def people(seed, tracks=30, who=5, faces=6, dim=32):
 def clustered(faces, cannot=NONE, must=NONE):
     sets = FaceSets(np.array([measure_spread(track) for track in faces]), np.full(len(faces), faces.shape[1]))
     rows = unit(faces.mean(axis=1)).astype(np.float32)
-    return METHODS["videoclusternet"].clusterer(sets)(rows, Links(cannot, must)).labels
+    return METHODS["own_thresholds"].clusterer(sets)(rows, Links(cannot, must)).labels
 
 
 def naive(faces):
@@ -97,6 +97,6 @@ def test_a_cannot_link_breaks_the_chain_where_it_is_longest():
 def test_single_faces_take_the_others_threshold():
     rows = np.eye(3, 8, dtype=np.float32)[[0, 0, 1]]
     sets = FaceSets(np.array([0.1, np.nan, np.nan]), np.array([4, 1, 1]))
-    assert METHODS["videoclusternet"].clusterer(sets)(rows).labels.tolist() == [0, 0, 1]
+    assert METHODS["own_thresholds"].clusterer(sets)(rows).labels.tolist() == [0, 0, 1]
     with pytest.raises(ValueError, match="not known"):
-        METHODS["videoclusternet"].clusterer(None)
+        METHODS["own_thresholds"].clusterer(None)
