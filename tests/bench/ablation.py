@@ -16,9 +16,11 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 
-from tests.bench.adaptation import M, Mine, Title, load, scores, trained
-from training.networks import C2, residual
+from tests.bench.adaptation import COLUMNS, scores
+from tests.bench.labelled_titles import MINING, Alter, Mined, Title, load, trained
+from training.networks import residual
 from udfs.kernels.mine import tracklets
 
 METHOD = "whitened_triplet"
@@ -27,11 +29,12 @@ METHOD = "whitened_triplet"
 class Cell(NamedTuple):
     """One line of the table."""
 
-    m: int = M
+    m: int = MINING.tracklets
     random_anchors: bool = False
     random_negatives: bool = False
     method: str = METHOD
     plan: Mapping[str, Any] = MappingProxyType({})
+    settings: Mapping[str, Any] = MappingProxyType({})
 
 
 SHORT = {"learning_rate": 0.01, "max_epochs": 40, "min_delta": 0.0}  # the default's schedule
@@ -50,40 +53,46 @@ CELLS = {
     "network: square linear, from the raw embedding": Cell(method="imptriplet", plan=SHORT),
     "network: the same, ten times the rate, until it stops": Cell(method="imptriplet"),
     "network: residual": Cell(method="imptriplet", plan={**SHORT, "network": residual(512), "learning_rate": 0.1}),
-    "network: C2 as published": Cell(method="imptriplet", plan={"network": C2, "learning_rate": 0.001}),
+    "network: C2 as published": Cell(method="imptriplet", settings={"network": "C2"}),
 }
 
 
-def mining(cell: Cell, seed: int) -> Mine:
-    """Algorithm 1 with the parts replaced by chance that a cell says."""
+def altering(cell: Cell, seed: int) -> Alter:
+    """Of the mined tables, with the parts of Algorithm 1 replaced by chance that a cell says."""
 
-    def mine(
-        ids: np.ndarray, frames: np.ndarray, rows: np.ndarray, a: np.ndarray, b: np.ndarray, m: int
-    ) -> tuple[tracklets.TrackletRows, tracklets.HardNegativeRows]:
-        rng = np.random.default_rng(seed)
-        mined, hard = tracklets.mine_title(ids, frames, rows, a, b, m)
-        partners = tracklets._partners(np.unique(ids), a, b)
+    def alter(made: Mined, ids: np.ndarray, rows: np.ndarray) -> Mined:
+        rng, mined, hard = np.random.default_rng(seed), made["tracklets"], made["hard_negatives"]
         if cell.random_anchors:
-            mined = mined._replace(embedding=_dealt(mined, ids, rows, m, rng))
-            hard = tracklets._hard_negatives(mined, partners)
+            mined = mined.assign(embedding=_dealt(mined, ids, rows, cell.m, rng))
+            hard = hard.assign(embedding=_nearest(mined, hard))
         if cell.random_negatives:
-            of = [np.flatnonzero(np.isin(mined.track_id, partners[track])) for track in hard.track_id.tolist()]
-            hard = hard._replace(embedding=mined.embedding[[rng.choice(among) for among in of]])
-        return mined, hard
+            links = made["cannot_links"]
+            partners = tracklets._partners(np.unique(ids), links.track_a.to_numpy(), links.track_b.to_numpy())
+            of = [np.flatnonzero(mined.track_id.isin(partners[track])) for track in hard.track_id]
+            hard = hard.assign(embedding=[mined.embedding.iloc[rng.choice(among)] for among in of])
+        return {**made, "tracklets": mined, "hard_negatives": hard}
 
-    return mine
+    return alter
 
 
 def _dealt(
-    mined: tracklets.TrackletRows, ids: np.ndarray, rows: np.ndarray, m: int, rng: np.random.Generator
-) -> np.ndarray:
-    """(R, D) embeddings of tracklets that got their faces by chance, as many as the mined ones."""
-    embedding = mined.embedding.copy()
+    mined: pd.DataFrame, ids: np.ndarray, rows: np.ndarray, m: int, rng: np.random.Generator
+) -> list[np.ndarray]:
+    """Embeddings of tracklets that got their faces by chance, as many as the mined ones."""
+    embedding = mined.embedding.to_list()
     for start in np.flatnonzero(mined.role == "anchor"):
-        faces = rng.permutation(np.flatnonzero(ids == mined.track_id[start]))
+        faces = rng.permutation(np.flatnonzero(ids == mined.track_id.iloc[start]))
         dealt = rows[faces[: len(faces) // m * m]].reshape(m, len(faces) // m, -1).mean(axis=1)
-        embedding[start : start + m] = dealt / np.linalg.norm(dealt, axis=1, keepdims=True)
+        embedding[start : start + m] = list(dealt / np.linalg.norm(dealt, axis=1, keepdims=True))
     return embedding
+
+
+def _nearest(mined: pd.DataFrame, hard: pd.DataFrame) -> list[np.ndarray]:
+    """Of each hard negative's track, the tracklet that is now the nearest to the anchor."""
+    anchors = mined[mined.role == "anchor"].set_index("track_id").embedding
+    by_track = {track: np.stack(group.to_list()) for track, group in mined.groupby("track_id").embedding}
+    pairs = zip(hard.track_id, hard.negative_track_id, strict=True)
+    return [by_track[other][(by_track[other] @ anchors[track]).argmax()] for track, other in pairs]
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -92,24 +101,24 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[7, 8, 9])
     parser.add_argument("--only", nargs="+", choices=CELLS, default=list(CELLS), metavar="CELL")
     args = parser.parse_args(argv)
-    print("| changed | TPR @ 0.1 % | @ 1 % | @ 10 % | V, K known |\n|---|---|---|---|---|")
+    print(f"| changed | {' | '.join(COLUMNS[:4])} |\n|---|---|---|---|---|")
     loaded: dict[tuple[int, bool, bool, int], dict[str, Title]] = {}
     for name in args.only:
         cell, found = CELLS[name], []
         for seed in args.seeds:
             by_chance = cell.random_anchors or cell.random_negatives
             key = (*cell[:3], seed if by_chance else 0)
-            loaded = {key: loaded.get(key) or load(args.data, cell.m, mining(cell, seed))}  # one at a time in memory
+            loaded = {key: loaded.get(key) or load(args.data, cell.m, altering(cell, seed))}  # one at a time in memory
             found.append([_scored(loaded[key], title, cell, seed) for title in loaded[key]])
         figures = np.mean(found, axis=1)
         shown = (f"{x:.1f} ± {s:.1f}" for x, s in zip(figures.mean(axis=0), figures.std(axis=0), strict=True))
         print(f"| {name} | {' | '.join(shown)} |", flush=True)
 
 
-def _scored(titles: dict[str, Title], name: str, cell: Cell, seed: int) -> list[float]:
+def _scored(titles: dict[str, Title], name: str, cell: Cell, seed: int) -> tuple[float, ...]:
     training = {other: title for other, title in titles.items() if other != name}
-    moved, _, _ = trained(cell.method, training, seed, **cell.plan)
-    return scores(titles[name], moved(titles[name].embedding))
+    adapt, _ = trained(cell.method, training, seed, settings=dict(cell.settings), plan=dict(cell.plan))
+    return scores(titles[name], adapt).figures[:4]
 
 
 if __name__ == "__main__":

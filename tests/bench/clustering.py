@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tests.bench.adaptation import Title, known, load, trained
+from tests.bench.labelled_titles import Title, known, load, trained
 from udfs.kernels.cluster.characters import Evidence, Rules, find_characters
 from udfs.kernels.cluster.interface import Bounds, FaceSets, Links
 from udfs.kernels.cluster.methods import METHODS
@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=7)
     args = parser.parse_args(argv)
     titles = load(args.data)
-    adapt, verdict, _ = trained(args.adapter, titles, args.seed)
+    adapt, verdict = trained(args.adapter, titles, args.seed)
     print(f"adapter: {args.adapter}, {verdict}\n\n| {' | '.join(COLUMNS)} |\n" + "|---" * len(COLUMNS) + "|")
     by_title = []
     for embedding, moved, distances in (("raw", lambda x: x, known()), ("adapted", adapt, known(adapt))):

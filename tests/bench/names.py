@@ -34,8 +34,8 @@ from jobs.demo_film import film
 from jobs.demo_film.screenplay import whole_screenplay
 from jobs.lake.lake import Lake
 from jobs.lake.session import borrowed_or_started
-from tests.bench.adaptation import known, load, trained
 from tests.bench.clustering import NONE, calibration_error, unit
+from tests.bench.labelled_titles import known, load, trained
 from tests.helpers.photographs import not_shown, write_gallery
 from udfs.kernels.cluster.characters import Evidence, Rules, find_characters
 from udfs.kernels.cluster.interface import Links

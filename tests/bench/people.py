@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from tests.bench.adaptation import Title, load, trained
-from tests.bench.adaptation import known as known_distances
 from tests.bench.clustering import NONE, unit
+from tests.bench.labelled_titles import Title, load, trained
+from tests.bench.labelled_titles import known as known_distances
 from udfs.kernels.cluster.characters import Evidence, Rules, find_characters
 from udfs.kernels.cluster.interface import Links
 from udfs.kernels.cluster.people import Characters, find_threshold, link
@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(f"| {' | '.join(columns)} |\n" + "|---" * len(columns) + "|")
     for folder in args.data:
         titles = load(folder)
-        adapt, _, _ = trained(args.adapter, titles, args.seed)
+        adapt, _ = trained(args.adapter, titles, args.seed)
         tracks = pd.concat([_tracks(folder, name, title, adapt) for name, title in titles.items()], ignore_index=True)
         print(f"| {folder.name} | {len(titles)} | {_shown(tracks)} |", flush=True)
 

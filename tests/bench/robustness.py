@@ -23,8 +23,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.bench.adaptation import Title, known, load, trained
 from tests.bench.clustering import measured, unit
+from tests.bench.labelled_titles import Title, known, load, trained
 
 Worse = Callable[[Title, dict[str, Title], float, np.random.Generator], Title]
 
@@ -98,7 +98,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=7)
     args = parser.parse_args(argv)
     titles = load(args.data)
-    adapt, _, _ = trained(args.adapter, titles, args.seed)
+    adapt, _ = trained(args.adapter, titles, args.seed)
     columns = ("worse", "by", "V", "WCP", "B-cubed F", "people found, true", "doubted: wrong links, true links")
     print(f"| {' | '.join(columns)} |\n" + "|---" * len(columns) + "|")
     for name, (worse, levels) in CASES.items():
