@@ -36,7 +36,8 @@ class _Siamese(Method):
         for layer in self.networks.modules():
             if isinstance(layer, nn.Linear):
                 nn.init.normal_(layer.weight, std=START)
-                nn.init.zeros_(layer.bias)
+                if layer.bias is not None:
+                    nn.init.zeros_(layer.bias)
 
     def _judged(self, x: Tensor) -> Tensor:
         """(..., OUTPUTS) of (..., D): what the loss sees."""

@@ -77,9 +77,9 @@ def test_bcl_without_labels_takes_tracks_for_classes_and_keeps_its_radius(unlabe
 def test_the_radius_waits_five_epochs_then_moves(faces: Snapshot) -> None:
     thresholds = []
     for epochs in (5, 6):
-        chosen = planned(faces, "bcl", preset="paper", network=BALL, max_epochs=epochs, learning_rate=0.1, patience=99)
-        method_h = _radius_after(faces, chosen)
-        thresholds.append(method_h)
+        published = make_plan(TrainSettings(method="bcl", preset="paper", min_rows=2), faces)
+        chosen = published.model_copy(update={"max_epochs": epochs, "learning_rate": 0.1, "epoch_steps": 1})
+        thresholds.append(_radius_after(faces, chosen))
     assert thresholds[0] == -1.5
     assert thresholds[1] != -1.5
 
