@@ -125,14 +125,15 @@ def find_threshold(heights: NDArray[np.float64], clusters: int) -> float | None:
 
 
 WIDE = -0.43  # h of b = 0.5
-PAPER_BALL_EPOCH = 31  # steps: 61,774 tracks in batches of 2000
+PAPER_EPOCH = 31  # steps: 61,774 tracks in batches of 2000
 
 
 def _bcl(preset: str, in_dim: int, train: int, dev: int) -> dict[str, Any]:
     """Published (BCL): batch 2000, rate 0.003, times 0.9 every 10 epochs; h waits 5 epochs, then a tenth of it."""
-    schedule = {"drop": 0.9, "loss_rate": 0.1, "loss_waits": 5, "patience": 30, "epoch_steps": PAPER_BALL_EPOCH}
-    network, rate = (BALL, 0.003) if preset == "paper" else (small(in_dim), 0.1)
-    return {"network": network, "loss": {}, "batch": min(2000, train), "learning_rate": rate, **schedule}
+    fixed = {"loss": {}, "batch": min(2000, train), "drop": 0.9, "loss_rate": 0.1, "loss_waits": 5, "patience": 30}
+    if preset == "paper":
+        return {**fixed, "network": BALL, "learning_rate": 0.003, "epoch_steps": PAPER_EPOCH}
+    return {**fixed, "network": small(in_dim), "learning_rate": 0.1}
 
 
 def _bcl_labels(preset: str, in_dim: int, train: int, dev: int) -> dict[str, Any]:
@@ -144,8 +145,8 @@ def _bcl_labels(preset: str, in_dim: int, train: int, dev: int) -> dict[str, Any
     made = _bcl(preset, in_dim, train, dev)
     if preset == "paper":
         return made
-    wide = {"loss": {"weight": 1.0, "start": WIDE}, "loss_rate": 0.0, "patience": 8}
-    return {**made, **wide, "samples": "tracks", "learning_rate": 0.01}
+    wide = {"loss": {"weight": 1.0, "start": WIDE}, "loss_rate": 0.0, "samples": "tracks"}
+    return {**made, **wide, "learning_rate": 0.01, "epoch_steps": PAPER_EPOCH, "patience": 8}
 
 
 def _rival(preset: str, in_dim: int, train: int, dev: int) -> dict[str, Any]:
