@@ -53,7 +53,14 @@ TABLE = Table(
             "flags",
             "ARRAY<STRING>",
             "udfs.kernels.harvest.quality:track_flags",
-            "frontal profile blurred dark small not_a_face",
+            "frontal profile blurred dark small not_a_face glasses occluded: what most of its faces are",
+        ),
+        Column(
+            "quality_labels",
+            "ARRAY<STRING>",
+            "udfs.kernels.harvest.quality:give_quality_labels",
+            "by the MvCorr paper's definitions: frontal where all its faces are; profile blurred glasses occluded dark "
+            "where at least one is (one false measure will do), while flags go by most; null where imported without",
         ),
         Column(
             "quality_labels",

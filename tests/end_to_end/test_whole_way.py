@@ -45,6 +45,20 @@ def test_the_four_people_are_found_and_told_apart(finished: Path, small):
     assert len(matched) > 0.9 * len(seen)
 
 
+def test_every_track_says_how_it_looks_in_most_faces_and_in_any(finished: Path):
+    tracks = lakes.rows(finished, "tracks", [SMALL, CLIP]).to_pandas()
+    assert tracks.quality_labels.notna().all()
+    labels, flags = ([set(said) for said in tracks[name]] for name in ("quality_labels", "flags"))
+    assert set().union(*labels) <= {"frontal", "profile", "blurred", "glasses", "occluded", "dark"}
+    assert {"frontal", "dark"} <= set().union(*labels)
+    assert [title for title, said in zip(tracks.title_id, labels, strict=True) if "glasses" in said] == [CLIP]
+    assert not any("occluded" in said for said in labels), "of the clip's four people one wears glasses, none is hidden"
+    for of_any, of_most in zip(labels, flags, strict=True):
+        assert not {"frontal", "profile"} <= of_any
+        assert of_any >= of_most - {"frontal", "small", "not_a_face"}, "what most faces are, one is"
+        assert "frontal" not in of_any or "frontal" in of_most, "what all faces are, most are"
+
+
 def test_every_title_has_a_contact_sheet(finished: Path):
     for title in TITLES:
         with Image.open(finished / "reports" / f"{title}.png") as sheet:

@@ -76,6 +76,20 @@ def test_rows_arrive_as_they_were_given(spark, given, clustered):
     assert lake.rows("faces").where("NOT detected").count() == 0
 
 
+def test_labels_of_tracks_that_are_given_arrive(spark, folder, lake):
+    file = folder / "tracks" / "alpha.parquet"
+    rows = pd.read_parquet(file)
+    given_labels = [["frontal", "glasses"], [], None] + [["profile", "dark"]] * (len(rows) - 3)
+    rows.assign(quality_labels=given_labels, flags=[["frontal"]] * len(rows)).to_parquet(file, index=False)
+    assert import_tracks.main(words(folder, lake.root, "--embedder", SHA256), spark=spark) == 0
+    found = lake.rows("tracks", ["alpha"]).orderBy("track_id").collect()
+    assert [row["quality_labels"] for row in found] == given_labels
+    assert lake.rows("tracks", ["beta"]).where("quality_labels IS NOT NULL OR flags IS NOT NULL").count() == 0
+    rows.assign(quality_labels="frontal").to_parquet(file, index=False)
+    with pytest.raises(UsageError, match="column quality_labels is string, not array<string>"):
+        import_tracks.main(words(folder, lake.root, "--embedder", SHA256), spark=spark)
+
+
 def test_a_title_tells_what_can_be_told(spark, clustered):
     lake = Lake(spark, str(clustered))
     columns = ("title_id", "display_name", "status", "embedder_sha256", "embedding_dim", "detect_stride")

@@ -98,6 +98,9 @@ def _rows(found: track.Tracked, seen: list[Face], shot_id: int, first_id: int) -
             "light": column(lambda face: 30 + face.frame % 50),
             "yaw": column(lambda face: (face.frame % 9) / 9),
             "plausible": column(lambda face: 1.0),
+            "glasses": column(lambda face: face.frame % 13),
+            "foreign": column(lambda face: (face.frame % 11) / 40),
+            "outside": column(lambda face: (face.frame % 7) / 50),
         }
     )
     rows["embedding"] = [look_of(face.person) if face and face.frame % 6 == 0 else None for face in by_row]
@@ -339,6 +342,7 @@ def test_summaries_against_a_slow_reading(seed, cut):
         assert summary.quality == pytest.approx(np.sort(worths)[::-1][: -(-len(worths) // 2)].mean(), abs=1e-6)
         looks = quality.Measures(*(seen[name].to_numpy() for name in quality.Measures._fields))
         assert summary.flags == quality.track_flags(looks)
+        assert summary.quality_labels == quality.give_quality_labels(looks)
         assert summary.thumbnail == seen.thumbnail[seen.quality.idxmax()]
         if summary.n_embedded:
             weighed = zip(there.embedding, there.quality, there.embedding_norm, strict=True)

@@ -8,17 +8,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.helpers.drawn_faces import cover, draw_face, put_on_glasses
 from udfs.kernels.harvest import quality
 from udfs.kernels.harvest.networks import align
 
 FRONTAL = np.array([[38, 51], [74, 51], [56, 71], [41, 92], [71, 92]], np.float32)  # eyes, nose, mouth corners
 BOX = np.array([6, 6, 100, 100], np.float32)
+PICTURE = (112, 112)
+BARE = {"glasses": 0.0, "foreign": 0.0, "outside": 0.0}
 
 
 def looks(**given_values: float) -> quality.Measures:
     """One good face, but for what is given."""
-    values = {"size_px": 90.0, "sharpness": 5.0, "light": 120.0, "yaw": 0.0, "score": 0.9, "plausible": 1.0}
+    values = {"size_px": 90.0, "sharpness": 5.0, "light": 120.0, "yaw": 0.0, "score": 0.9, "plausible": 1.0, **BARE}
     return quality.Measures(*(np.array([value], np.float32) for value in (values | given_values).values()))
+
+
+def together(faces: list[quality.Measures]) -> quality.Measures:
+    return quality.Measures(*(np.concatenate(values) for values in zip(*faces, strict=True)))
 
 
 def worth(**given_values: float) -> float:
@@ -26,19 +33,19 @@ def worth(**given_values: float) -> float:
 
 
 @pytest.fixture(scope="module")
-def faces(cast, models) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
-    """A real face, and the same one blurred, dark, small and beheaded: crops, boxes, landmarks, scores of one each."""
+def faces(cast, models) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, tuple[int, int]]]:
+    """A real face, and the same one blurred, dark, small: crops, boxes, landmarks, scores of one each, its picture."""
     picture = cast.picture(5).image
     (found,) = models.detect([picture])
     crop = align(picture, found.landmarks[:1])
     small = cv2.resize(cv2.resize(crop[0], (14, 14), interpolation=cv2.INTER_AREA), (112, 112))
-    rest = found.boxes[:1], found.landmarks[:1], found.scores[:1]
+    rest = found.boxes[:1], found.landmarks[:1], found.scores[:1], picture.shape[:2]
     scale = 20 / found.boxes[0, 2:].min()
     return {
         "good": (crop, *rest),
         "blurred": (cv2.GaussianBlur(crop[0], (0, 0), 4)[None], *rest),
         "dark": ((crop * 0.15).astype(np.uint8), *rest),
-        "small": (small[None], rest[0] * scale, rest[1] * scale, rest[2]),
+        "small": (small[None], rest[0] * scale, rest[1] * scale, *rest[2:]),
     }
 
 
@@ -49,7 +56,7 @@ def test_a_crop_made_worse_is_worth_less_and_says_why(faces, ill):
     assert quality.face_quality(bad)[0] < 0.8 * quality.face_quality(good)[0]
     flags = quality.track_flags(bad)
     assert ill in flags
-    assert not {"blurred", "dark", "small", "not_a_face", "profile"} & set(quality.track_flags(good))
+    assert quality.track_flags(good) in (["frontal"], [])
     if ill == "small":
         assert "blurred" in flags, "what was enlarged has no detail"
     else:
@@ -57,8 +64,8 @@ def test_a_crop_made_worse_is_worth_less_and_says_why(faces, ill):
 
 
 def test_measures_of_a_crop_are_what_they_say(faces):
-    crop, boxes, landmarks, scores = faces["good"]
-    seen = quality.measure_faces(crop, boxes, landmarks, scores)
+    crop, boxes, landmarks, scores, picture = faces["good"]
+    seen = quality.measure_faces(crop, boxes, landmarks, scores, picture)
     gray = cv2.cvtColor(crop[0], cv2.COLOR_BGR2GRAY)[16:96, 16:96]
     assert seen.light[0] == pytest.approx(gray.mean(), abs=1e-3)
     assert seen.sharpness[0] == pytest.approx(np.log(cv2.Laplacian(gray, cv2.CV_64F).var()), abs=1e-3)
@@ -68,13 +75,39 @@ def test_measures_of_a_crop_are_what_they_say(faces):
 
 
 def test_no_faces_and_flat_crops():
-    empty = np.zeros((0, 112, 112, 3), np.uint8), np.zeros((0, 4)), np.zeros((0, 5, 2)), np.zeros(0)
+    empty = np.zeros((0, 112, 112, 3), np.uint8), np.zeros((0, 4)), np.zeros((0, 5, 2)), np.zeros(0), PICTURE
     seen = quality.measure_faces(*empty)
     assert all(values.shape == (0,) for values in seen)
     assert quality.face_quality(seen).shape == (0,)
-    flat = quality.measure_faces(np.full((1, 112, 112, 3), 80, np.uint8), BOX[None], FRONTAL[None], np.array([0.9]))
-    assert np.isfinite(flat.sharpness[0])
-    assert "blurred" in quality.track_flags(flat)
+    grey = np.full((1, 112, 112, 3), 80, np.uint8)
+    flat = quality.measure_faces(grey, BOX[None], FRONTAL[None], np.array([0.9]), PICTURE)
+    assert all(np.isfinite(values).all() for values in flat)
+    assert quality.track_flags(flat) == ["frontal", "blurred"]
+
+
+def measured(face: np.ndarray, landmarks: np.ndarray = FRONTAL) -> quality.Measures:
+    return quality.measure_faces(face[None], BOX[None], landmarks[None], np.array([0.9]), PICTURE)
+
+
+def test_glasses_and_what_hides_a_face_are_measured_as_it_turns():
+    worn = cover(put_on_glasses(draw_face()), (190, 150, 90), top=66)
+    for nose_x, glasses, occluded in ((56, True, True), (68, True, False), (74, False, False)):
+        turned = FRONTAL.copy()
+        turned[2, 0] = nose_x
+        seen = measured(worn, turned)
+        assert (seen.glasses[0] > quality.GLASSES) == glasses, "a profile shows no two rims"
+        assert seen.occluded.tolist() == [occluded], "what is beside a profile is no part of it"
+    assert not measured(draw_face()).occluded[0]
+    assert measured(draw_face(), FRONTAL - [50, 0]).occluded[0], "half of it is beyond the picture"
+
+
+def test_many_faces_are_measured_as_each_alone():
+    faces = np.stack([draw_face(seed=1), put_on_glasses(draw_face(seed=2)), cover(draw_face(seed=3), (190, 150, 90))])
+    landmarks = FRONTAL + np.array([0, 7, -30])[:, None, None]
+    all_at_once = quality.measure_faces(faces, np.tile(BOX, (3, 1)), landmarks, np.array([0.9] * 3), PICTURE)
+    alone = together([measured(face, points) for face, points in zip(faces, landmarks, strict=True)])
+    for ours, theirs in zip(all_at_once, alone, strict=True):
+        assert ours.tolist() == theirs.tolist()
 
 
 @settings(max_examples=100)
@@ -142,6 +175,9 @@ def test_landmarks_of_no_face():
         ({"light": 44.0}, ["frontal", "dark"]),
         ({"size_px": 31.0}, ["frontal", "small"]),
         ({"plausible": 0.0}, ["frontal", "not_a_face"]),
+        ({"glasses": quality.GLASSES + 0.1}, ["frontal", "glasses"]),
+        ({"foreign": quality.FOREIGN + 0.01}, ["frontal", "occluded"]),
+        ({"outside": quality.OUTSIDE + 0.01}, ["frontal", "occluded"]),
         ({"yaw": -0.9, "sharpness": 0.0, "light": 0.0, "size_px": 4.0, "plausible": 0.0},
          ["profile", "blurred", "dark", "small", "not_a_face"]),
     ],
@@ -151,11 +187,59 @@ def test_flags(values, flags):
 
 
 def test_a_tracks_flags_are_of_its_median_face():
-    yaws = [0.0, 0.1, 0.9]
-    three = quality.Measures(
-        *(np.concatenate(values) for values in zip(*(looks(yaw=yaw) for yaw in yaws), strict=True))
-    )
+    three = together([looks(yaw=0.0), looks(yaw=0.1), looks(yaw=0.9, glasses=30.0, foreign=1.0)])
     assert quality.track_flags(three) == ["frontal"]
+    two_of_three = [looks(glasses=30.0, outside=0.5), looks(glasses=30.0, foreign=1.0), looks()]
+    assert quality.track_flags(together(two_of_three)) == ["frontal", "glasses", "occluded"]
+
+
+@pytest.mark.parametrize(
+    ("one", "labels"),
+    [
+        ({}, ["frontal"]),
+        ({"yaw": -0.4}, []),
+        ({"yaw": -0.6}, ["profile"]),
+        ({"sharpness": 2.9}, ["frontal", "blurred"]),
+        ({"glasses": 30.0}, ["frontal", "glasses"]),
+        ({"foreign": 1.0}, ["frontal", "occluded"]),
+        ({"outside": 0.2}, ["frontal", "occluded"]),
+        ({"light": 44.0}, ["frontal", "dark"]),
+        ({"size_px": 4.0, "plausible": 0.0, "score": 0.0}, ["frontal"]),
+        ({"yaw": 0.9, "sharpness": 0.0, "glasses": 30.0, "outside": 1.0, "light": 0.0},
+         ["profile", "blurred", "glasses", "occluded", "dark"]),
+    ],
+)  # fmt: skip
+def test_one_face_of_a_hundred_gives_its_track_a_label_but_frontal_is_of_all(one, labels):
+    hundred = [looks(), looks(**one)] + [looks()] * 98
+    assert quality.give_quality_labels(together(hundred)) == labels
+    assert quality.track_flags(together(hundred)) == ["frontal"]
+    assert quality.give_quality_labels(looks(**one)) == labels
+
+
+@settings(max_examples=100)
+@given(st.integers(0, 10_000), st.integers(1, 12))
+def test_labels_against_the_definitions_face_by_face(seed, n):
+    rng = np.random.default_rng(seed)
+    faces = [
+        looks(
+            yaw=rng.uniform(-0.7, 0.7), sharpness=rng.uniform(2.7, 6), light=rng.uniform(40, 90),
+            glasses=rng.uniform(-5, 11), foreign=rng.uniform(0, 0.27), outside=rng.uniform(0, 0.11),
+        )
+        for _ in range(n)
+    ]  # fmt: skip
+    expected = []
+    if all(abs(face.yaw[0]) < 0.3 for face in faces):
+        expected.append("frontal")
+    for label, holds in (
+        ("profile", lambda face: abs(face.yaw[0]) > 0.55),
+        ("blurred", lambda face: face.sharpness[0] < 3),
+        ("glasses", lambda face: face.glasses[0] > 9),
+        ("occluded", lambda face: face.foreign[0] > 0.25 or face.outside[0] > 0.1),
+        ("dark", lambda face: face.light[0] < 45),
+    ):
+        if any(holds(face) for face in faces):
+            expected.append(label)
+    assert quality.give_quality_labels(together(faces)) == expected
 
 
 @settings(max_examples=50)

@@ -182,6 +182,7 @@ def summarise_track(
         "face_px": float(np.median(measures.size_px)),
         "quality": quality.track_quality(quality_of, norm, norms if len(embedded) else None),
         "flags": quality.track_flags(measures),
+        "quality_labels": quality.give_quality_labels(measures),
         "embedding": average_embeddings(embedded),
         "thumbnail": pictures.thumbnail.iloc[int(np.argmax(pictures.quality.to_numpy()))] if len(pictures) else None,
     }

@@ -72,13 +72,14 @@ class Shot(NamedTuple):
 
 
 class _Found(NamedTuple):
-    """Faces of one frame: see `Detections`; crops (n, 112, 112, 3) uint8."""
+    """Faces of one frame: see `Detections`; crops (n, 112, 112, 3) uint8; height and width of the picture."""
 
     frame: int
     boxes: NDArray[np.floating]
     scores: NDArray[np.floating]
     landmarks: NDArray[np.floating]
     crops: NDArray[np.uint8]
+    picture: tuple[int, int]
 
 
 class Cut(NamedTuple):
@@ -171,8 +172,9 @@ def _find_faces(frames: Iterable[Frame], models: Faces, rules: Rules) -> Iterato
             keep = (faces.scores >= rules.low_score) & (
                 faces.boxes[:, 2:].min(axis=1, initial=np.inf) >= rules.min_face_px
             )
-            landmarks = faces.landmarks[keep]
-            yield _Found(frame.number, faces.boxes[keep], faces.scores[keep], landmarks, align(frame.image, landmarks))
+            landmarks, (height, width) = faces.landmarks[keep], frame.image.shape[:2]
+            crops = align(frame.image, landmarks)
+            yield _Found(frame.number, faces.boxes[keep], faces.scores[keep], landmarks, crops, (height, width))
 
 
 def batch_frames(frames: Iterable[Frame], most: int) -> Iterator[list[Frame]]:
@@ -194,7 +196,7 @@ def shot_faces(found: Iterable[_Found], shot_id: int, first_id: int, models: Fac
     qualities, measures, landmarks = [], [], []
     for faces in found:
         offsets[faces.frame] = count
-        measured = quality.measure_faces(faces.crops, faces.boxes, faces.landmarks, faces.scores)
+        measured = quality.measure_faces(faces.crops, faces.boxes, faces.landmarks, faces.scores, faces.picture)
         quality_of = quality.face_quality(measured)
         ids = tracker.step(faces.frame, faces.boxes, faces.scores, track.describe_appearance(faces.crops))
         samples.add(faces.frame, ids, quality_of, faces.crops, count)
