@@ -63,13 +63,6 @@ TABLE = Table(
             "where at least one is (one false measure will do), while flags go by most; null where imported without",
         ),
         Column(
-            "quality_labels",
-            "ARRAY<STRING>",
-            "udfs.kernels.harvest.quality:give_quality_labels",
-            "the six visual quality labels of the MvCorr paper, by its definitions: frontal where all faces are; "
-            "profile, blurred, glasses, occluded, dark where at least one is",
-        ),
-        Column(
             "embedding",
             "ARRAY<FLOAT>",
             "udfs.kernels.harvest.assemble:average_embeddings",
