@@ -7,7 +7,6 @@ module and `jobs/lake/run_log.py` read or write tables.
 from __future__ import annotations
 
 import functools
-import os
 import re
 import shutil
 import time
@@ -26,6 +25,7 @@ from conf.code_versions import FORMAT
 from conf.errors import LakeError, UsageError
 from conf.files import local_path
 from conf.table import FORMAT_PROPERTY, Column, Table
+from jobs.lake.addresses import check_address, is_catalog
 from jobs.lake.last_runs import COMMITTED, LastRuns, list_counted, read_last_runs
 from jobs.lake.locks import Locks, Say
 from jobs.lake.title_files import count_bytes, count_runs, group_by_title, list_local_paths
@@ -50,13 +50,13 @@ class Lake:
 
     def __init__(self, spark: SparkSession, address: str, files: str | None = None):
         self.spark = spark
-        self.is_catalog = _is_catalog(address)
+        self.is_catalog = is_catalog(address)
         if self.is_catalog and not files:
             raise UsageError(
                 f"--lake {address} is a catalog: say where files go with --files (staged pieces, adapters, reports); "
                 f"a folder of that name is ./{address}"
             )
-        given = _check_address(address)
+        given = check_address(address)
         self.is_folder = not self.is_catalog and "://" not in given  # on a disk that this machine sees
         self.root = str(Path(given).absolute()) if self.is_folder else given
         self.files = Path(local_path(files or self.root)).absolute()
@@ -368,29 +368,6 @@ def _idle_s(folder: Path) -> float:
         return time.time() - max(path.stat().st_mtime for path in (folder, *folder.rglob("*")))
     except FileNotFoundError:
         return float("inf")
-
-
-def _check_address(address: str) -> str:
-    """The path or the object-store prefix that an address names.
-
-    Raises:
-        UsageError: it can be no lake.
-    """
-    given = local_path(address)
-    if any("\ud800" <= letter <= "\udfff" for letter in given):
-        raise UsageError(f"--lake {given!a}: a path that is no Unicode, which Spark cannot write to; rename the folder")
-    if given.lower().startswith("file:"):
-        raise UsageError(
-            f"--lake {given}: of file: addresses those of this machine are known, such as file:///data/lake"
-        )
-    if "://" not in given and os.path.lexists(given) and not os.path.isdir(given):
-        raise UsageError(f"--lake {given}: not a folder; name one, or a new path")
-    return given
-
-
-def _is_catalog(address: str) -> bool:
-    """`catalog.schema` with nothing of a path about it."""
-    return re.fullmatch(r"[A-Za-z_]\w*\.[A-Za-z_]\w*", address) is not None and not Path(address).exists()
 
 
 def _names_in(query: str) -> set[str]:

@@ -101,12 +101,19 @@ class Prototypical(nn.Module):
     """Softmax over the batch's identities on minus the squared distance to their means, each identity weighing alike.
 
     Outputs are not scaled to unit length, and the scores have no margins, both as published (eq. 9, b = gamma = 0).
+
+    Args:
+        scale: of the squared distances.
     """
+
+    def __init__(self, scale: float = 1.0) -> None:
+        super().__init__()
+        self.scale = scale
 
     def forward(self, outputs: Tensor, labels: Tensor) -> Tensor:
         samples, labels = one_sample_each(outputs, labels)
         sums, count, own = class_sums(samples, labels)
-        scores = log_softmax(-squared_distances(samples, sums / count[:, None]), dim=1)
+        scores = log_softmax(-self.scale * squared_distances(samples, sums / count[:, None]), dim=1)
         return -(scores.gather(1, own[:, None])[:, 0] / count[own]).sum() / max(len(samples), 1)
 
 

@@ -149,14 +149,17 @@ def _bcl_labels(preset: str, in_dim: int, train: int, dev: int) -> dict[str, Any
     return {**made, **wide, "learning_rate": 0.01, "epoch_steps": PAPER_EPOCH, "patience": 8}
 
 
-def _rival(preset: str, in_dim: int, train: int, dev: int) -> dict[str, Any]:
-    """BCL's five rivals have its data, network and schedule, their own parameters the full rate."""
-    return {**_bcl(preset, in_dim, train, dev), "loss_rate": 1.0, "loss_waits": 0}
+def _rival(
+    preset: str, in_dim: int, train: int, dev: int, *, by_distance: bool = False, **loss: float
+) -> dict[str, Any]:
+    """BCL's five rivals have its data, network and schedule, their own parameters the full rate.
 
-
-def _by_distance(preset: str, in_dim: int, train: int, dev: int) -> dict[str, Any]:
-    """A rival whose outputs are not of unit length, in the loss, the choice of weights and the clustering (5.3)."""
-    return {**_rival(preset, in_dim, train, dev), "read_out": "euclidean"}
+    Args:
+        by_distance: outputs are not of unit length, in the loss, the choice of weights and the clustering (5.3).
+        loss: as in the authors' code, which the paper leaves open.
+    """
+    made = {**_bcl(preset, in_dim, train, dev), "loss": loss, "loss_rate": 1.0, "loss_waits": 0}
+    return {**made, "read_out": "euclidean"} if by_distance else made
 
 
 def _fine_tune(parent: Parent, made: dict[str, Any]) -> dict[str, Any]:
@@ -168,13 +171,17 @@ def _fine_tune(parent: Parent, made: dict[str, Any]) -> dict[str, Any]:
     return {**changes, "learning_rate": made["learning_rate"] / 10}
 
 
+def _entry(**loss: Any) -> Entry:
+    return Entry(LabelledMethod, functools.partial(_rival, **loss), "faces", "label")
+
+
 METHODS = {
     "bcl": Entry(
         TrackBallsMethod, _bcl, "faces", "negative", labelled=(LabelledMethod, _bcl_labels), start_from=_fine_tune
     ),
-    "cross_entropy": Entry(LabelledMethod, _by_distance, "faces", "label"),
-    "ldml": Entry(LabelledMethod, _rival, "faces", "label"),
-    "contrastive": Entry(LabelledMethod, _rival, "faces", "label"),
-    "triplet": Entry(LabelledMethod, _rival, "faces", "label"),
-    "prototypical": Entry(LabelledMethod, _by_distance, "faces", "label"),
+    "cross_entropy": _entry(by_distance=True),
+    "ldml": _entry(start=0.5),
+    "contrastive": _entry(start=1.31),
+    "triplet": _entry(margin=0.5),
+    "prototypical": _entry(by_distance=True, scale=0.1),
 }

@@ -130,6 +130,12 @@ def test_the_order_of_the_rows_counts_for_nothing(made: Callable[[], nn.Module])
     assert loss(outputs[order], labels[order]).item() == pytest.approx(loss(outputs, labels).item(), rel=1e-9)
 
 
+def test_a_scale_of_prototypical_is_one_of_the_squared_distances() -> None:
+    outputs, labels = batch(5)
+    expected = Prototypical()(outputs * 0.1**0.5, labels).item()
+    assert Prototypical(scale=0.1)(outputs, labels).item() == pytest.approx(expected, rel=1e-9)
+
+
 def on_circle(*degrees: float) -> Tensor:
     angles = torch.tensor(degrees, dtype=torch.float64).deg2rad()
     return torch.stack([angles.cos(), angles.sin()], dim=1)[:, None]
