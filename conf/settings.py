@@ -138,17 +138,19 @@ class TrainSettings(Section):
     network: Literal["auto", "linear", "C1", "C2", "C3", "ball"] = Field(
         "auto", description="the adapter's network; auto: the preset's; any but linear takes the paper preset"
     )
-    layer: Literal["auto"] | Layer = Field(
+    layer: Literal["auto", Layer] = Field(
         "auto", description="what follows a dense layer, in order: batch norm, ReLU or sigmoid; auto: the preset's"
     )
     dropout: float | None = Field(None, ge=0, lt=1, description="share of inner outputs dropped; null: the preset's")
     dim: int | None = Field(None, ge=2, description="D, numbers of an adapted embedding; null: the preset's")
-    read_out: Literal["auto"] | ReadOut = Field(
+    read_out: Literal["auto", ReadOut] = Field(
         "auto",
         description="cosine: outputs are made unit length; centred: after their training mean is subtracted; "
         "euclidean: as they are, for the methods of clustering that go by distances; auto: the method's",
     )
-    loss: dict[str, float] = Field({}, description="parameters of the loss, laid on the preset's")
+    loss: dict[str, float] = Field(
+        {}, description="parameters of the loss, such as {margin: 0.5}, laid on the preset's"
+    )
     parent: str | None = Field(None, description="adapter of bcl to go on from")
     co_occurring: bool = Field(False, description="train only on tracks seen with another one, as published")
     min_rows: int = Field(16, ge=2, description="training rows below which training is skipped, with its reason")

@@ -72,6 +72,8 @@ def say_allowed(field: FieldInfo) -> str:
     parts = get_args(field.annotation)
     if get_origin(field.annotation) is Literal:
         return " | ".join(map(str, parts))
+    if get_origin(field.annotation) is dict:
+        return "NAME: " + parts[1].__name__
     kinds = [kind.__name__ for kind in parts or (field.annotation,) if kind is not type(None)]
     rules = [
         f"{said} {getattr(rule, sign)}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -24,6 +23,15 @@ from training.networks import BALL, small
 from training.plan import Plan
 from training.readers.reader import Rows
 from training.snapshot import Snapshot
+
+LOSSES: dict[str, type[nn.Module]] = {
+    "bcl": BallCluster,
+    "cross_entropy": CrossEntropy,
+    "ldml": Ldml,
+    "contrastive": Contrastive,
+    "triplet": Triplet,
+    "prototypical": Prototypical,
+}
 
 
 class _WithBall(Method):
@@ -68,15 +76,8 @@ class LabelledMethod(_WithBall):
     def __init__(self, plan: Plan, snapshot: Snapshot, collective: Collective) -> None:
         super().__init__(plan, snapshot, collective)
         self.samples, self.unit = plan.samples, plan.read_out != "euclidean"
-        losses: dict[str, Callable[..., nn.Module]] = {
-            "bcl": BallCluster,
-            "cross_entropy": functools.partial(CrossEntropy, plan.network.out_dim, len(snapshot.labels)),
-            "ldml": Ldml,
-            "contrastive": Contrastive,
-            "triplet": Triplet,
-            "prototypical": Prototypical,
-        }
-        self.loss = losses[plan.method](**plan.loss)
+        classifier = (plan.network.out_dim, len(snapshot.labels)) if plan.method == "cross_entropy" else ()
+        self.loss = LOSSES[plan.method](*classifier, **plan.loss)
 
     def embed(self, rows: Rows) -> Tensor:
         if self.training and self.samples == "faces":
@@ -156,9 +157,11 @@ def _rival(
 
     Args:
         by_distance: outputs are not of unit length, in the loss, the choice of weights and the clustering (5.3).
-        loss: as in the authors' code, which the paper leaves open.
+        loss: as in the authors' code, where the paper leaves it open; for embeddings that are not of unit length.
     """
-    made = {**_bcl(preset, in_dim, train, dev), "loss": loss, "loss_rate": 1.0, "loss_waits": 0}
+    made = {**_bcl(preset, in_dim, train, dev), "loss_rate": 1.0, "loss_waits": 0}
+    if preset == "paper":
+        made["loss"] = loss
     return {**made, "read_out": "euclidean"} if by_distance else made
 
 
@@ -171,17 +174,23 @@ def _fine_tune(parent: Parent, made: dict[str, Any]) -> dict[str, Any]:
     return {**changes, "learning_rate": made["learning_rate"] / 10}
 
 
-def _entry(**loss: Any) -> Entry:
-    return Entry(LabelledMethod, functools.partial(_rival, **loss), "faces", "label")
+def _entry(name: str, **loss: Any) -> Entry:
+    return Entry(LabelledMethod, functools.partial(_rival, **loss), "faces", "label", loss=LOSSES[name])
 
 
 METHODS = {
     "bcl": Entry(
-        TrackBallsMethod, _bcl, "faces", "negative", labelled=(LabelledMethod, _bcl_labels), start_from=_fine_tune
+        TrackBallsMethod,
+        _bcl,
+        "faces",
+        "negative",
+        labelled=(LabelledMethod, _bcl_labels),
+        loss=BallCluster,
+        start_from=_fine_tune,
     ),
-    "cross_entropy": _entry(by_distance=True),
-    "ldml": _entry(start=0.5),
-    "contrastive": _entry(start=1.31),
-    "triplet": _entry(margin=0.5),
-    "prototypical": _entry(by_distance=True, scale=0.1),
+    "cross_entropy": _entry("cross_entropy", by_distance=True),
+    "ldml": _entry("ldml", start=0.5),
+    "contrastive": _entry("contrastive", start=1.31),
+    "triplet": _entry("triplet", margin=0.5),
+    "prototypical": _entry("prototypical", by_distance=True, scale=0.1),
 }

@@ -104,6 +104,7 @@ class Entry(NamedTuple):
         needs: the rows that it learns from.
         labelled: what trains in its place where there are labels, and its settings; such rows are then all it learns
             from.
+        loss: what it minimises, whose parameters with a default can be set.
         own_network: the method is made for its one network; no other can be chosen.
         start_from: what a plan says otherwise where training starts from an adapter; raises UsageError where it cannot.
         check: raises TooLittleData where a plan asks for more than the training and the held-out rows.
@@ -114,6 +115,7 @@ class Entry(NamedTuple):
     kind: Kind
     needs: Needs
     labelled: tuple[type[Method], Preset] | None = None
+    loss: type[nn.Module] = nn.Identity
     own_network: bool = False
     start_from: Callable[[Parent, dict[str, Any]], dict[str, Any]] = no_parent
     check: Callable[[Plan, int, int], None] = lambda plan, train, dev: None

@@ -38,4 +38,4 @@ def preset(preset: str, in_dim: int, train: int, dev: int) -> dict[str, Any]:
     return {**fixed, "network": small(in_dim), "learning_rate": 0.1}
 
 
-METHODS = {"imptriplet": Entry(ImpTripletMethod, preset, "tracklets", "negative")}
+METHODS = {"imptriplet": Entry(ImpTripletMethod, preset, "tracklets", "negative", loss=ImpTriplet)}

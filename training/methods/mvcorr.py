@@ -61,4 +61,4 @@ def _outputs(train: int, dev: int, in_dim: int) -> int:
     return max(min(8, in_dim), 1 << max(bound, 1).bit_length() - 1)
 
 
-METHODS = {"mvcorr": Entry(MvCorrMethod, _mvcorr, "tracklets", "all", check=check)}
+METHODS = {"mvcorr": Entry(MvCorrMethod, _mvcorr, "tracklets", "all", loss=MvCorr, check=check)}

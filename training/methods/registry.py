@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 from conf.errors import TooLittleData, UsageError
 from conf.settings import TrainingMethod, TrainSettings
 from training.collective import Collective
@@ -32,7 +34,8 @@ def make_plan(settings: TrainSettings, snapshot: Snapshot, parent: Parent | None
     Args:
         parent: the adapter to start from.
     Raises:
-        UsageError: the method needs labels, and the snapshot has none; it has a network of its own, or no parent.
+        UsageError: the method needs labels, and the snapshot has none; it has a network of its own, no parent, or no
+            such parameter.
         TooLittleData: fewer rows than the settings or the method ask for, in the training or the held-out part.
     """
     needs = _needs(settings.method, snapshot)
@@ -44,6 +47,7 @@ def make_plan(settings: TrainSettings, snapshot: Snapshot, parent: Parent | None
     entry, preset = METHODS[settings.method], _choose_preset(settings, train)
     find = entry.labelled[1] if entry.labelled and needs == "label" else entry.preset
     made = find(preset, snapshot.dim, train, dev)
+    _check_loss(settings, entry)
     made["network"] = _choose_network(settings, entry, made["network"], snapshot.dim)
     if settings.read_out != "auto":
         made["read_out"] = settings.read_out
@@ -61,6 +65,15 @@ def make_plan(settings: TrainSettings, snapshot: Snapshot, parent: Parent | None
     plan = Plan.model_validate({**made, **fixed})
     entry.check(plan, train, dev)
     return plan
+
+
+def _check_loss(settings: TrainSettings, entry: Entry) -> None:
+    """Raises UsageError where the settings name a parameter that the loss does not have."""
+    parameters = inspect.signature(entry.loss).parameters.values()
+    known = [each.name for each in parameters if each.default is not each.empty]
+    if unknown := sorted(set(settings.loss) - set(known)):
+        there = ", ".join(known) or "none"
+        raise UsageError(f"train.loss: {settings.method} has no {', '.join(unknown)}; its loss's parameters: {there}")
 
 
 def _choose_preset(settings: TrainSettings, train: int) -> str:

@@ -101,6 +101,6 @@ def _siamese() -> dict[str, Any]:
 
 
 METHODS = {
-    "tsiam": Entry(TSiamMethod, _tsiam, "faces", "negative", own_network=True),
-    "ssiam": Entry(SSiamMethod, _ssiam, "faces", "all", own_network=True),
+    "tsiam": Entry(TSiamMethod, _tsiam, "faces", "negative", loss=TSiam, own_network=True),
+    "ssiam": Entry(SSiamMethod, _ssiam, "faces", "all", loss=SSiam, own_network=True),
 }

@@ -13,6 +13,7 @@ from torch.nn.functional import normalize
 
 from training import whitening
 from training.collective import Collective
+from training.losses.imptriplet import ImpTriplet
 from training.methods import imptriplet
 from training.methods.base import Entry, Method
 from training.networks import small
@@ -158,7 +159,9 @@ def _lda_triplet(preset: str, in_dim: int, train: int, dev: int) -> dict[str, An
 
 
 METHODS = {
-    "whitened_triplet": Entry(WhitenedTripletMethod, _whitened_triplet, "tracklets", "all", own_network=True),
-    "lda_triplet": Entry(WhitenedTripletMethod, _lda_triplet, "tracklets", "all", own_network=True),
+    "whitened_triplet": Entry(
+        WhitenedTripletMethod, _whitened_triplet, "tracklets", "all", loss=ImpTriplet, own_network=True
+    ),
+    "lda_triplet": Entry(WhitenedTripletMethod, _lda_triplet, "tracklets", "all", loss=ImpTriplet, own_network=True),
     "whitening": Entry(WhiteningMethod, _whitening, "tracklets", "all", own_network=True),
 }

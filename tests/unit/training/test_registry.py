@@ -98,6 +98,15 @@ def test_what_is_said_of_loss_and_read_out_is_laid_on_the_preset(planned: MakePl
     assert made.read_out == "centred"
 
 
+@pytest.mark.parametrize(
+    ("method", "there"),
+    [("imptriplet", "margin, pull, weight, normalise"), ("mvcorr", "shrinkage"), ("whitening", "none")],
+)
+def test_a_parameter_that_no_loss_has_is_refused(planned: MakePlan, method: str, there: str) -> None:
+    with pytest.raises(UsageError, match=f"train.loss: {method} has no marginn; its loss's parameters: {there}"):
+        planned(100, 40, method=method, loss={"marginn": 0.5})
+
+
 @pytest.mark.parametrize("method", ["whitening", "whitened_triplet", "lda_triplet"])
 def test_a_method_with_a_network_of_its_own_takes_no_other(planned: MakePlan, method: str) -> None:
     with pytest.raises(UsageError, match=f"train.network=C1, train.dim=64: {method} has a network of its own"):
