@@ -178,11 +178,16 @@ def changed(section: str, field: str) -> Section:
     """The section with another value in this field."""
     made = SECTIONS[section]
     value = getattr(made, field)
-    choices = [other for other in get_args(type(made).model_fields[field].annotation) if isinstance(other, str)]
+    kinds = get_args(type(made).model_fields[field].annotation)
+    choices = [other for other in kinds if isinstance(other, str)]
     if isinstance(value, bool):
         other = not value
     elif isinstance(value, (int, float)):
         other = value + 1
+    elif isinstance(value, dict):
+        other = {**value, "x": 1.0}
+    elif value is None and kinds[0] in (int, float):
+        other = kinds[0](3)
     else:
         other = next((choice for choice in choices if choice != value), f"{value}x")
     return made.model_copy(update={field: other})
