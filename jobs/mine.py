@@ -3,8 +3,8 @@
 Free supervision from the films' own structure: tracks seen together are two people, like faces that return to one
 place of one camera set-up are one person, and Algorithm 1 finds each track's mutually unlike groups of faces and the
 nearest one of another person: of tracks that last mine.min_track_s and were seen together for mine.min_shared_s. Each
-title is mined alone; all constraints are kept. Must-links that contradict a
-cannot-link, one alone or a chain of them, are marked (must_links.contradicted), and no job obeys them.
+title is mined alone; all constraints are kept. Must-links that contradict a cannot-link, one alone or a chain of them,
+are marked (must_links.contradicted), and no job obeys them.
 
   castmine mine --lake ./lake [--titles ID ...]
 """

@@ -43,7 +43,7 @@ from jobs.cli import command, options, program
 from jobs.cli.text_table import print_table
 from jobs.inputs.truth import NOBODY, read_truth
 from jobs.lake import run_log, snapshots
-from jobs.lake.adapters import adapter_for
+from jobs.lake.adapters import Registered, adapter_for
 from jobs.lake.lake import Lake
 from training.judge import Epoch
 from training.launchers.launch import launch
@@ -98,12 +98,12 @@ def main(
         return job.finish(None, summary, f"castmine cluster --lake {args.lake}")
 
 
-def _open_parent(job: command.Job, wanted: str, titles: list[str]) -> Parent:
+def _open_parent(job: command.Job, wanted: str, titles: list[str]) -> Registered:
     embedders = [row[0] for row in job.lake.rows("titles", titles).select("embedder_sha256").distinct().collect()]
     found = adapter_for(job.lake, wanted, embedders[0] if embedders else "")
     if found is None:
         raise UsageError(f"--parent {wanted}: raw embeddings are no adapter to go on from")
-    return Parent(found.adapter_id, found.load())
+    return found
 
 
 def _train(
@@ -111,7 +111,7 @@ def _train(
     candidates: list[TrainSettings],
     mined: dict[str, str],
     labels: snapshots.Labels | None,
-    parent: Parent | None,
+    parent: Registered | None,
     written: Snapshots,
 ) -> list[dict[str, str | None]]:
     """Train and register one method's adapters, unless that was done before with the same tracks and settings.
@@ -196,7 +196,7 @@ def train_adapter(
     titles: list[str],
     settings: TrainSettings,
     labels: snapshots.Labels | None,
-    parent: Parent | None,
+    parent: Registered | None,
     written: Snapshots,
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Snapshot, train, judge: the adapter's row, and its curve's. Too little data is a result, not an error."""
@@ -208,7 +208,8 @@ def train_adapter(
                 found = written[kind(settings.method)] = snapshots.write(
                     job.lake, titles, settings, job.settings.mine, labels
                 )
-        chosen = make_plan(settings, found, parent)
+        start = Parent(parent.adapter_id, parent.load()) if parent else None
+        chosen = make_plan(settings, found, start)
     except TooLittleData as error:
         skipped = {"status": "skipped", "reason": str(error)}
         return register(job.lake, titles, settings, found, skipped, job.clock()), []
@@ -228,7 +229,7 @@ def train_adapter(
             _report_epochs(done, found.rows_train, job.lake.files / uri),
             settings.reader,
             settings.kept_gb,
-            job.lake.files / f"_adapters/{chosen.parent}.safetensors" if chosen.parent else None,
+            parent.file() if parent else None,
         )
     if result["restarts"]:
         job.progress.say(f"  a process was lost {result['restarts']} times; training went on from its last epoch")

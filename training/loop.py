@@ -19,7 +19,7 @@ from training.adapters import CENTRE, Adapter, Card
 from training.checkpoint import Checkpoint
 from training.collective import Alone, Collective
 from training.judge import Epoch, Trained, judge
-from training.methods.base import Method
+from training.methods.base import Method, RoundsMethod
 from training.methods.registry import method_of
 from training.networks import settled, start_linear
 from training.plan import Plan
@@ -173,7 +173,7 @@ def fit_epochs(
             break
         torch.manual_seed(_seed(plan.seed, number, collective.rank))  # dropout draws of each epoch's and process's own
         losses = []
-        if method.in_rounds:
+        if isinstance(method, RoundsMethod):
             losses.append(method.improve(number, *reader.tracks()))
         else:
             for rows in _show(reader, number, passes):
@@ -187,7 +187,7 @@ def fit_epochs(
             raise CastmineError(f"training diverged: the loss of epoch {number} is not a finite number")
         curve.append(epoch)
         stop.take(epoch.dev_loss)
-        if epoch.dev_loss < lowest or method.in_rounds:  # a round rests on the one before
+        if epoch.dev_loss < lowest or isinstance(method, RoundsMethod):  # a round rests on the one before
             lowest, best_epoch, best = epoch.dev_loss, number, copy.deepcopy(method.state_dict())
         checkpoint.save(
             {

@@ -48,7 +48,7 @@ class Registered:
         """
         from training.adapters import Adapter
 
-        file = self._file()
+        file = self.file()
         try:
             content = file.read_bytes()
         except OSError as error:
@@ -64,8 +64,8 @@ class Registered:
         except ModelError as error:
             raise ModelError(f"adapter {self.adapter_id}: {file} is no adapter: {error}; {REMEDY}") from error
 
-    def _file(self) -> Path:
-        """The file, links followed, which lies in the folder."""
+    def file(self) -> Path:
+        """The file, links followed, which lies in the folder. Raises ModelError where its uri names none there."""
         given = PurePosixPath(self.uri or "")
         try:
             file, home = (self.folder.parent / given).resolve(), self.folder.resolve()

@@ -35,13 +35,11 @@ class Method(nn.Module, ABC):
             -> scalar. Its own parameters get the same gradient on every process.
         by_row: the loss is a mean over rows, each of which it could be told alone, and it has no parameters: a process
             needs no outputs of others.
-        in_rounds: an epoch is a round in closed form (`improve`) that rests on the one before; no gradient is taken.
     """
 
     networks: nn.ModuleList
     loss: nn.Module
     by_row = False
-    in_rounds = False
 
     def __init__(self, plan: Plan, snapshot: Snapshot, collective: Collective) -> None:
         super().__init__()
@@ -53,10 +51,6 @@ class Method(nn.Module, ABC):
 
     def begin(self, reader: Reader) -> None:
         """Done once before the first epoch."""
-
-    def improve(self, number: int, raw: NDArray[np.float32], title: NDArray[np.int64]) -> float:
-        """A round of a method `in_rounds` on this process's tracks, (N, D) unit rows; the loss before it."""
-        raise NotImplementedError
 
     def beside(self, rows: Rows) -> Tensor | None:
         """(n, ...) what the loss wants to know of the rows beside their outputs."""
@@ -80,6 +74,14 @@ class Method(nn.Module, ABC):
     def _one(self, x: Tensor) -> Tensor:
         """The network on the last axis of (..., D)."""
         return self.networks[0](x.flatten(0, -2)).unflatten(0, x.shape[:-1])
+
+
+class RoundsMethod(Method):
+    """A method whose epoch is a round in closed form that rests on the one before; no gradient is taken."""
+
+    @abstractmethod
+    def improve(self, number: int, raw: NDArray[np.float32], title: NDArray[np.int64]) -> float:
+        """A round on this process's tracks, (N, D) unit rows, of these titles; the loss before it."""
 
 
 class Parent(NamedTuple):

@@ -15,7 +15,7 @@ from training import whitening
 from training.collective import Collective
 from training.losses.imptriplet import ImpTriplet
 from training.methods import imptriplet
-from training.methods.base import Entry, Method
+from training.methods.base import Entry, RoundsMethod
 from training.networks import small
 from training.plan import Plan
 from training.readers.reader import Reader, Rows
@@ -26,10 +26,8 @@ FLOOR = 0.5  # of lda_triplet; see `whitening.discriminant`
 TRIPLET_STEPS = 40
 
 
-class WhiteningMethod(Method):
+class WhiteningMethod(RoundsMethod):
     """A square map found in closed form, a round at a time (see `training.whitening`)."""
-
-    in_rounds = True
 
     def __init__(self, plan: Plan, snapshot: Snapshot, collective: Collective) -> None:
         super().__init__(plan, snapshot, collective)
