@@ -1,7 +1,7 @@
 """doctor: whether this machine has what castmine needs; with --fetch, gets what can be fetched.
 
 castmine doctor
-castmine doctor --fetch      Delta jars and the default face models into the user's cache
+castmine doctor --fetch      Delta jars, the default face models and Java's classes, kept, into the user's cache
 
 Needs nothing itself: where castmine's packages are missing, `python -m jobs.doctor` in a checkout says which.
 """
@@ -20,7 +20,7 @@ from pathlib import Path
 from conf.cache import cache_dir, make_cache
 from conf.errors import CastmineError, UsageError
 from jobs.cli import program
-from jobs.lake import environment, jvm
+from jobs.lake import class_archive, environment, jvm
 
 PYPROJECT = Path(__file__).parents[1] / "pyproject.toml"  # of a checkout; an installed castmine knows its needs itself
 INSTEAD = {"onnxruntime": "onnxruntime-gpu"}  # what may be there in the place of a package
@@ -42,6 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "packages": _packages,
         "Java": _java,
         "Delta jars": lambda: _jars(args.fetch),
+        "Java classes": lambda: _classes(args.fetch),
         "face models": lambda: _models(args),
         "device": lambda: _device(args),
     }
@@ -111,6 +112,18 @@ def _jars(fetch: bool) -> str:
     if not fetch and not all((folder / name).exists() for name in jvm.DELTA_JARS):
         raise UsageError("not here yet: castmine doctor --fetch")
     return ", ".join(jar.name for jar in jvm.delta_jars())
+
+
+def _classes(fetch: bool) -> str:
+    """Nothing fails without them; every command starts some seconds later."""
+    home = jvm.find_java()
+    try:
+        if fetch:
+            class_archive.make(home)
+    except CastmineError as error:
+        return f"not kept, commands start slower: {error}"
+    kept = class_archive.path(home).exists()
+    return "kept for a quick start" if kept else "not kept yet, commands start slower: castmine doctor --fetch"
 
 
 def _models(args: argparse.Namespace) -> str:

@@ -50,10 +50,19 @@ def find_java() -> Path | None:
 def _version_of(java: str) -> str | None:
     """The first number of a Java's version, empty where it says none; None where it does not run."""
     try:
-        said = subprocess.run([java, "-version"], capture_output=True, text=True, check=True).stderr
+        said = _say_version(java)
     except (OSError, subprocess.CalledProcessError):
         return None
     return said.partition('version "')[2].partition('"')[0].partition(".")[0]
+
+
+def say_build(home: Path | None) -> str:
+    """What the Java of a home, as `find_java` has it, says of its version and build."""
+    return _say_version(str(home / "bin" / "java") if home else "java")
+
+
+def _say_version(java: str) -> str:
+    return subprocess.run([java, "-version"], capture_output=True, text=True, check=True).stderr
 
 
 def _why_not(java: str) -> str | None:

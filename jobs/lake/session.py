@@ -16,7 +16,7 @@ from pyspark.sql import SparkSession
 
 from conf.cache import cache_dir, log_file
 from conf.errors import LakeError, UsageError
-from jobs.lake import environment
+from jobs.lake import class_archive, environment
 from jobs.lake.jvm import delta_jars, find_java
 
 DELTA = {
@@ -77,7 +77,7 @@ def start(job: str, master: str | None, more: Mapping[str, str]) -> SparkSession
         if master:
             raise UsageError("--master: this session is already started; give the master to spark-submit instead")
     else:
-        for key, value in _own_launch(master or "local[*]").items():
+        for key, value in launch_options(master or "local[*]").items():
             builder = builder.config(key, value)
     for key, value in more.items():
         builder = builder.config(key, value)
@@ -111,9 +111,11 @@ def _stderr_to(file: Path) -> Iterator[None]:
         os.close(log)
 
 
-def _own_launch(master: str) -> dict[str, str]:
+def launch_options(master: str) -> dict[str, str]:
+    """What a session that is started here is told, beside Delta."""
     environment.settle(master)
-    if home := find_java():
+    home = find_java()
+    if home:
         os.environ["JAVA_HOME"] = str(home)
     else:
         os.environ.pop("JAVA_HOME", None)
@@ -138,7 +140,9 @@ def _own_launch(master: str) -> dict[str, str]:
     threads = {"spark.sql.shuffle.partitions": cores, "spark.default.parallelism": cores}
     # The work is in Python: start fast, leave the cores to it. With one tier come 48 MB for compiled code, which some
     # hundred queries fill; then all is compiled again and again.
-    java = f"{java} -XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m -XX:+UseSerialGC"
+    java = (
+        f"{java} -XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m -XX:+UseSerialGC {class_archive.options(home)}"
+    )
     paths = {"spark.driver.extraClassPath": os.pathsep.join(jars), "spark.driver.extraJavaOptions": java}
     return {**common, **LOCAL, **threads, **paths}
 
