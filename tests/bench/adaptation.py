@@ -47,7 +47,18 @@ LABELLED = tuple(
 CLOSED = ("raw", "raw_centred", "iterated")  # found without training
 PROTOCOLS = ("others", "strangers", "itself", "all")
 FPR = (0.001, 0.01, 0.1)
-COLUMNS = ("TPR @ 0.1 %", "@ 1 %", "@ 10 %", "V average", "V Ward", "V complete", "castmine V", "WCP", "B-cubed F", "V at threshold")
+COLUMNS = (
+    "TPR @ 0.1 %",
+    "@ 1 %",
+    "@ 10 %",
+    "V average",
+    "V Ward",
+    "V complete",
+    "castmine V",
+    "WCP",
+    "B-cubed F",
+    "V at threshold",
+)
 NONE = np.zeros((0, 2), np.int64)
 
 
