@@ -6,7 +6,7 @@ CODE_VERSIONS = {
     "harvest": 6,  # the rows of an unchanged film
     "import": 1,  # the rows of unchanged files
     "mine": 3,  # the rows of unchanged tracks
-    "train": 5,  # the adapter of the same snapshot and settings
+    "train": 6,  # the adapter of the same snapshot and settings
     "cluster": 7,  # the labels of unchanged tracks
     "evaluate": 5,  # the figures of unchanged labels
     "report": 1,  # the sheets of unchanged characters

@@ -46,10 +46,10 @@ def judge(adapter: Adapter, held_out: Rows, curve: list[Epoch], best_epoch: int)
     """Compare the adapter with the raw embeddings on the held-out rows: its status, the reason, its metrics."""
     sha256 = adapter.card.base_embedder_sha256
     views, negative = held_out.views.numpy(), held_out.negative.numpy()
-    if kind(adapter.card.method) == "faces":  # two halves of a track against the mean of the other track's faces
+    if kind(adapter.card.method) == "faces":  # two halves of a track against the mean of another track's faces
         half = views.shape[1] // 2
         views = np.stack([views[:, :half].mean(axis=1), views[:, half:].mean(axis=1)], axis=1)
-    negative = negative.mean(axis=1)
+    negative = negative[:, 0].mean(axis=1)  # the first partner
     n, m, d = views.shape
 
     def mapped(unit: bool) -> Space:

@@ -10,7 +10,8 @@ of processes, of which each reads lanes of its own; so all see the same batches,
 
 One row is one track. In a snapshot of tracklets, `views` holds its M tracklet embeddings one after the other (anchor,
 then hard positives in rank order), `negative` its hard negative. In a snapshot of faces, `views` holds faces spread
-evenly over the track, `negative` as many of one track that it is cannot-linked to. Zeros where there is no negative.
+evenly over the track, `negative` some of each of several tracks that it is cannot-linked to, again from the first where
+there are fewer. Zeros where there is no negative.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ SCHEMA = pa.schema(
         pa.field("track_id", pa.int64(), nullable=False),
         pa.field("row", pa.int64(), nullable=False),  # position in key order, from 0 in each part
         pa.field("views", pa.list_(pa.float32()), nullable=False),  # views * D numbers
-        pa.field("negative", pa.list_(pa.float32()), nullable=False),  # negatives * D numbers
+        pa.field("negative", pa.list_(pa.float32()), nullable=False),  # partners * negatives * D numbers
         pa.field("has_negative", pa.bool_(), nullable=False),
         pa.field("label", pa.int64(), nullable=False),  # place in the manifest's `labels`, or NOBODY
     ]
@@ -62,7 +63,8 @@ class Snapshot(BaseModel):
     fingerprint: str = Field(min_length=1, description="hash of the content")
     kind: Kind = Field(description="what the views are")
     n_views: int = Field(ge=2, description="views per row; of tracklets M, the anchor included")
-    n_negatives: int = Field(ge=1, description="embeddings of a row's negative")
+    n_partners: int = Field(1, ge=1, description="tracks that a row's negative is of")
+    n_negatives: int = Field(ge=1, description="embeddings of each of them")
     dim: int = Field(ge=1, description="D: width of the base embedder")
     base_embedder_sha256: str = Field(min_length=1)
     rows_train: int = Field(ge=0)

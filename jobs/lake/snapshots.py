@@ -24,13 +24,14 @@ from training.methods.registry import kind
 from training.snapshot import NOBODY, Kind, Snapshot, count_windows, write_window
 from udfs import train as udfs
 
-LAYOUT = 3  # raise it when the same rows are written another way
+LAYOUT = 4  # raise it when the same rows are written another way
 TITLES_TO_SPLIT = 4  # with fewer, whole titles cannot be held out and shots are
 PEOPLE_TO_SPLIT = 4  # with fewer, people cannot be held out
 SOURCES = ("titles", "tracks", "faces", "cannot_links", "tracklets", "hard_negatives")
 
-
-FACES = 8  # of a track in a snapshot of faces
+# Of a snapshot of faces: faces of a track, tracks that it is cannot-linked to, faces of each of these. Of composite
+# titles' tracks with a partner half have several, 4 % more than four.
+FACES, PARTNERS, NEGATIVES = 8, 4, 4
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class Selection:
     rows: DataFrame  # part, title_id, track_id, views, negative, has_negative, label
     kind: Kind
     n_views: int
+    n_partners: int
     n_negatives: int
     dim: int
     embedder_sha256: str
@@ -82,7 +84,7 @@ def write_selection(lake: Lake, selection: Selection, versions: dict[str, int | 
         return Snapshot.open(folder)
     shutil.rmtree(folder, ignore_errors=True)  # left by a run that was killed
     total = {part: sum(n for (p, _), (n, _) in counts.items() if p == part) for part in ("train", "dev")}
-    views = selection.n_views + selection.n_negatives
+    views = selection.n_views + selection.n_partners * selection.n_negatives
     files = {part: count_windows(n, views, selection.dim) for part, n in total.items()}
     writers = {part: functools.partial(write_window, windows=n) for part, n in files.items()}
     writer = functools.partial(udfs.write_files, folder=str(folder), writers=writers)
@@ -93,6 +95,7 @@ def write_selection(lake: Lake, selection: Selection, versions: dict[str, int | 
         fingerprint=found,
         kind=selection.kind,
         n_views=selection.n_views,
+        n_partners=selection.n_partners,
         n_negatives=selection.n_negatives,
         dim=selection.dim,
         base_embedder_sha256=selection.embedder_sha256,
@@ -129,10 +132,11 @@ def select(
     tracks = _trainable(lake, titles, settings.co_occurring, rule, films)
     if wanted == "tracklets":
         rows, n_views = _of_tracklets(lake, titles, tracks)
-        n_negatives = 1
+        n_partners = n_negatives = 1
     else:
-        rows, n_views, n_negatives = _of_faces(lake, titles, tracks, settings.seed), FACES, FACES
-    nothing = F.array_repeat(F.lit(0.0).cast("float"), n_negatives * dim)
+        rows = _of_faces(lake, titles, tracks, dim, settings.seed)
+        n_views, n_partners, n_negatives = FACES, PARTNERS, NEGATIVES
+    nothing = F.array_repeat(F.lit(0.0).cast("float"), n_partners * n_negatives * dim)
     rows = rows.withColumn("has_negative", F.col("negative").isNotNull())
     rows = rows.withColumn("negative", F.coalesce("negative", nothing))
     split, held_out = _held_out(titles, settings)
@@ -148,6 +152,7 @@ def select(
         .select(*columns),
         kind=wanted,
         n_views=n_views,
+        n_partners=n_partners,
         n_negatives=n_negatives,
         dim=dim,
         embedder_sha256=str(embedders[0]["embedder_sha256"]),
@@ -173,15 +178,24 @@ def _of_tracklets(lake: Lake, titles: Sequence[str], tracks: DataFrame) -> tuple
     return rows.withColumn("negative", F.when(passes, F.col("negative"))), int(last) + 1
 
 
-def _of_faces(lake: Lake, titles: Sequence[str], tracks: DataFrame, seed: int) -> DataFrame:
-    """title_id, track_id, shot_id, views, negative (or null): faces of each track, and of one of its partners."""
+def _of_faces(lake: Lake, titles: Sequence[str], tracks: DataFrame, dim: int, seed: int) -> DataFrame:
+    """title_id, track_id, shot_id, views, negative (or null): faces of each track, and of some of its partners."""
     spread = functools.partial(udfs.spread_faces, n=FACES)
     sampled = lake.map_titles("faces", titles, ["track_id", "frame", "embedding"], spread, udfs.SPREAD.schema)
-    # any partner will do, but the same one in every run
-    first = f"array_min(transform(partners, p -> struct(xxhash64(title_id, track_id, p, {seed}) AS hash, p AS track)))"
-    rows = sampled.join(tracks, ["title_id", "track_id"]).withColumn("partner", F.expr(f"{first}.track"))
-    theirs = sampled.select("title_id", F.col("track_id").alias("partner"), F.col("views").alias("negative"))
-    return rows.join(theirs, ["title_id", "partner"], "left")
+    # any partners will do, but the same ones in every run
+    hashed = (
+        f"array_sort(transform(partners, p -> struct(xxhash64(title_id, track_id, p, {seed}) AS hash, p AS track)))"
+    )
+    partner = F.posexplode(F.slice(F.expr(hashed), 1, PARTNERS)).alias("place", "partner")
+    pairs = tracks.select("title_id", "track_id", partner).withColumn("partner", F.col("partner.track"))
+    few = F.flatten(F.array(*(F.slice("views", face * dim + 1, dim) for face in range(0, FACES, FACES // NEGATIVES))))
+    pairs = pairs.join(
+        sampled.select("title_id", F.col("track_id").alias("partner"), few.alias("few")), ["title_id", "partner"]
+    )
+    held = F.sort_array(F.collect_list(F.struct("place", "few")))["few"]  # again from the first where there are fewer
+    cycled = F.slice(F.flatten(F.array_repeat(F.flatten(held), PARTNERS)), 1, PARTNERS * NEGATIVES * dim)
+    negatives = pairs.groupBy("title_id", "track_id").agg(cycled.alias("negative"))
+    return sampled.join(tracks, ["title_id", "track_id"]).join(negatives, ["title_id", "track_id"], "left")
 
 
 def _label_rows(rows: DataFrame, labels: Labels | None) -> DataFrame:

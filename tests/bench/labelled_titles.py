@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from conf.errors import TooLittleData
 from conf.settings import MineSettings, TrainSettings
 from jobs.cluster import expect_distances
-from jobs.lake.snapshots import FACES, TITLES_TO_SPLIT, hold_out_people
+from jobs.lake.snapshots import FACES, NEGATIVES, PARTNERS, TITLES_TO_SPLIT, hold_out_people
 from tests.helpers.snapshots import write_part
 from training.adapters import Adapter, apply
 from training.loop import train
@@ -117,13 +117,18 @@ def _of_faces(
     tracks: pd.DataFrame, ids: NDArray[np.integer], views: NDArray[np.float32], links: pd.DataFrame
 ) -> pd.DataFrame:
     faces = dict(zip(ids.tolist(), views.reshape(len(ids), -1), strict=True))
-    partner: dict[int, int] = {}
+    few = dict(zip(ids.tolist(), views[:, :: FACES // NEGATIVES].reshape(len(ids), -1), strict=True))
+    partners: dict[int, list[int]] = {}
     for a, b in sorted(zip(links.track_a.tolist(), links.track_b.tolist(), strict=True), key=hash):
-        partner.setdefault(a, b)
-        partner.setdefault(b, a)
+        partners.setdefault(a, []).append(b)
+        partners.setdefault(b, []).append(a)
     rows = tracks[tracks.track_id.isin(list(faces))]
-    negative = [faces.get(partner.get(t, -1)) for t in rows.track_id]
-    return rows.assign(views=[faces[t] for t in rows.track_id], negative=negative)
+
+    def negative(track: int) -> NDArray[np.float32] | None:
+        held = [few[partner] for partner in partners.get(track, []) if partner in few]
+        return np.concatenate([held[place % len(held)] for place in range(PARTNERS)]) if held else None
+
+    return rows.assign(views=[faces[t] for t in rows.track_id], negative=[negative(t) for t in rows.track_id])
 
 
 def snapshot(
@@ -148,11 +153,12 @@ def snapshot(
             n: np.random.default_rng(seed).random(int(t.rows[of].shot_id.max()) + 1) < 0.25 for n, t in training.items()
         }
         dev = np.array([away[title][shot] for title, shot in zip(rows.title_id, rows.shot_id, strict=True)])
-    dim, n_negatives = next(iter(training.values())).embedding.shape[1], 1 if of == "tracklets" else FACES
+    dim = next(iter(training.values())).embedding.shape[1]
+    n_partners, n_negatives = (1, 1) if of == "tracklets" else (PARTNERS, NEGATIVES)
     counts, titles = {}, {}
     for part, chosen in (("train", rows[~dev]), ("dev", rows[dev])):
         has = chosen.negative.notna().to_numpy()
-        nothing = np.zeros(n_negatives * dim, np.float32)
+        nothing = np.zeros(n_partners * n_negatives * dim, np.float32)
         made = chosen[["title_id", "track_id", "views", "label"]].assign(
             row=np.arange(len(chosen)),
             negative=[row if there else nothing for row, there in zip(chosen.negative, has, strict=True)],
@@ -163,7 +169,9 @@ def snapshot(
     Snapshot.model_validate(
         {
             **{"folder": folder, "fingerprint": "bench", "kind": of, "base_embedder_sha256": EMBEDDER, "dim": dim},
-            **{"n_views": len(rows.views.iloc[0]) // dim, "n_negatives": n_negatives, **counts, **titles},
+            **{"n_views": len(rows.views.iloc[0]) // dim, "n_partners": n_partners, "n_negatives": n_negatives},
+            **counts,
+            **titles,
             **{"labels": names, "labels_from": "truth" if labels else None, "source_versions": {}},
             "split": "people" if strangers else "titles" if held_out else "shots",
         }

@@ -83,7 +83,7 @@ def _seen(rows: Rows, method: str) -> Tensor:
     """What the adapter's network is shown of a batch."""
     if method == "mvcorr":
         return rows.views[:, 0]
-    return torch.cat([rows.views[:, :2], rows.negative[:, :1]], dim=1).flatten(0, 1)
+    return torch.cat([rows.views[:, :2], rows.negative[:, 0]], dim=1).flatten(0, 1)
 
 
 def write(folder: Path, rows: int) -> Snapshot:

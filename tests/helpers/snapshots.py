@@ -17,13 +17,13 @@ def write_part(folder: Path, rows: pa.Table, windows: int = 1) -> None:
         write_window(folder / f"part-{number:05}.parquet", rows.filter(chosen), windows)
 
 
-def write_snapshot(folder: Path, name: Kind, n_views: int, n_negatives: int) -> Snapshot:
+def write_snapshot(folder: Path, name: Kind, n_views: int, n_negatives: int, n_partners: int = 1) -> Snapshot:
     rng = np.random.default_rng(0)
     for part, n in (("train", 200), ("dev", 80)):
         who = np.arange(n) % 5
         track = np.random.default_rng(9).normal(size=(5, 20))[who] + 0.7 * rng.normal(size=(n, 20))
         views = track[:, None] + 0.7 * rng.normal(size=(n, n_views, 20))
-        negative = track[:, None] * 0.3 + rng.normal(size=(n, n_negatives, 20))
+        negative = track[:, None] * 0.3 + rng.normal(size=(n, n_partners * n_negatives, 20))
         table = pa.table(
             {
                 "title_id": np.where(np.arange(n) < n // 2, "film0", "film1"),
@@ -41,6 +41,7 @@ def write_snapshot(folder: Path, name: Kind, n_views: int, n_negatives: int) -> 
         fingerprint="f" * 16,
         kind=name,
         n_views=n_views,
+        n_partners=n_partners,
         n_negatives=n_negatives,
         dim=20,
         base_embedder_sha256="a" * 64,

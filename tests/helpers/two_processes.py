@@ -58,7 +58,7 @@ def batch(snapshot: Snapshot, n: int) -> Rows:
         row=torch.arange(n),
         title=torch.zeros(n, dtype=torch.int64),
         views=views,
-        negative=torch.randn(n, snapshot.n_negatives, 20, generator=generator),
+        negative=torch.randn(n, snapshot.n_partners, snapshot.n_negatives, 20, generator=generator),
         has_negative=torch.arange(n) % 4 > 0,
         label=torch.randint(5, (n,), generator=generator),
         draw=torch.randint(2**31, (n, 3), generator=generator),

@@ -35,7 +35,7 @@ pytestmark = pytest.mark.timeout(300)
 @pytest.fixture(scope="module")
 def snapshots(tmp_path_factory: pytest.TempPathFactory) -> dict[Kind, Snapshot]:
     folder = tmp_path_factory.mktemp("horovod")
-    return {"tracklets": write_snapshot(folder, "tracklets", 3, 1), "faces": write_snapshot(folder, "faces", 4, 4)}
+    return {"tracklets": write_snapshot(folder, "tracklets", 3, 1), "faces": write_snapshot(folder, "faces", 4, 2, 3)}
 
 
 @pytest.fixture(scope="module")

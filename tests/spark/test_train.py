@@ -92,7 +92,7 @@ def test_a_snapshot_of_faces_holds_the_track_s_and_a_partner_s(lake: Lake, label
     settings = TrainSettings(method="bcl")
     named = snapshots.Labels("truth.csv", pd.read_csv(labels))
     made = snapshots.write(lake, TITLES, settings, RULE, named)
-    assert (made.kind, made.n_views, made.n_negatives, made.dim) == ("faces", 8, 8, people.DIM)
+    assert (made.kind, made.n_views, made.n_partners, made.n_negatives, made.dim) == ("faces", 8, 4, 4, people.DIM)
     assert made.labels == ("alpha 2", "alpha 3", "beta 2", "beta 3", "person 0", "person 1")
     rows = pd.concat([pq.read_table(file).to_pandas() for part in ("train", "dev") for file in made.files(part)])
     assert len(rows) == 56
@@ -100,15 +100,42 @@ def test_a_snapshot_of_faces_holds_the_track_s_and_a_partner_s(lake: Lake, label
         known = people.make(title, seed=seed)
         sampled = known.faces[known.faces.embedding.notna()]
         for row in rows[rows.title_id == title].itertuples():
-            for given, track in ((row.views, row.track_id), (row.negative, row.track_id ^ 1)):
-                faces = np.stack(sampled.embedding[sampled.track_id == track])
-                expected = faces[np.rint(np.linspace(0, 1, 8) * (len(faces) - 1)).astype(int)]
-                np.testing.assert_allclose(given.reshape(8, -1), expected, atol=1e-6)
+            np.testing.assert_allclose(row.views.reshape(8, -1), spread(sampled, row.track_id), atol=1e-6)
+            partner = spread(sampled, row.track_id ^ 1)[::2]  # the only one, so it is there four times
+            np.testing.assert_allclose(row.negative.reshape(4, 4, -1), [partner] * 4, atol=1e-6)
             who = known.person[row.track_id]
             label = f"person {who}" if who < 2 else f"{title} {who}"
             assert row.label == (made.labels.index(label) if row.track_id < 27 else -1)
     assert snapshots.write(lake, TITLES, settings, RULE, named).folder == made.folder
     assert snapshots.write(lake, TITLES, settings, RULE).folder != made.folder
+
+
+def spread(sampled: pd.DataFrame, track: int) -> np.ndarray:
+    """(8, D) faces of a track, evenly spread."""
+    faces = np.stack(sampled.embedding[sampled.track_id == track])
+    return faces[np.rint(np.linspace(0, 1, 8) * (len(faces) - 1)).astype(int)]
+
+
+def test_a_row_of_faces_has_four_of_its_partners_at_most_and_again_from_the_first(lake: Lake) -> None:
+    partners = {0: [1, 3, 5, 7, 9, 11], 2: [3, 5], 4: [], 6: [999, 5]}
+    schema = "title_id STRING, track_id BIGINT, shot_id INT, partners ARRAY<BIGINT>"
+    tracks = lake.spark.createDataFrame([("alpha", track, 0, held) for track, held in partners.items()], schema)
+    faces = people.make("alpha", seed=0).faces
+    sampled = faces[faces.embedding.notna()]
+    found = {}
+    for seed in (7, 8):
+        made = snapshots._of_faces(lake, ["alpha"], tracks.repartition(seed - 5), people.DIM, seed).toPandas()
+        assert sorted(made.track_id) == [0, 2, 4, 6]
+        for row in made.itertuples():
+            found[row.track_id, seed] = shown = []
+            for given in [] if row.negative is None else np.array(row.negative).reshape(4, 4, -1):
+                shown += [t for t in range(28) if np.allclose(spread(sampled, t)[::2], given, atol=1e-6)]
+    for (track, seed), shown in found.items():
+        assert set(shown) <= set(partners[track]) - {999}
+        assert len(shown) == (4 if partners[track] else 0)
+        assert shown == (found[track, seed][:2] * 2 if track == 2 else shown)
+    assert [len(set(found[track, 7])) for track in partners] == [4, 2, 0, 1]
+    assert found[0, 7] != found[0, 8]  # the seed chooses
 
 
 def test_labels_hold_out_people_in_every_title(lake: Lake, labels: Path) -> None:

@@ -78,11 +78,17 @@ class TrackBalls(nn.Module):
     Two tracks that never meet may be one person, so nothing pushes them apart. b stays as it starts, and so does the
     threshold that rests on it (BCL, section 4, from automatic pairs).
 
-    Args: as `BallCluster`.
+    Args:
+        partners: P, tracks that each is cannot-linked to; some may be there twice.
+        negatives: Q, faces of each of them.
+        weight, slack, start: as for `BallCluster`.
     """
 
-    def __init__(self, weight: float = 4.0, slack: float = 0.0, start: float = -1.5) -> None:
+    def __init__(
+        self, partners: int, negatives: int, weight: float = 4.0, slack: float = 0.0, start: float = -1.5
+    ) -> None:
         super().__init__()
+        self.partners, self.negatives = partners, negatives
         self.weight, self.slack, self.ball = weight, slack, Ball(start)
         self.ball.requires_grad_(False)
 
@@ -90,18 +96,20 @@ class TrackBalls(nn.Module):
         """Scalar, 0 or more.
 
         Args:
-            outputs: (N, 2, F, D) floats: F faces of a track and F of a track it is cannot-linked to.
-            has_negative: (N,) bool, whether there is such a track; its faces are not looked at where there is none.
+            outputs: (N, F + P * Q, D) floats: F faces of a track, then Q of each partner.
+            has_negative: (N,) bool, whether there is one; its faces are not looked at where there is none.
         """
-        faces, negatives = normalize(outputs, dim=3, eps=1e-6).unbind(dim=1)
+        outputs = normalize(outputs, dim=2, eps=1e-6)
+        n_strangers = self.partners * self.negatives
+        faces, strangers = outputs.split([outputs.shape[1] - n_strangers, n_strangers], dim=1)
+        others = _centroids(strangers.unflatten(1, (self.partners, self.negatives)))
         b = self.ball()
-        near = _to_centroid(faces, faces)
-        far = _to_centroid(faces[has_negative], negatives[has_negative])
+        near = squared_distances(faces, _centroids(faces[:, None]))[:, :, 0]
+        far = squared_distances(faces[has_negative], others[has_negative]).amin(dim=2)  # as in BallCluster, the nearest
         pull, push = torch.relu(near - b), torch.relu(GAMMA * b + self.slack - far)
         return self.weight * mean_or_zero(pull) + push.sum() / max(near.numel(), 1)
 
 
-def _to_centroid(faces: Tensor, others: Tensor) -> Tensor:
-    """(N, F) squared distances of (N, F, D) unit rows to the unit centroids of (N, F, D)."""
-    centroid = normalize(others.sum(dim=1, keepdim=True), dim=2, eps=1e-6)
-    return (faces - centroid).square().sum(dim=2)
+def _centroids(tracks: Tensor) -> Tensor:
+    """(N, T, D) unit centroids of (N, T, F, D) unit rows."""
+    return normalize(tracks.sum(dim=2), dim=2, eps=1e-6)

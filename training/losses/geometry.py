@@ -9,9 +9,9 @@ TINY = 1e-12  # under a root: its slope at 0 is infinite
 
 
 def squared_distances(x: Tensor, y: Tensor) -> Tensor:
-    """(N, K) squared Euclidean distances of (N, D) and (K, D) rows, never below 0, by one matrix product."""
-    lengths = x.square().sum(dim=1)[:, None] + y.square().sum(dim=1)[None]
-    return (lengths - 2 * x @ y.T).clamp(min=0.0)
+    """(..., N, K) squared Euclidean distances of (..., N, D) and (..., K, D) rows, never below 0, by one product."""
+    lengths = x.square().sum(dim=-1)[..., :, None] + y.square().sum(dim=-1)[..., None, :]
+    return (lengths - 2 * x @ y.mT).clamp(min=0.0)
 
 
 def one_sample_each(outputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

@@ -26,7 +26,7 @@ class ImpTripletMethod(Method):
         self.loss = ImpTriplet(**plan.loss)
 
     def embed(self, rows: Rows) -> Tensor:
-        return self._one(torch.cat([rows.views[:, :2], rows.negative[:, :1]], dim=1))
+        return self._one(torch.cat([rows.views[:, :2], rows.negative[:, 0]], dim=1))
 
 
 def preset(preset: str, in_dim: int, train: int, dev: int) -> dict[str, Any]:

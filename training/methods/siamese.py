@@ -45,14 +45,14 @@ class _Siamese(Method):
 
 
 class TSiamMethod(_Siamese):
-    """Two random faces of a track, and one of a track that it is cannot-linked to."""
+    """Two random faces of a track, and one of the tracks that it is cannot-linked to."""
 
     def __init__(self, plan: Plan, snapshot: Snapshot, collective: Collective) -> None:
         super().__init__(plan, snapshot, collective)
         self.loss = TSiam(**plan.loss)
 
     def embed(self, rows: Rows) -> Tensor:
-        negative = pick_views(rows.negative, rows.draw[:, 2])
+        negative = pick_views(rows.negative.flatten(1, 2), rows.draw[:, 2])
         return self._judged(torch.cat([two_faces(rows), negative[:, None]], dim=1))
 
     def beside(self, rows: Rows) -> Tensor:

@@ -35,7 +35,7 @@ class Rows:
         row: (N,) int64, positions in the part they come from.
         title: (N,) int64, places in the part's titles.
         views: (N, V, D) float32; of tracklets the anchor first.
-        negative: (N, Q, D) float32, zeros where there is none.
+        negative: (N, P, Q, D) float32: Q of each of P tracks; zeros where there is none.
         has_negative: (N,) bool.
         label: (N,) int64, identities; -1 where unknown.
         draw: (N, 3) int64, 0 or more: a row's random numbers of this epoch, for a method that picks among its views.
@@ -188,7 +188,7 @@ def _read(
     """A process's row groups of some files of a part, in their order. Raises LakeError like `read`."""
     from training.readers import arrow, petastorm  # half a second to import
 
-    v, q, d = snapshot.n_views, snapshot.n_negatives, snapshot.dim
+    v, p, q, d = snapshot.n_views, snapshot.n_partners, snapshot.n_negatives, snapshot.dim
     files = snapshot.files(part) if snapshot.rows(part) else []
     reader = {"petastorm": petastorm, "arrow": arrow}[library]
     groups = [group for window in windows[: len(files)] for group in reader.row_groups(files[window], rank, size)]
@@ -196,17 +196,17 @@ def _read(
         np.concatenate([group[column] for group in groups]) if groups else np.zeros(0) for column in COLUMNS
     )
     if not groups:
-        views, negative = views.reshape(0, v * d), negative.reshape(0, q * d)
-    if views.shape[1:] != (v * d,) or negative.shape[1:] != (q * d,):
+        views, negative = views.reshape(0, v * d), negative.reshape(0, p * q * d)
+    if views.shape[1:] != (v * d,) or negative.shape[1:] != (p * q * d,):
         raise LakeError(
-            f"{snapshot.folder / part}: expected {v} views and {q} negatives of {d} numbers. Run castmine train again."
+            f"{snapshot.folder / part}: expected {v} views, {p * q} negatives of {d} numbers. Run castmine train again."
         )
     titles = np.array(sorted(snapshot.titles_train if part == "train" else snapshot.titles_dev), dtype=object)
     return Rows(
         torch.from_numpy(row.astype(np.int64)),
         torch.from_numpy(np.searchsorted(titles, title).astype(np.int64)),
         torch.from_numpy(views.astype(np.float32, copy=False).reshape(-1, v, d)),
-        torch.from_numpy(negative.astype(np.float32, copy=False).reshape(-1, q, d)),
+        torch.from_numpy(negative.astype(np.float32, copy=False).reshape(-1, p, q, d)),
         torch.from_numpy(has_negative.astype(bool)),
         torch.from_numpy(label.astype(np.int64)),
         torch.zeros(len(row), DRAWS, dtype=torch.int64),

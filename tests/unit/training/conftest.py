@@ -13,7 +13,7 @@ from tests.helpers.snapshots import write_part
 from training.snapshot import NOBODY, Kind, Snapshot
 
 DIM = 24
-SHAPES: dict[Kind, tuple[int, int]] = {"tracklets": (3, 1), "faces": (5, 5)}  # views and negatives of a row
+SHAPES: dict[Kind, tuple[int, int, int]] = {"tracklets": (3, 1, 1), "faces": (5, 2, 3)}  # views, partners, negatives
 
 
 def rows(
@@ -21,9 +21,9 @@ def rows(
 ) -> pa.Table:
     """Rows of a snapshot part: 6 people in the first 8 directions, light in the next 4, noise in all.
 
-    Of a snapshot of faces: 5 faces a row and 5 of its partner, every third track without a label.
+    Of a snapshot of faces: 5 faces a row and 3 of each of 2 partners, every third track without a label.
     """
-    n_views, n_negatives = SHAPES[kind]
+    n_views, n_partners, n_negatives = SHAPES[kind]
     rng = np.random.default_rng(seed)
     people = np.zeros((6, dim))
     people[:, :8] = np.random.default_rng(0).normal(size=(6, 8))
@@ -39,7 +39,8 @@ def rows(
         return (x / np.linalg.norm(x, axis=2, keepdims=True)).astype(np.float32)
 
     has = np.arange(tracks) % 4 != 0 if negatives else np.zeros(tracks, bool)
-    negative = np.where(has[:, None], seen(stranger, n_negatives).reshape(tracks, n_negatives * dim), np.float32(0))
+    strangers = seen(stranger, n_partners * n_negatives).reshape(tracks, n_partners * n_negatives * dim)
+    negative = np.where(has[:, None], strangers, np.float32(0))
     return pa.table(
         {
             "title_id": [f"film{track * titles // tracks}" for track in range(tracks)],
@@ -68,7 +69,8 @@ def write(
         "fingerprint": "f" * 16,
         "kind": kind,
         "n_views": SHAPES[kind][0],
-        "n_negatives": SHAPES[kind][1],
+        "n_partners": SHAPES[kind][1],
+        "n_negatives": SHAPES[kind][2],
         "labels": tuple("abcdef") if kind == "faces" else (),
         "labels_from": "truth.csv 0123456789ab" if kind == "faces" else None,
         "dim": DIM,

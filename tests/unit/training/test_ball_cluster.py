@@ -126,38 +126,47 @@ def test_the_threshold_of_squared_distances_is_twice_the_radius() -> None:
 
 
 def slow_tracks(outputs: Tensor, has_negative: Tensor, b: float, weight: float = 4.0) -> float:
+    """Of 4 faces a row, and 2 of each of 3 partners."""
     near = far = 0.0
-    for (faces, negatives), has in zip(outputs.tolist(), has_negative.tolist(), strict=True):
-        faces, negatives = [unit(x) for x in faces], [unit(x) for x in negatives]
-        own, other = centroid(faces), centroid(negatives)
+    for row, has in zip(outputs.tolist(), has_negative.tolist(), strict=True):
+        faces, *partners = [[unit(x) for x in row[a:b]] for a, b in ((0, 4), (4, 6), (6, 8), (8, 10))]
+        own, others = centroid(faces), [centroid(partner) for partner in partners]
         near += sum(max(0.0, math.dist(x, own) ** 2 - b) for x in faces)
-        far += sum(max(0.0, 9 * b - math.dist(x, other) ** 2) for x in faces) if has else 0.0
-    return (weight * near + far) / (len(outputs) * outputs.shape[2])
+        far += sum(max(0.0, *(9 * b - math.dist(x, other) ** 2 for other in others)) for x in faces) if has else 0.0
+    return (weight * near + far) / (len(outputs) * 4)
 
 
 def test_tracks_as_classes_meet_only_their_own_strangers() -> None:
-    outputs = torch.randn(7, 2, 4, 5, generator=torch.Generator().manual_seed(5)).double()
+    outputs = torch.randn(7, 10, 5, generator=torch.Generator().manual_seed(5)).double()
     has_negative = torch.tensor([True, False, True, True, False, True, True])
-    loss = TrackBalls().double()
+    loss = TrackBalls(3, 2).double()
     expected = slow_tracks(outputs, has_negative, float(loss.ball()))
     assert loss(outputs, has_negative).item() == pytest.approx(expected, rel=1e-9)
     assert torch.autograd.gradcheck(lambda x: loss(x, has_negative), outputs.requires_grad_())
     changed = outputs.detach().clone()
-    changed[~has_negative, 1] = 9.0
+    changed[~has_negative, 4:] = 9.0
     assert loss(changed, has_negative).item() == loss(outputs, has_negative).item()
 
 
+def test_a_partner_that_is_there_twice_counts_once() -> None:
+    outputs = torch.randn(4, 10, 5, generator=torch.Generator().manual_seed(6)).double()
+    has_negative = torch.ones(4, dtype=torch.bool)
+    twice = torch.cat([outputs[:, :8], outputs[:, 4:6]], dim=1)
+    once = TrackBalls(2, 2).double()(outputs[:, :8], has_negative)
+    assert TrackBalls(3, 2).double()(twice, has_negative).item() == pytest.approx(once.item(), rel=1e-12)
+
+
 def test_the_radius_of_tracks_does_not_move() -> None:
-    outputs = torch.randn(3, 2, 4, 5, requires_grad=True)
-    loss = TrackBalls()
+    outputs = torch.randn(3, 8, 5, requires_grad=True)
+    loss = TrackBalls(1, 4)
     loss(outputs, torch.ones(3, dtype=torch.bool)).backward()
     assert loss.ball.h.grad is None
 
 
 @pytest.mark.parametrize("n", [0, 1])
 def test_none_or_one_track(n: int) -> None:
-    outputs = torch.randn(n, 2, 3, 4, requires_grad=True)
-    loss = TrackBalls()(outputs, torch.zeros(n, dtype=torch.bool))
+    outputs = torch.randn(n, 6, 4, requires_grad=True)
+    loss = TrackBalls(1, 3)(outputs, torch.zeros(n, dtype=torch.bool))
     loss.backward()
     assert torch.isfinite(loss)
     assert outputs.grad is not None

@@ -198,7 +198,7 @@ def test_imptriplet_has_one_network(snapshot: Snapshot) -> None:
     method.eval()
     embedded = method.embed(held_out)
     assert embedded.shape == (10, 3, 16)
-    torch.testing.assert_close(embedded[:, 2], method.networks[0](held_out.negative[:, 0]))
+    torch.testing.assert_close(embedded[:, 2], method.networks[0](held_out.negative[:, 0, 0]))
 
 
 def test_an_adapter_that_forgets_the_light_is_ready(snapshot: Snapshot) -> None:

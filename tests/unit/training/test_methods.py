@@ -153,6 +153,15 @@ def test_bcl_as_published(faces: Snapshot) -> None:
     assert made.needs == "label"
 
 
+@pytest.mark.parametrize("method", ["bcl", *LABELLED])
+def test_labels_on_a_small_corpus_teach_track_means(faces: Snapshot, method: str) -> None:
+    made = make_plan(TrainSettings(method=method, preset="small", min_rows=2), faces)
+    assert (made.samples, made.batch, made.epoch_steps, made.learning_rate) == ("tracks", 160, 31, 0.01)
+    start = {"bcl": -0.31, "ldml": 0.5, "contrastive": 1.31}.get(method)
+    assert made.loss.get("start") == start
+    assert made.read_out == ("euclidean" if method in ("cross_entropy", "prototypical") else "cosine")
+
+
 def test_tsiam_shows_two_faces_of_a_track_and_one_of_its_partner(faces: Snapshot) -> None:
     chosen = planned(faces, "tsiam", network=small(24))
     method = method_of(chosen, faces, Alone())
@@ -161,7 +170,7 @@ def test_tsiam_shows_two_faces_of_a_track_and_one_of_its_partner(faces: Snapshot
     method.networks[1] = torch.nn.Identity()  # what the loss would see is what it is shown
     rows = next(Reader(faces, 64, 7, "negative").epoch(0))
     one, other, stranger = method.embed(rows).detach().unbind(dim=1)
-    for shown, of in ((one, rows.views), (other, rows.views), (stranger, rows.negative)):
+    for shown, of in ((one, rows.views), (other, rows.views), (stranger, rows.negative.flatten(1, 2))):
         found = (shown[:, None] == of).all(dim=2)
         assert (found.sum(dim=1) == 1).all()
     assert not (one == other).all(dim=1).any()

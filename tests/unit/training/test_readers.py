@@ -42,7 +42,7 @@ def test_rows_come_back_as_written(snapshot: Snapshot, corpus: Corpus, library: 
     table, rows = corpus(1, 300), read(snapshot, "train", library)
     assert rows.views.dtype == rows.negative.dtype == torch.float32
     np.testing.assert_array_equal(rows.views.reshape(300, -1), np.stack(table["views"].to_numpy()))
-    np.testing.assert_array_equal(rows.negative[:, 0], np.stack(table["negative"].to_numpy()))
+    np.testing.assert_array_equal(rows.negative[:, 0, 0], np.stack(table["negative"].to_numpy()))
     assert rows.has_negative.tolist() == table["has_negative"].to_pylist()
     assert rows.row.tolist() == list(range(300))
     assert rows.label.tolist() == [-1] * 300
@@ -55,7 +55,7 @@ def test_both_libraries_give_the_same_batches(faces: Snapshot, needs: str) -> No
     for left, right in zip(*(reader.epoch(2) for reader in readers), strict=True):
         for name in Rows.__dataclass_fields__:
             assert torch.equal(getattr(left, name), getattr(right, name))
-        assert left.views.shape == left.negative.shape == (len(left), 5, 24)
+        assert (left.views.shape, left.negative.shape) == ((len(left), 5, 24), (len(left), 2, 3, 24))
 
 
 def test_draws_are_a_row_s_own_and_new_in_every_epoch(faces: Snapshot) -> None:
@@ -147,14 +147,14 @@ def test_triplets_leave_rows_without_a_negative_out(snapshot: Snapshot) -> None:
 def test_empty_parts_are_read(tmp_path: Path, corpus: Corpus, written: Written) -> None:
     rows = read(written(tmp_path, corpus(0, 0), corpus(0, 5)), "train", "petastorm")
     assert rows.views.shape == (0, 3, 24)
-    assert rows.negative.shape == (0, 1, 24)
+    assert rows.negative.shape == (0, 1, 1, 24)
 
 
 def test_bad_contents_are_named(tmp_path: Path, corpus: Corpus, written: Written) -> None:
     twice = corpus(0, 50).set_column(2, "row", pa.array([*range(49), 0]))
     with pytest.raises(LakeError, match="not numbered 0 to 49"):
         read(written(tmp_path / "twice", twice, corpus(0, 5)), "train", "petastorm")
-    with pytest.raises(LakeError, match="expected 3 views and 1 negatives of 25 numbers"):
+    with pytest.raises(LakeError, match="expected 3 views, 1 negatives of 25 numbers"):
         read(written(tmp_path / "narrow", corpus(0, 50), corpus(0, 5), dim=25), "train", "petastorm")
 
 
