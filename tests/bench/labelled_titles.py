@@ -205,23 +205,24 @@ def trained(
     seed: int,
     *,
     labels: bool = False,
-    parent: Adapted | None = None,
+    parent: Map | None = None,
     settings: dict[str, Any] | None = None,
     plan: dict[str, Any] | None = None,
 ) -> tuple[Map, str]:
     """The map of a method and its verdict; the identity where there was too little to train on.
 
     Args:
+        parent: an adapter to go on from; without one where too little was there for it.
         settings: of `train`, beside method and seed. plan: changes of what these make of it, field by field.
     """
     held_out = None if len(training) < TITLES_TO_SPLIT else sorted(training)[seed % len(training)]
     chosen = TrainSettings.model_validate({"method": method, "seed": seed, **(settings or {})})
-    before = None if parent is None else Parent("parent", parent.adapter)
+    before = Parent("parent", parent.adapter) if isinstance(parent, Adapted) else None
     with tempfile.TemporaryDirectory() as folder:
         made = snapshot(Path(folder), kind(chosen.method), training, held_out, seed, labels)
         try:
             planned = make_plan(chosen, made, before).model_copy(update=plan or {})
-            found = train(made, planned, library="arrow", parent=parent and parent.adapter)
+            found = train(made, planned, library="arrow", parent=before and before.adapter)
         except TooLittleData as error:
             return unit, f"skipped: {error}"
     return Adapted(found.adapter), found.status
