@@ -1,0 +1,49 @@
+"""SER-FIQ against a plain loop, and who is rejected by it."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from training.ssl.quality import measure_sureness, reject_unsure
+
+
+def last_layer(seed: int = 0) -> torch.nn.Linear:
+    torch.manual_seed(seed)
+    return torch.nn.Linear(40, 16)
+
+
+@torch.no_grad()
+def test_as_a_plain_loop_has_it() -> None:
+    features, last = torch.randn(5, 40, generator=torch.Generator().manual_seed(1)), last_layer()
+    found = measure_sureness(features, last, torch.Generator().manual_seed(2), passes=7, share=0.4)
+    generator = torch.Generator().manual_seed(2)
+    masks = [torch.rand(5, 40, generator=generator) >= 0.4 for _ in range(7)]
+    for crop in range(5):
+        rows = [last(features[crop] * mask[crop] / 0.6) for mask in masks]
+        rows = [row / row.norm() for row in rows]
+        away = [(a - b).norm().item() for i, a in enumerate(rows) for b in rows[i + 1 :]]
+        assert found[crop].item() == pytest.approx(2 / (1 + math.exp(np.mean(away))), abs=1e-4)
+
+
+@torch.no_grad()
+def test_without_dropout_all_is_sure() -> None:
+    features = torch.randn(3, 40, generator=torch.Generator().manual_seed(1))
+    found = measure_sureness(features, last_layer(), torch.Generator().manual_seed(0), passes=5, share=0.0)
+    torch.testing.assert_close(found, torch.ones(3), atol=2e-3, rtol=0)
+
+
+def test_of_a_million_normals_the_plain_mad_rejects_three_percent() -> None:
+    quality = np.random.default_rng(0).normal(size=1_000_000)
+    rejected = reject_unsure(quality)
+    assert rejected.mean() == pytest.approx(0.034, abs=0.001)
+    np.testing.assert_array_equal(reject_unsure(0.7 + 0.02 * quality), rejected)
+    assert (quality[rejected].max() < quality[~rejected].min()) and reject_unsure(np.zeros(0)).shape == (0,)
+
+
+def test_the_median_is_the_cited_method_s_centre() -> None:
+    quality = np.array([0.70, 0.71, 0.72, 0.73, 0.74, 0.69, 2.0])
+    assert reject_unsure(quality).sum() > reject_unsure(quality, by_median=True).sum() == 0

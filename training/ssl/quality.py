@@ -1,0 +1,43 @@
+"""VideoClusterNet's quality of a track (section 3.6): how sure the network is of its crops (SER-FIQ), and who is out."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import normalize
+
+PASSES, DROPPED = 100, 0.4
+MADS = 2.7  # below the mean: about the lowest twentieth (eq. 4)
+
+
+def measure_sureness(
+    features: Tensor, last: torch.nn.Module, generator: torch.Generator, passes: int = PASSES, share: float = DROPPED
+) -> Tensor:
+    """(F,) SER-FIQ of crops, in (0, 1]: `2 sigmoid(-mean distance)` over pairs of passes with dropout.
+
+    Args:
+        features: (F, H) what goes into the last layer, which makes the embeddings; evaluation mode.
+        share: of the features that each pass drops.
+    """
+    made = []
+    for _ in range(passes):
+        kept = torch.rand(features.shape, generator=generator) >= share
+        made.append(normalize(last(features * kept / (1 - share)), dim=1))
+    x = torch.stack(made, dim=1)  # (F, passes, D) unit rows
+    distance = torch.cdist(x, x).sum(dim=(1, 2)) / (passes * (passes - 1))
+    return 2 * torch.sigmoid(-distance)
+
+
+def reject_unsure(quality: NDArray[np.floating], by_median: bool = False) -> NDArray[np.bool_]:
+    """(T,) tracks below `mean - 2.7 MAD` of their qualities (eq. 4). MAD is the plain one, without a factor.
+
+    Args:
+        quality: (T,) means over their crops. by_median: below the median less the same, as the cited method has it.
+    """
+    if not len(quality):
+        return np.zeros(0, bool)
+    middle = np.median(quality)
+    centre = middle if by_median else quality.mean()
+    return quality < centre - MADS * np.median(np.abs(quality - middle))
