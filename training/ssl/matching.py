@@ -1,4 +1,4 @@
-"""VideoClusterNet's coarse track matching (section 3.5): whose crops may stand for whose, without a threshold to set."""
+"""VideoClusterNet's coarse track matching (section 3.5): whose crops may stand for whose. No threshold is set."""
 
 from __future__ import annotations
 

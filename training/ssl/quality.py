@@ -1,4 +1,4 @@
-"""VideoClusterNet's quality of a track (section 3.6): how sure the network is of its crops (SER-FIQ), and who is out."""
+"""VideoClusterNet's quality of a track (section 3.6): how sure the network is of its crops, by SER-FIQ; who is out."""
 
 from __future__ import annotations
 

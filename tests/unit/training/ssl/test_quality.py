@@ -41,7 +41,8 @@ def test_of_a_million_normals_the_plain_mad_rejects_three_percent() -> None:
     rejected = reject_unsure(quality)
     assert rejected.mean() == pytest.approx(0.034, abs=0.001)
     np.testing.assert_array_equal(reject_unsure(0.7 + 0.02 * quality), rejected)
-    assert (quality[rejected].max() < quality[~rejected].min()) and reject_unsure(np.zeros(0)).shape == (0,)
+    assert quality[rejected].max() < quality[~rejected].min()
+    assert reject_unsure(np.zeros(0)).shape == (0,)
 
 
 def test_the_median_is_the_cited_method_s_centre() -> None:
