@@ -68,6 +68,7 @@ def match_clusters(
     distance: NDArray[np.floating],
     threshold: NDArray[np.floating],
     links: Links,
+    first: NDArray[np.floating] | None = None,
 ) -> NDArray[np.int64]:
     """(T,) clusters, each named by its first row, of VideoClusterNet's matching on any distance.
 
@@ -80,11 +81,14 @@ def match_clusters(
         distance: (T, T) symmetric, of tracks; its diagonal is not read.
         threshold: (T,) of tracks.
         links: must-linked rows start as one cluster.
+        first: (T, T) symmetric, in the place of `distance` in the first round.
     """
-    off = np.array(distance, np.float64)
-    np.fill_diagonal(off, 0.0)
+    off, rounds = _without_diagonal(distance if first is None else first), 0
     label = join_must_links(len(off), links)
     while True:
+        if rounds == 1 and first is not None:
+            off = _without_diagonal(distance)
+        rounds += 1
         names, cluster = np.unique(label, return_inverse=True)
         size = np.bincount(cluster)
         member = csr_array((np.ones(len(off)), (cluster, np.arange(len(off)))), shape=(len(names), len(off)))
@@ -94,6 +98,12 @@ def match_clusters(
         a, b = np.nonzero(np.triu(mean < np.maximum.outer(own, own), 1))
         order = np.lexsort((b, a, mean[a, b]))
         group = join_must_links(len(names), Links(cluster[links.cannot], np.column_stack([a, b])[order]))
-        if len(np.unique(group)) == len(names):
+        if len(np.unique(group)) == len(names) and (rounds > 1 or first is None):
             return label
         label = names[group[cluster]]
+
+
+def _without_diagonal(distance: NDArray[np.floating]) -> NDArray[np.float64]:
+    off = np.array(distance, np.float64)
+    np.fill_diagonal(off, 0.0)
+    return off
