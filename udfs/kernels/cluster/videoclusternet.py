@@ -1,7 +1,7 @@
 """VideoClusterNet's final clustering (section 3.7, algorithm 1): its own loss as the distance, no number to set.
 
-`S(x, y) = (l(x, y) + l(y, x)) / 2` of two crops, `l(x, y) = -<p(x), ln q(y)>`: how badly the student guesses of one what
-the teacher says of the other. A track's threshold is the mean of S over its own pairs of crops.
+`S(x, y) = (l(x, y) + l(y, x)) / 2` of two crops, `l(x, y) = -<p(x), ln q(y)>`: how badly the student guesses of one
+what the teacher says of the other. A track's threshold is the mean of S over its own pairs of crops.
 """
 
 from __future__ import annotations

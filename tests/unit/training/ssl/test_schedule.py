@@ -1,0 +1,48 @@
+"""Schedules and the teacher's steps against steps by hand."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from training.ssl.schedule import epochs_of, follow, heads_alone, rate
+
+
+def test_rates_by_hand() -> None:
+    assert [rate(0, at) for at in (0, 2.5, 5, 17.5, 30)] == pytest.approx([5e-6, 5.25e-5, 1e-4, 5.5e-5, 1e-5])
+    assert [rate(3, at) for at in (0, 5, 7.5, 10)] == pytest.approx([5e-6, 1e-4, 5.5e-5, 1e-5])
+
+
+def test_epochs() -> None:
+    assert [epochs_of(iteration) for iteration in range(3)] == [30, 10, 10]
+    assert [heads_alone(0, 9), heads_alone(0, 10), heads_alone(1, 0)] == [True, False, False]
+
+
+def test_the_teacher_after_n_steps_is_the_closed_sum() -> None:
+    torch.manual_seed(0)
+    teacher, student = (torch.nn.Linear(3, 2).double() for _ in range(2))
+    start, seen = teacher.weight.detach().clone(), []
+    for _ in range(5):
+        with torch.no_grad():
+            student.weight.add_(torch.randn(2, 3, dtype=torch.float64))
+        seen.append(student.weight.detach().clone())
+        follow(teacher, student, keep=0.9)
+    expected = 0.9**5 * start + sum(0.1 * 0.9 ** (4 - step) * weight for step, weight in enumerate(seen))
+    torch.testing.assert_close(teacher.weight.detach(), expected)
+
+
+def test_one_step_at_a_power_is_as_many_steps() -> None:
+    torch.manual_seed(0)
+    student, once, often = (torch.nn.Linear(3, 2).double() for _ in range(3))
+    once.load_state_dict(often.state_dict())
+    for _ in range(7):
+        follow(often, student, keep=0.996)
+    follow(once, student, keep=0.996**7)
+    torch.testing.assert_close(once.weight, often.weight)
+
+
+def test_statistics_are_copied() -> None:
+    teacher, student = (torch.nn.BatchNorm1d(3) for _ in range(2))
+    student.running_mean.fill_(4.0)
+    follow(teacher, student)
+    assert teacher.running_mean.tolist() == [4.0, 4.0, 4.0]
