@@ -1,0 +1,90 @@
+"""The two branches that VideoClusterNet trains: a face recognition network with a head of its own, student and teacher."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import onnx
+import torch
+from torch import Tensor, fx, nn
+from torch.nn.functional import normalize
+
+from conf.errors import ModelError
+
+HIDDEN = 2048  # of a head; the paper says three layers and leaves their width open
+
+
+class Backbone(nn.Module):
+    """A recognition network: `trunk` makes features of crops, `last` embeddings of features.
+
+    Its one batch norm that is left (the others are folded into convolutions) keeps its statistics while all else
+    trains: those of 32 faces of one title would move the embeddings by more than a training does.
+    """
+
+    def __init__(self, trunk: nn.Module, last: nn.Module) -> None:
+        super().__init__()
+        self.trunk, self.last = trunk, last
+
+    def forward(self, crops: Tensor) -> Tensor:
+        """(N, D) embeddings, of any length, of (N, 3, 112, 112) crops from -1 to 1, red first."""
+        return self.last(self.trunk(crops))
+
+    def train(self, mode: bool = True) -> Backbone:
+        super().train(mode)
+        for module in self.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.eval()
+        return self
+
+
+def open_backbone(file: str | Path) -> Backbone:
+    """The network of an ONNX file, as torch modules that can be trained.
+
+    Raises:
+        ModelError: no such file, or a network of another kind: it must end in features, a dense layer and, at most, a
+            batch norm.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from onnx2torch import convert  # a second to import
+
+        try:
+            graph = convert(onnx.load(str(file)))
+        except (OSError, NotImplementedError, onnx.checker.ValidationError) as error:
+            raise ModelError(f"{file}: cannot be trained: {error}") from error
+    nodes = [node for node in graph.graph.nodes if node.op == "call_module"]
+    dense = [place for place, node in enumerate(nodes) if isinstance(graph.get_submodule(node.target), nn.Linear)]
+    if len(dense) != 1:
+        raise ModelError(f"{file}: cannot be trained: {len(dense)} dense layers, where one makes the embedding")
+    last = nn.Sequential(*(graph.get_submodule(node.target) for node in nodes[dense[0] :]))
+    return Backbone(_up_to(graph, nodes[dense[0] - 1]), last)
+
+
+def _up_to(graph: fx.GraphModule, end: fx.Node) -> fx.GraphModule:
+    """The same that ends with this node."""
+    (output,) = (node for node in graph.graph.nodes if node.op == "output")
+    output.args = (end,)
+    graph.graph.eliminate_dead_code()
+    graph.recompile()
+    graph.delete_all_unused_submodules()
+    return graph
+
+
+def make_head(dim: int) -> nn.Sequential:
+    """Three layers with GELU between, as wide at the end as at the start."""
+    return nn.Sequential(
+        nn.Linear(dim, HIDDEN), nn.GELU(), nn.Linear(HIDDEN, HIDDEN), nn.GELU(), nn.Linear(HIDDEN, dim)
+    )
+
+
+class Branch(nn.Module):
+    """A backbone and its head, which sees unit embeddings."""
+
+    def __init__(self, backbone: Backbone, head: nn.Sequential) -> None:
+        super().__init__()
+        self.backbone, self.head = backbone, head
+
+    def forward(self, crops: Tensor) -> Tensor:
+        """(N, D) outputs of the head."""
+        return self.head(normalize(self.backbone(crops), dim=1))
