@@ -1,4 +1,4 @@
-"""The two branches that VideoClusterNet trains: a face recognition network with a head of its own, student and teacher."""
+"""The two branches that VideoClusterNet trains, student and teacher: a face network with a head of its own each."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import warnings
 from pathlib import Path
 
 import onnx
-import torch
 from torch import Tensor, fx, nn
 from torch.nn.functional import normalize
 
