@@ -134,6 +134,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--protocol", nargs="+", choices=PROTOCOLS, default=["others", "itself"])
     parser.add_argument("--training", type=Path, metavar="FOLDER", help="as DATA: what `elsewhere` trains on")
     args = parser.parse_args(argv)
+    if "elsewhere" in args.protocol and args.training is None:
+        parser.error("--protocol elsewhere: --training says on what")
     titles, away = load(args.data), load(args.training) if args.training else {}
     columns = ("protocol", "method", *COLUMNS, "clusters / people", "V average by title", "ready", "s")
     print(f"| {' | '.join(columns)} |\n" + "|---" * len(columns) + "|")
