@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import subprocess
@@ -50,7 +51,7 @@ def find_java() -> Path | None:
 def _version_of(java: str) -> str | None:
     """The first number of a Java's version, empty where it says none; None where it does not run."""
     try:
-        said = _say_version(java)
+        said = _say_version(java, os.environ.get("PATH"))
     except (OSError, subprocess.CalledProcessError):
         return None
     return said.partition('version "')[2].partition('"')[0].partition(".")[0]
@@ -58,10 +59,12 @@ def _version_of(java: str) -> str | None:
 
 def say_build(home: Path | None) -> str:
     """What the Java of a home, as `find_java` has it, says of its version and build."""
-    return _say_version(str(home / "bin" / "java") if home else "java")
+    return _say_version(str(home / "bin" / "java") if home else "java", os.environ.get("PATH"))
 
 
-def _say_version(java: str) -> str:
+@functools.cache  # a start asks twice, and a Java takes its time to answer
+def _say_version(java: str, path: str | None) -> str:
+    """What a Java says of itself; which one a bare `java` is goes by the PATH."""
     return subprocess.run([java, "-version"], capture_output=True, text=True, check=True).stderr
 
 

@@ -5,10 +5,11 @@ frame, box and embedding of faces; track_id, label and person of the truth. For 
 of composite titles: real track structure, photographs of other people.
 
 Protocols: `others` trains on all titles but the one that is scored, `itself` on the scored title alone, `all` on the
-whole corpus, as `castmine run` does. Held out to stop and to judge is, as in `castmine train`, one of the training
-titles, or a quarter of the shots where they are few. Methods that end in _labels learn from the people of the other
-titles; a quarter of these is held out. Where a person plays in the scored title too they are an oracle; `strangers`
-takes those who do out of the labels. `bcl_tuned` goes on from BCL so taught, by the pairs of the scored title itself.
+whole corpus, as `castmine run` does, `elsewhere` on the titles of another folder. Held out to stop and to judge is, as
+in `castmine train`, one of the training titles, or a quarter of the shots where they are few. Methods that end in
+_labels learn from the people of the training titles; a quarter of these is held out. Where a person plays in the scored
+title too they are an oracle; `strangers` is `others` without the labels of those who do. `bcl_tuned` goes on from BCL
+so taught, by the pairs of the scored title itself.
 
 Columns, in percent, means over titles: TPR at three FPR over all pairs of tracks; V-measure at the true number of
 people of average, Ward's and complete linkage; V, WCP and B-cubed F of castmine's clustering, which finds the number; V
@@ -48,7 +49,7 @@ LABELLED = tuple(
     f"{name}_labels" for name in ("bcl", "cross_entropy", "ldml", "contrastive", "triplet", "prototypical")
 )
 CLOSED = ("raw", "raw_centred", "iterated")  # found without training
-PROTOCOLS = ("others", "strangers", "itself", "all")
+PROTOCOLS = ("others", "strangers", "elsewhere", "itself", "all")
 FPR = (0.001, 0.01, 0.1)
 COLUMNS = (
     "TPR @ 0.1 %",
@@ -131,15 +132,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--methods", nargs="+", default=[*CLOSED, *UNLABELLED, *LABELLED])
     parser.add_argument("--seeds", nargs="+", type=int, default=[7])
     parser.add_argument("--protocol", nargs="+", choices=PROTOCOLS, default=["others", "itself"])
+    parser.add_argument("--training", type=Path, metavar="FOLDER", help="as DATA: what `elsewhere` trains on")
     args = parser.parse_args(argv)
-    titles = load(args.data)
+    if "elsewhere" in args.protocol and args.training is None:
+        parser.error("--protocol elsewhere: --training says on what")
+    titles, away = load(args.data), load(args.training) if args.training else {}
     columns = ("protocol", "method", *COLUMNS, "clusters / people", "V average by title", "ready", "s")
     print(f"| {' | '.join(columns)} |\n" + "|---" * len(columns) + "|")
     for protocol in args.protocol:
         for method in args.methods:
             if not fits(method, protocol):
                 continue
-            found, verdicts, seconds = run(titles, method, protocol, args.seeds if method not in CLOSED else [0])
+            found, verdicts, seconds = run(titles, method, protocol, args.seeds if method not in CLOSED else [0], away)
             print(f"| {protocol} | {method} | {shown(found)} | {ready(verdicts)} | {seconds:.1f} |", flush=True)
 
 
@@ -151,7 +155,7 @@ def fits(method: str, protocol: str) -> bool:
 
 
 def run(
-    titles: dict[str, Title], method: str, protocol: str, seeds: Sequence[int]
+    titles: dict[str, Title], method: str, protocol: str, seeds: Sequence[int], away: dict[str, Title]
 ) -> tuple[list[list[Scores]], list[str], float]:
     """Scores by seed and title, verdicts of the adapters, and seconds of one training."""
     found, verdicts, seconds = [], [], 0.0
@@ -160,7 +164,9 @@ def run(
         rows = []
         for name, title in titles.items():
             training = {n: t for n, t in titles.items() if protocol == "all" or (n == name) == (protocol == "itself")}
-            if protocol == "strangers":
+            if protocol == "elsewhere":
+                training = away
+            elif protocol == "strangers":
                 training = {n: t.without(set(title.person)) for n, t in training.items()}
             key = tuple(training) if protocol != "strangers" else (name,)
             if key not in maps:

@@ -142,8 +142,8 @@ def _labels(preset: str, in_dim: int, train: int, dev: int) -> dict[str, Any]:
     made = _bcl(preset, in_dim, train, dev)
     if preset == "paper":
         return made
-    small = {"batch": min(512, train), "samples": "tracks", "epoch_steps": PAPER_EPOCH, "patience": 8}
-    return {**made, **small, "learning_rate": 0.01}
+    for_few = {"batch": min(512, train), "samples": "tracks", "epoch_steps": PAPER_EPOCH, "patience": 8}
+    return {**made, **for_few, "learning_rate": 0.01}
 
 
 def _bcl_labels(preset: str, in_dim: int, train: int, dev: int) -> dict[str, Any]:

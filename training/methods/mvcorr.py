@@ -36,8 +36,8 @@ def _mvcorr(preset: str, in_dim: int, train: int, dev: int) -> dict[str, Any]:
     """Published: C1, rate 0.01; Nesterov's momentum as in the authors' code. Small: a linear map to 32 outputs.
 
     The loss does not heed where the outputs' origin lies, so they are read out centred. On composite titles 32 outputs
-    did better than 16 or 64, a rate of 0.3 than of 1, and a least fall of 1e-4 (the authors' code) no worse than of 1e-3
-    (the paper).
+    did better than 16 or 64, a rate of 0.3 than of 1, and a least fall of 1e-4 (the authors' code) no worse than of
+    1e-3 (the paper).
     """
     fixed = {"loss": {"shrinkage": 0.2}, "batch": min(PAPER_BATCH, train), "decay": 1e-6, "read_out": "centred"}
     if preset == "paper":

@@ -35,6 +35,19 @@ def test_another_java_has_another_archive(cache, monkeypatch):
     assert all(path.parent == cache / "java" for path in found.values())
 
 
+def test_another_installation_has_another_archive_and_one_that_is_gone_has_none(cache, monkeypatch, tmp_path):
+    own, gone = class_archive.path(None), tmp_path / "gone"
+    monkeypatch.setattr(class_archive, "find_spark", lambda: gone)
+    file = class_archive.path(None)
+    assert file != own
+    file.parent.mkdir()
+    for kept, spark in ((file, gone), (own, tmp_path)):
+        kept.touch()
+        kept.with_suffix(".of").write_text(str(spark))
+    class_archive._forget_others(file.parent)
+    assert {path.name for path in file.parent.iterdir()} == {own.name, own.with_suffix(".of").name}
+
+
 def test_nothing_is_told_of_an_archive_that_is_not_there(cache):
     assert class_archive.options(find_java()) == ""
 
@@ -64,7 +77,7 @@ def test_what_made_none_says_so_and_leaves_nothing(cache, monkeypatch):
 
 
 def test_the_archive_of_set_up_is_in_use(spark):
-    """`make setup` has made it. A JVM that does not like it does not map it."""
+    """A JVM that does not like it does not map it."""
     file = class_archive.path(find_java())
     told = spark.sparkContext._jvm.java.lang.management.ManagementFactory.getRuntimeMXBean().getInputArguments()
     assert f"-XX:SharedArchiveFile={file}" in list(told)
