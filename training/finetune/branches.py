@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from pathlib import Path
 
@@ -24,6 +25,13 @@ class Backbone(nn.Module):
     def __init__(self, trunk: nn.Module, last: nn.Module) -> None:
         super().__init__()
         self.trunk, self.last = trunk, last
+
+    @property
+    def dim(self) -> int:
+        return self.last[0].out_features
+
+    def copy(self) -> Backbone:
+        return copy.deepcopy(self)
 
     def forward(self, crops: Tensor) -> Tensor:
         """(N, D) embeddings, of any length, of (N, 3, 112, 112) crops from -1 to 1, red first."""
@@ -86,4 +94,8 @@ class Branch(nn.Module):
 
     def forward(self, crops: Tensor) -> Tensor:
         """(N, D) outputs of the head."""
-        return self.head(normalize(self.backbone(crops), dim=1))
+        return self.say(self.backbone(crops))
+
+    def say(self, embeddings: Tensor) -> Tensor:
+        """(N, D) outputs of the head for (N, D) embeddings of any length."""
+        return self.head(normalize(embeddings, dim=1) * embeddings.shape[1] ** 0.5)

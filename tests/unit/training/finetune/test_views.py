@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from training.ssl.views import GLOBAL, LOCAL, STRETCH, TURN, WARMTH, draw_views, render_views
+from training.finetune.views import GLOBAL, LOCAL, STRETCH, TURN, WARMTH, draw_views, render_views
 
 SIZE = 112
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from training.ssl.schedule import epochs_of, follow, heads_alone, rate
+from training.finetune.schedule import epochs_of, follow, heads_alone, rate
 
 
 def test_rates_by_hand() -> None:

@@ -33,6 +33,20 @@ def match_tracks(crops: NDArray[np.floating], track: NDArray[np.integer], n_trac
     return matches
 
 
+def match_by_cosine(
+    crops: NDArray[np.floating], track: NDArray[np.integer], n_tracks: int, least: float
+) -> NDArray[np.bool_]:
+    """(T, T): whether two tracks' means have this cosine at least: what the paper's own thresholds are measured against.
+
+    Arguments as of `match_tracks`; crops are unit rows.
+    """
+    means, _, counts = _moments(np.asarray(crops, np.float64), track, n_tracks)
+    unit = means / np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
+    matches = (unit @ unit.T >= least) & (counts > 0)[:, None] & (counts > 0)
+    np.fill_diagonal(matches, False)
+    return matches
+
+
 def _moments(
     x: NDArray[np.float64], track: NDArray[np.integer], n_tracks: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from training.collective import Alone
-from training.ssl.distillation import GROUPS, Distillation
+from training.finetune.distillation import GROUPS, Distillation
 
 
 def outputs(seed: int, n: int = 3, dim: int = 7) -> tuple[Tensor, Tensor]:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.ssl.matching import draw_partners, match_tracks
+from training.finetune.matching import draw_partners, match_tracks
 
 
 def crops_of(counts: list[int], spread: float = 0.1, dim: int = 64, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

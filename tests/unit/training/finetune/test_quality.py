@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from training.ssl.quality import measure_sureness, reject_unsure
+from training.finetune.quality import measure_sureness, reject_unsure
 
 
 def last_layer(seed: int = 0) -> torch.nn.Linear:

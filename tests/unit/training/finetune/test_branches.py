@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from conf.errors import ModelError
-from training.ssl.branches import Branch, make_head, open_backbone
+from training.finetune.branches import Branch, make_head, open_backbone
 from udfs import assets
 
 FILE = assets.files_dir() / assets.pack("buffalo_sc").embedder  # set-up has fetched it
