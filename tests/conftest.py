@@ -22,7 +22,8 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     """local[2], started as the commands start theirs, with the JVM's classes kept as set-up keeps them."""
     class_archive.make(find_java())
     warehouse = str(tmp_path_factory.mktemp("warehouse"))
-    small = {"spark.sql.codegen.wholeStage": "false"}  # to compile a query takes longer than its few rows
+    # to compile a query takes longer than its few rows
+    small = {"spark.sql.codegen.wholeStage": "false", "spark.sql.codegen.factoryMode": "NO_CODEGEN"}
     started = session.start("tests", "local[2]", {"spark.sql.warehouse.dir": warehouse, **small})
     yield started
     started.stop()
