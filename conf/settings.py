@@ -166,14 +166,21 @@ class TrainSettings(Section):
     kept_gb: float = _speed(4.0, "of the snapshot each process keeps in memory; the rest is read every epoch", ge=0)
 
 
-RENAMED_METHODS = {"videoclusternet": "own_thresholds"}  # of clustering: the name of before -> today's
+class FinetuneSettings(Section):
+    """The backbone itself, on each title by itself (VideoClusterNet)."""
 
-
-def say_renamed(method: str) -> str | None:
-    """What to say to who asks for a clustering method by a name of before; None for every other name."""
-    if method not in RENAMED_METHODS:
-        return None
-    return f"{method} is called {RENAMED_METHODS[method]} now: of that paper it is the final matching alone"
+    preset: Literal["auto", "paper", "small"] = Field(
+        "auto", description="paper: its epochs; small: a third of them; auto: small on a CPU, paper on a GPU"
+    )
+    iterations: int = Field(5, ge=1, description="the first within tracks, later ones over tracks that match")
+    crop_every_s: float = Field(0.5, gt=0, description="least seconds between two crops of a track that train")
+    crops_per_track: int = Field(12, ge=2, description="crops of a track that train, at most; spread over it")
+    train: Literal["backbone", "heads"] = Field("backbone", description="heads: the backbone stays as it is")
+    seed: int = Field(7, description="heads' start, pairs, views")
+    device: Literal["cpu", "cuda"] = Field("cpu", description="where gradients are computed, in mixed precision")
+    keep_crops: bool = _speed(False, "keep the crops (table `crops`), so that the films need not be there another time")
+    launcher: Launcher = _speed("local", "local: one Spark task a title; else one title after the other, by `processes`")
+    processes: int = _speed(1, "processes that train together on one title", ge=1)
 
 
 class ClusterSettings(Section):
@@ -192,13 +199,6 @@ class ClusterSettings(Section):
     links: Literal["all", "none"] = _later(
         "all", "cannot-links and must-links that clustering obeys; none: a method as its paper has it, without links"
     )
-
-    @field_validator("method")
-    @classmethod
-    def _by_todays_name(cls, value: str) -> str:
-        if said := say_renamed(value):
-            raise ValueError(said)
-        return value
 
     @field_validator("characters", mode="before")
     @classmethod
@@ -240,6 +240,7 @@ class Settings(Section):
     harvest: HarvestSettings = HarvestSettings()
     mine: MineSettings = MineSettings()
     train: TrainSettings = TrainSettings()
+    finetune: FinetuneSettings = FinetuneSettings()
     cluster: ClusterSettings = ClusterSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
     report: ReportSettings = ReportSettings()

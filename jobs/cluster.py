@@ -12,15 +12,14 @@ again.
   castmine cluster --lake ./lake --adapter none       raw embeddings; default: the newest ready adapter of this embedder
 
 The methods beside castmine are for comparison: hac_average, hac_complete, hac_ward (Euclidean), k_means,
-affinity_propagation, dbscan, hdbscan, finch, and own_thresholds (VideoClusterNet's final matching alone, on cosine
-distances). All obey the links, and weak tracks are attached afterwards; as a paper's baseline, which knows neither:
+affinity_propagation, dbscan, hdbscan, finch, videoclusternet (its final matching by the loss of a backbone that castmine
+finetune trained on the title) and own_thresholds (the same matching on cosine distances, of any embeddings). All obey the links, and weak tracks are attached afterwards; as a paper's baseline, which knows neither:
 
   castmine cluster --lake ./lake --method hac_ward --characters 12 --links none --set cluster.min_quality=0
 """
 
 from __future__ import annotations
 
-import argparse
 import functools
 from collections.abc import Callable, Sequence
 from typing import get_args
@@ -34,10 +33,10 @@ from pyspark.sql import functions as F
 from conf.catalog import table
 from conf.errors import UsageError
 from conf.ids import stable_id
-from conf.settings import ClusterSettings, say_renamed
+from conf.settings import ClusterSettings
 from jobs.cli import command, options, program
 from jobs.lake import edits, run_log, staging
-from jobs.lake.adapters import Registered, adapter_for, id_of
+from jobs.lake.adapters import Registered, adapters_for, add_adapted, id_of
 from jobs.lake.lake import Lake
 from training.adapters import Moved
 from udfs import assets
@@ -52,6 +51,7 @@ from udfs.staging import STAGED_TABLES
 
 TABLES = ("track_labels", "characters")
 TRACK = ("title_id", "track_id")
+ANSWERS = ("said", "guessed", "said_of_mean", "guessed_of_mean", "threshold", "unsure")  # of adapted_tracks
 
 
 def main(
@@ -65,7 +65,6 @@ def main(
     parser = options.parser(__doc__ or "", "cluster")
     parser.add_argument(
         "--method",
-        type=_name_method,
         choices=list(METHODS),
         help="clustering method (default: castmine); hac_ward, hac_complete and k_means need the number",
     )
@@ -83,14 +82,12 @@ def main(
         run = job.begin("cluster", settings.hash())
         mined = run_log.list_sources(job.lake, args.titles)
         embedders = {row["title_id"]: row["embedder_sha256"] for row in job.lake.rows("titles", list(mined)).collect()}
-        chosen = {sha: adapter_for(job.lake, settings.adapter, sha) for sha in sorted(set(embedders.values()))}
-        wanted = [
-            run_log.Task(title, {**made, "adapter": id_of(chosen[embedders[title]])}) for title, made in mined.items()
-        ]
+        chosen = adapters_for(job.lake, settings.adapter, embedders)
+        wanted = [run_log.Task(title, {**made, "adapter": id_of(chosen[title])}) for title, made in mined.items()]
         tasks = run.take(wanted, args.force, job.progress.say)
         counts = {"track_labels": 0, "characters": 0}
-        for sha, adapter in chosen.items():
-            part = [task for task in tasks if embedders[task.title_id] == sha]
+        for sha, adapter in sorted({(embedders[title], chosen[title]) for title in mined}, key=_by_name):
+            part = [task for task in tasks if (embedders[task.title_id], chosen[task.title_id]) == (sha, adapter)]
             if part:
                 titles = [task.title_id for task in part]
                 made = _cluster_titles(job, titles, sha, settings, adapter, run.run_id)
@@ -144,9 +141,17 @@ def _cluster_titles(
     tracks = job.lake.rows("tracks", titles).select(
         "title_id", "track_id", "start_s", "end_s", "n_faces", "n_embedded", "quality", "flags", "embedding"
     )
-    if METHODS[settings.method].by_faces:
+    by_answers = METHODS[settings.method].by_answers
+    if by_answers and (adapter is None or not adapter.is_tuned):
+        raise UsageError(
+            f"cluster.method={settings.method} goes by a network that was fine-tuned on the title, and {titles[0]} has "
+            "none: run castmine finetune first, or take own_thresholds, which goes by cosine distances"
+        )
+    tracks = add_adapted(job.lake, tracks, dict.fromkeys(titles, adapter), ANSWERS if by_answers else ())
+    if METHODS[settings.method].by_faces and not by_answers:
         by_track = functools.partial(udfs.measure_intra_track, adapt=adapter.map() if adapter else None)
-        faces = job.lake.rows("faces", titles).where("embedding IS NOT NULL").select(*TRACK, "embedding")
+        table_of_faces = "adapted_embeddings" if adapter and adapter.is_tuned else "faces"
+        faces = job.lake.rows(table_of_faces, titles).where("embedding IS NOT NULL").select(*TRACK, "embedding")
         spread = faces.groupBy(*TRACK).applyInPandas(by_track, udfs.INTRA_TRACK.schema)
         tracks = tracks.join(spread, list(TRACK), "left")
     grouped = tracks.groupBy("title_id").cogroup(read_links(job.lake, titles).groupBy("title_id"))
@@ -171,7 +176,7 @@ def choose_rules(settings: ClusterSettings, embedder_sha256: str | None, adapter
     return Rules(
         method=settings.method,
         bounds=bounds,
-        known=expect_distances(embedder_sha256, adapter.load().card.moved if adapter else None),
+        known=expect_distances(embedder_sha256, adapter.moved() if adapter else None),
         min_quality=settings.min_quality,
         attach_margin=settings.attach_margin,
         links=settings.links == "all",
@@ -278,30 +283,29 @@ def _show_names(job: command.Job, titles: list[str]) -> None:
 
 
 def _map_embeddings(characters: pd.DataFrame, adapter: Registered | None) -> NDArray[np.float32]:
-    rows = stack_rows(characters.embedding)
-    return adapter.map()(rows) if adapter and len(rows) else rows
+    rows, adapt = stack_rows(characters.embedding), adapter.map() if adapter else None
+    return adapt(rows) if adapt and len(rows) else rows
 
 
 def _read_out(method: str, adapter: Registered | None) -> Callable[[NDArray[np.float32]], NDArray[np.float32]] | None:
     """What maps embeddings to an adapter's outputs as they are, where adapter and method are made for that."""
-    if adapter is None or not METHODS[method].any_length or adapter.load().card.read_out != "euclidean":
+    if adapter is None or adapter.is_tuned or not METHODS[method].any_length:
+        return None
+    if adapter.load().card.read_out != "euclidean":
         return None
     return adapter.map(unit=False)
 
 
 def _choose_threshold(method: str, adapter: Registered | None) -> float | None:
     """The adapter's threshold, a squared distance, as the half of it at which its linkage stops (BCL, section 3.3)."""
-    if method != "hac_complete" or adapter is None:
+    if method != "hac_complete" or adapter is None or adapter.is_tuned:
         return None
     threshold = adapter.load().card.threshold
     return None if threshold is None else threshold / 2
 
 
-def _name_method(text: str) -> str:
-    """Raises where it is a method's name of before; whether there is such a method is asked after it."""
-    if said := say_renamed(text):
-        raise argparse.ArgumentTypeError(said)
-    return text
+def _by_name(made_for: tuple[str, Registered | None]) -> tuple[str, str]:
+    return made_for[0], id_of(made_for[1])
 
 
 def _name_links(settings: ClusterSettings) -> str:

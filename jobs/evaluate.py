@@ -62,7 +62,7 @@ from jobs.cli import command, options, program
 from jobs.evaluation import adapter_gains, combined, error_analysis, published
 from jobs.inputs.truth import BY_BOXES, BY_TRACKS, read_truths
 from jobs.lake import run_log, staging
-from jobs.lake.adapters import NO_ADAPTER, adapters_of, maps_of, read_labels
+from jobs.lake.adapters import NO_ADAPTER, adapters_of, add_adapted, maps_of, read_labels
 from udfs import evaluate as udfs
 from udfs.kernels.evaluate.intervals import interval
 
@@ -160,9 +160,10 @@ def _mean_said(figures: Sequence[Mapping[str, float]]) -> str:
 def _scores(
     job: command.Job, truth: pd.DataFrame, titles: list[str], adapters: Mapping[str, str]
 ) -> list[dict[str, Any]]:
-    by_tracks = "track_id" in truth
+    by_tracks, used = "track_id" in truth, adapters_of(job.lake, adapters)
     seconds = (F.col("end_s") - F.col("start_s")).alias("seconds")
     tracks = job.lake.rows("tracks", titles).select("title_id", "track_id", seconds, "embedding")
+    tracks = add_adapted(job.lake, tracks, used)
     labels = job.lake.rows("track_labels", titles).select("title_id", "track_id", "character_id")
     labels = tracks.join(labels, ["title_id", "track_id"], "left")
     boxes = job.lake.rows("faces", titles).select("title_id", "track_id", "frame", "x", "y", "w", "h")
@@ -172,7 +173,7 @@ def _scores(
     function = functools.partial(
         udfs.score_title,
         match_iou=job.settings.evaluate.match_iou,
-        adapt=maps_of(adapters_of(job.lake, adapters)),
+        adapt=maps_of(used),
         protocol=job.args.protocol,
     )
     grouped = ours.groupBy("title_id").cogroup(theirs.groupBy("title_id"))

@@ -26,7 +26,7 @@ from jobs.cli import command, options, program
 from jobs.cli.text_table import print_table
 from jobs.inputs.films import stamp_of
 from jobs.lake import run_log
-from jobs.lake.adapters import NO_ADAPTER, adapter_for, id_of
+from jobs.lake.adapters import NO_ADAPTER, adapters_for, id_of
 from jobs.lake.lake import Lake
 from jobs.lake.last_runs import LastRuns
 from udfs import assets
@@ -91,7 +91,7 @@ def title_stages(
     Args:
         runs: by stage.
         films: title_id -> its row of `titles`.
-        adapters: embedder -> the adapter that clustering would take now.
+        adapters: title_id -> the adapter that clustering would take now.
     """
     harvests, mines, clusters = (runs.get(stage, LastRuns({}, {})) for stage in STAGES)
     stages: dict[str, Stages] = {}
@@ -102,7 +102,7 @@ def title_stages(
         is_done = made["harvest"].state in ("done", "partial") or (made["harvest"].state == "failed" and there)
         task = run_log.Task(title, {"harvest": _run_of(harvests, title)})
         made["mine"] = _next_stage("mine", is_done, task, mined, settings.mine.hash())
-        adapter = adapters.get(str(film.get("embedder_sha256")), NO_ADAPTER)
+        adapter = adapters.get(title, NO_ADAPTER)
         sources = {"harvest": _run_of(harvests, title), "mine": _run_of(mines, title)}
         task = run_log.Task(title, {**sources, "adapter": adapter})
         made["cluster"] = _next_stage("cluster", made["mine"].state == "done", task, cast, settings.cluster.hash())
@@ -143,8 +143,8 @@ def _stage(why: str | None, last: Mapping[str, Any]) -> Stage:
 
 
 def _chosen_adapters(lake: Lake, settings: Settings, films: Films) -> dict[str, str]:
-    embedders = {film["embedder_sha256"] for film in films.values()} - {None}
-    return {sha256: id_of(adapter_for(lake, settings.cluster.adapter, sha256)) for sha256 in embedders}
+    embedders = {title: film["embedder_sha256"] for title, film in films.items() if film["embedder_sha256"]}
+    return {title: id_of(found) for title, found in adapters_for(lake, settings.cluster.adapter, embedders).items()}
 
 
 # --- counts -------------------------------------------------------------------------------------------------

@@ -43,8 +43,7 @@ def measure_move(
     Returns:
         (0, 1) for pairs of which there are fewer than two, or which all lie equally far apart.
     """
-    before, after = (_cosines(*space, has_negative, title) for space in (raw, adapted))
-    return Moved(*(_change(old, new) for old, new in zip(before, after, strict=True)))
+    return measure_change(*(_cosines(*space, has_negative, title) for space in (raw, adapted)))
 
 
 def _change(old: NDArray[np.float64], new: NDArray[np.float64]) -> tuple[float, float]:
@@ -88,12 +87,24 @@ def verify(
         raise ValueError(f"{len(views)} row(s) make no pair of tracks")
     anchor = views[:, 0].astype(np.float64)
     positive = _likeness(anchor[:, None], views[:, 1:]).ravel()
-    different = _likeness(anchor, negative)[has_negative]
-    pairs = _pairs(anchor, title)
+    return verify_likeness(positive, _likeness(anchor, negative)[has_negative], _pairs(anchor, title))
+
+
+def verify_likeness(
+    positive: NDArray[np.float64], different: NDArray[np.float64], pairs: NDArray[np.float64]
+) -> Verification:
+    """Judge one embedding space by how alike pairs of one person, of two people and of any two tracks are."""
     if len(different) == 0:
         return Verification(_auc(positive, pairs), None, 0)
     close = np.sort(pairs)[-int(np.ceil(CLOSE * len(pairs))) :]
     return Verification(_auc(positive, different), _auc(close, different), len(different))
+
+
+def measure_change(
+    raw: tuple[NDArray[np.float64], NDArray[np.float64]], adapted: tuple[NDArray[np.float64], NDArray[np.float64]]
+) -> Moved:
+    """Compare the cosines of (pairs of one person, pairs of two) in two spaces. Returns like `measure_move`."""
+    return Moved(*(_change(old, new) for old, new in zip(raw, adapted, strict=True)))
 
 
 def _pairs(anchor: NDArray[np.float64], title: NDArray[np.integer]) -> NDArray[np.float64]:

@@ -148,6 +148,11 @@ def embedder(pack_name: str) -> File:
     return registry().files[pack(pack_name).embedder]
 
 
+def file_of(sha256: str | None) -> str | None:
+    """The name in conf/models.yml of the file with this sum; None where it is none of them."""
+    return next((name for name, file in registry().files.items() if file.sha256 == sha256), None)
+
+
 def harvest_hash(settings: HarvestSettings) -> str:
     """The settings_hash of a harvest: the settings and the very models, what its rows depend on beside the film."""
     return stable_id(settings.hash(), *(registry().files[name].sha256 for name in pack(settings.models).files))

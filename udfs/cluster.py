@@ -34,12 +34,14 @@ def cluster_tracks(
 ) -> pd.DataFrame:
     """A title's tracks and links -> STAGED_TABLES; stages the rows of track_labels and characters.
 
+    Tracks that have a column `adapted` are clustered by that.
+
     `adapt` maps (n, D) raw embeddings to (n, D') unit rows; raw ones are clustered where it is None. `read_out` maps
     them to rows of any length, for a method that takes such.
     """
     tracks = tracks.sort_values("track_id", kind="stable").reset_index(drop=True)
-    harvested, embeddings = embeddings_of(tracks.embedding, adapt)
-    outputs = None if read_out is None else embeddings_of(tracks.embedding, read_out)[1]
+    harvested, embeddings = embeddings_of(tracks, adapt)
+    outputs = None if read_out is None else embeddings_of(tracks, read_out)[1]
     made = cluster_title(tracks, embeddings, harvested, links_of(pairs), rules, outputs)
     made["track_labels"]["adapter_id"] = adapter_id
     return stage_tables(key[0], made, staging, run_id)
@@ -55,14 +57,27 @@ def measure_intra_track(
 
 
 def embeddings_of(
-    column: pd.Series, adapt: Callable[[NDArray[np.float32]], NDArray[np.float32]] | None
+    tracks: pd.DataFrame, adapt: Callable[[NDArray[np.float32]], NDArray[np.float32]] | None
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """(T, D) and (T, D') float32, NaN where a track has none: as they were harvested, and as they are clustered."""
-    there = column.notna().to_numpy()
-    harvested = fill_gaps(stack_rows(column[there]), there)
+    """(T, D) and (T, D') float32, NaN where a track has none: as they were harvested, and as they are clustered.
+
+    Args:
+        tracks: embedding, and `adapted` where a backbone was fine-tuned on the title.
+        adapt: of other titles, what maps (n, D) to (n, D'); None for nothing.
+    """
+    there = tracks.embedding.notna().to_numpy()
+    harvested = fill_gaps(stack_rows(tracks.embedding[there]), there)
+    if is_adapted(tracks):
+        there = tracks.adapted.notna().to_numpy()
+        return harvested, fill_gaps(stack_rows(tracks.adapted[there]), there)
     if adapt is None or not there.any():
         return harvested, harvested
     return harvested, fill_gaps(adapt(harvested[there]), there)
+
+
+def is_adapted(tracks: pd.DataFrame) -> bool:
+    """Whether a title's tracks have embeddings of a backbone that was fine-tuned on it."""
+    return "adapted" in tracks and bool(tracks.adapted.notna().any())
 
 
 def links_of(pairs: pd.DataFrame) -> Links:

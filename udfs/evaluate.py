@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from conf.files import title_file, write_whole
 from conf.table import unwritten
-from udfs.cluster import embeddings_of, links_of
+from udfs.cluster import embeddings_of, is_adapted, links_of
 from udfs.kernels.cluster.characters import Rules
 from udfs.kernels.evaluate import errors
 from udfs.kernels.evaluate.before_after import Raw
@@ -44,11 +44,9 @@ def score_title(
     `protocol` is the benchmark's name; without one it is what the truth is about, `tracks` or `boxes`.
     """
     tracks = ours[ours["seconds"].notna()].reset_index(drop=True)
-    there = tracks.embedding.notna().to_numpy()
-    embeddings = stack_rows(tracks.embedding[there]) if there.any() else np.zeros((0, 1), np.float32)
-    if key[0] in adapt and len(embeddings):
-        embeddings = adapt[key[0]](embeddings)
-    rows = pd.Series(list(embeddings), tracks.track_id[there].to_numpy(np.int64), dtype=object)
+    embeddings = embeddings_of(tracks, adapt.get(key[0]))[1]
+    there = np.isfinite(embeddings).all(axis=1)
+    rows = pd.Series(list(embeddings[there]), tracks.track_id[there].to_numpy(np.int64), dtype=object)
     tracks["embedding"] = rows.reindex(tracks.track_id).to_numpy()
     if "track_id" in truth:
         kind, figures = "tracks", figures_by_tracks(tracks, truth)
@@ -90,10 +88,10 @@ def analyse_title(
     """
     name, tracks = str(tracks.display_name.iloc[0]), tracks[tracks.track_id.notna()]
     tracks = tracks.sort_values("track_id").reset_index(drop=True)
-    harvested, embeddings = embeddings_of(tracks.embedding, adapt.get(key[0]))
-    raw = Raw(harvested, raw_rules.get(key[0])) if key[0] in adapt else None
+    harvested, embeddings = embeddings_of(tracks, adapt.get(key[0]))
+    raw = Raw(harvested, raw_rules.get(key[0])) if key[0] in adapt or is_adapted(tracks) else None
     pictures = dict(zip(tracks.track_id.astype(int), tracks.thumbnail, strict=True))
-    tracks = tracks.drop(columns=["embedding", "thumbnail"]).astype({"track_id": np.int64})
+    tracks = tracks.drop(columns=["embedding", "adapted", "thumbnail"], errors="ignore").astype({"track_id": np.int64})
     found = errors.analyse(tracks, embeddings, links_of(pairs), rules.get(key[0]), raw)
     staged = stage_tables(key[0], {"verdicts": found.tracks, "error_rates": found.groups}, staging, run_id)
     with write_whole(error_page_file(folder, key[0])) as file:

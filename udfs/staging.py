@@ -60,6 +60,17 @@ class FilmFiles:
         """By the first frame, in order."""
         return _by_start(self.folder, "piece")
 
+    def crops(self, piece: int) -> Path:
+        return self.folder / f"crops-{piece:08d}.parquet"
+
+    def all_crops(self) -> dict[int, Path]:
+        """By the piece, in order."""
+        return _by_start(self.folder, "crops")
+
+    @property
+    def links(self) -> Path:
+        return self.folder / "cannot_links.parquet"
+
     def drop(self) -> None:
         """Remove them, at once for whoever looks: half a folder would pass for a film with holes."""
         gone = self.folder.with_name(f".gone-{secrets.token_hex(8)}")

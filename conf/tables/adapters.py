@@ -7,6 +7,7 @@ from conf.table import Column, Table
 TABLE = Table(
     name="adapters",
     written_by="train",
+    also_by=("finetune",),
     meaning="Trained maps of one embedder's embeddings, with what they came from.",
     key=("adapter_id",),
     columns=(

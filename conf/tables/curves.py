@@ -7,6 +7,7 @@ from conf.table import Column, Table
 TABLE = Table(
     name="curves",
     written_by="train",
+    also_by=("finetune",),
     meaning="How the loss of an adapter fell, epoch by epoch.",
     key=("adapter_id", "epoch"),
     columns=(
@@ -17,7 +18,7 @@ TABLE = Table(
             "dev_loss",
             "DOUBLE",
             "training.loop:fit_epochs",
-            "score of the held-out rows after it; the lowest is kept, of whitening the last",
+            "score of the held-out rows after it; the lowest is kept, of whitening the last; null of videoclusternet",
         ),
     ),
     by_title=False,

@@ -16,7 +16,7 @@ from conf.settings import ClusterSettings
 from jobs import cluster
 from jobs.cli import command
 from jobs.lake import run_log, staging
-from jobs.lake.adapters import Registered, adapters_of, maps_of
+from jobs.lake.adapters import Registered, adapters_of, add_adapted, maps_of
 from udfs import evaluate as udfs
 from udfs.kernels.cluster.characters import Rules
 from udfs.kernels.cluster.methods import METHODS
@@ -59,6 +59,7 @@ def analyse_errors(
     )
     names = job.lake.rows("titles", titles).select("title_id", "display_name")
     tracks = job.lake.rows("tracks", titles).select("title_id", "track_id", *OF_TRACKS)
+    tracks = add_adapted(job.lake, tracks, adapters)
     labels = job.lake.rows("track_labels", titles).select(
         "title_id", "track_id", "character_id", "confidence", "status"
     )

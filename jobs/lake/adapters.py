@@ -6,8 +6,9 @@ import functools
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,11 +19,18 @@ from conf.errors import ModelError, UsageError
 from jobs.lake.lake import Lake
 
 if TYPE_CHECKING:  # torch takes a second to import; commands that only say which adapter there is do without
-    from training.adapters import Adapter
+    from training.adapters import Adapter, Moved
+    from training.finetune.adapter import TunedBackbone
 
+Map = Callable[[NDArray[np.float32]], NDArray[np.float32]]  # (n, D) raw embeddings -> (n, D') adapted ones
+
+TUNED = "videoclusternet"  # the method of backbones that were fine-tuned on one title; others map any title's embeddings
 NO_ADAPTER = "none"  # the adapter_id of raw embeddings
 FOLDER = "_adapters"  # of the lake's files
 REMEDY = "train it again (castmine train --force), or use --adapter none"
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -32,6 +40,7 @@ class Registered:
     Attributes:
         folder: where adapters' files lie. uri: its file, as it is registered.
         sha256: of the file's bytes; other bytes are not loaded.
+        scope: the title that it was trained on, `corpus` for several.
     """
 
     adapter_id: str
@@ -39,15 +48,36 @@ class Registered:
     folder: Path
     uri: str | None
     sha256: str | None
+    method: str
+    scope: str
+    created_at: datetime
+
+    @property
+    def is_tuned(self) -> bool:
+        """Whether it is a backbone, whose embeddings of its title's faces lie in tables."""
+        return self.method == TUNED
 
     def load(self) -> Adapter:
-        """The adapter itself, a few MB.
+        """The adapter itself, a few MB, of one that maps embeddings.
 
         Raises:
             ModelError: no file of the folder, not the bytes that were registered, or no adapter.
         """
         from training.adapters import Adapter
 
+        return self._read(Adapter.from_bytes)
+
+    def load_backbone(self) -> TunedBackbone:
+        """The same of a fine-tuned backbone."""
+        from training.finetune.adapter import TunedBackbone
+
+        return self._read(TunedBackbone.from_bytes)
+
+    def moved(self) -> Moved | None:
+        """How it changed the distances of held-out pairs, where that is known."""
+        return self.load_backbone().card.moved if self.is_tuned else self.load().card.moved
+
+    def _read(self, from_bytes: Callable[[bytes], T]) -> T:
         file = self.file()
         try:
             content = file.read_bytes()
@@ -60,7 +90,7 @@ class Registered:
                 f"registered {(self.sha256 or 'none')[:12]}); {REMEDY}"
             )
         try:
-            return Adapter.from_bytes(content)
+            return from_bytes(content)
         except ModelError as error:
             raise ModelError(f"adapter {self.adapter_id}: {file} is no adapter: {error}; {REMEDY}") from error
 
@@ -75,12 +105,16 @@ class Registered:
             raise ModelError(f"adapter {self.adapter_id}: its uri {self.uri!a} is no file in {self.folder}; {REMEDY}")
         return file
 
-    def map(self, unit: bool = True) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
+    def map(self, unit: bool = True) -> Map | None:
         """What maps embeddings, with all that it needs: tasks that get it read no file of the lake.
 
         Args:
             unit: as in `training.adapters.apply`.
+        Returns:
+            None for a fine-tuned backbone, which sees crops.
         """
+        if self.is_tuned:
+            return None
         from training.adapters import apply
 
         return functools.partial(apply, self.load(), embedder_sha256=self.base_embedder_sha256, unit=unit)
@@ -90,7 +124,7 @@ def adapter_for(lake: Lake, wanted: str, embedder_sha256: str) -> Registered | N
     """The adapter for embeddings of one embedder.
 
     Args:
-        wanted: an adapter id (or the beginning of one), `newest` ready one, or `none`.
+        wanted: an adapter id (or the beginning of one), `newest` ready one that maps embeddings, or `none`.
     Returns:
         None for raw embeddings: where `none` is wanted, or no adapter of this embedder is ready.
     Raises:
@@ -100,7 +134,8 @@ def adapter_for(lake: Lake, wanted: str, embedder_sha256: str) -> Registered | N
         return None
     adapters = lake.raw("adapters")
     if wanted == "newest":
-        ready = adapters.where((F.col("status") == "ready") & (F.col("base_embedder_sha256") == embedder_sha256))
+        fits = (F.col("base_embedder_sha256") == embedder_sha256) & (F.col("method") != TUNED)
+        ready = adapters.where((F.col("status") == "ready") & fits)
         row = ready.orderBy(F.col("created_at").desc(), "adapter_id").first()
         return None if row is None else _open_registered(lake, row)
     in_order = adapters.where(F.col("adapter_id").startswith(wanted)).orderBy("created_at").collect()
@@ -117,6 +152,69 @@ def adapter_for(lake: Lake, wanted: str, embedder_sha256: str) -> Registered | N
     if row["status"] == "skipped":
         raise ModelError(f"adapter {wanted} was not trained: {row['reason']}")
     return _open_registered(lake, row)
+
+
+def adapters_for(lake: Lake, wanted: str, embedders: Mapping[str, str]) -> dict[str, Registered | None]:
+    """title_id -> its adapter, as `adapter_for`; of a title that a backbone was fine-tuned on that one, where it is the
+    newest.
+
+    Args:
+        embedders: title_id -> the embedder of its embeddings.
+    Raises:
+        UsageError, ModelError: as `adapter_for`, and where a fine-tuned backbone is wanted for another title than its
+            own, or was fine-tuned anew since.
+    """
+    of_embedder = {sha: adapter_for(lake, wanted, sha) for sha in sorted(set(embedders.values()))}
+    chosen = {title: of_embedder[sha] for title, sha in embedders.items()}
+    if wanted == "newest":
+        for title, tuned in _list_tuned(lake, sorted(embedders)).items():
+            other = chosen[title]
+            if tuned.base_embedder_sha256 == embedders[title] and (
+                other is None or tuned.created_at >= other.created_at
+            ):
+                chosen[title] = tuned
+    elif tuned_ones := {title: adapter for title, adapter in chosen.items() if adapter and adapter.is_tuned}:
+        there = _list_tuned(lake, sorted(tuned_ones), ready=False)
+        for title, adapter in tuned_ones.items():
+            if adapter.scope != title:
+                raise UsageError(
+                    f"--adapter {wanted}: a backbone that was fine-tuned on {adapter.scope} is for that title alone: "
+                    f"add --titles {adapter.scope}"
+                )
+            if title not in there or there[title].adapter_id != adapter.adapter_id:
+                raise UsageError(
+                    f"--adapter {wanted}: its embeddings of {title} are gone, as the title was harvested or fine-tuned "
+                    "anew since: run castmine finetune again"
+                )
+    return chosen
+
+
+def _list_tuned(lake: Lake, titles: Sequence[str], ready: bool = True) -> dict[str, Registered]:
+    """title_id -> the backbone that was fine-tuned on it last, where its embeddings count, and it is ready."""
+    mine = (F.col("method") == TUNED) & F.col("scope").isin(list(titles))
+    rows = lake.raw("adapters").where(mine & (F.col("status") == "ready") if ready else mine).orderBy("created_at")
+    known = {row["adapter_id"]: row for row in rows.collect()}
+    if not known:
+        return {}
+    there = lake.rows("adapted_tracks", list(titles)).select("title_id", "adapter_id").distinct().collect()
+    return {row["title_id"]: _open_registered(lake, known[row["adapter_id"]]) for row in there if row["adapter_id"] in known}
+
+
+def add_adapted(
+    lake: Lake, tracks: DataFrame, adapters: Mapping[str, Registered | None], more: Sequence[str] = ()
+) -> DataFrame:
+    """Tracks with the column `adapted` where a title has a fine-tuned backbone: the track's embedding by it.
+
+    Args:
+        tracks: title_id, track_id and others. adapters: by title.
+        more: columns of adapted_tracks to be added, too.
+    """
+    tuned = {title: adapter.adapter_id for title, adapter in adapters.items() if adapter and adapter.is_tuned}
+    if not tuned:
+        return tracks
+    rows = lake.rows("adapted_tracks", sorted(tuned)).where(F.col("adapter_id").isin(sorted(tuned.values())))
+    columns = ("title_id", "track_id", F.col("embedding").alias("adapted"), *more)
+    return tracks.join(rows.select(*columns), ["title_id", "track_id"], "left")
 
 
 def id_of(adapter: Registered | None) -> str:
@@ -143,11 +241,20 @@ def adapters_of(lake: Lake, adapter_ids: Mapping[str, str]) -> dict[str, Registe
     return {title: adapter for title, key in made_for.items() if (adapter := found[key]) is not None}
 
 
-def maps_of(adapters: Mapping[str, Registered]) -> dict[str, Callable[[NDArray[np.float32]], NDArray[np.float32]]]:
-    """title_id -> what maps its embeddings; each adapter is loaded once."""
+def maps_of(adapters: Mapping[str, Registered]) -> dict[str, Map]:
+    """title_id -> what maps its embeddings, where its adapter does; each one is loaded once."""
     loaded = {adapter: adapter.map() for adapter in set(adapters.values())}
-    return {title: loaded[adapter] for title, adapter in adapters.items()}
+    return {title: found for title, adapter in adapters.items() if (found := loaded[adapter]) is not None}
 
 
 def _open_registered(lake: Lake, row: Row) -> Registered:
-    return Registered(row["adapter_id"], row["base_embedder_sha256"], lake.files / FOLDER, row["uri"], row["sha256"])
+    return Registered(
+        row["adapter_id"],
+        row["base_embedder_sha256"],
+        lake.files / FOLDER,
+        row["uri"],
+        row["sha256"],
+        row["method"],
+        row["scope"],
+        row["created_at"],
+    )

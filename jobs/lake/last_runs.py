@@ -21,6 +21,7 @@ UNCHANGED = "unchanged"  # a run that found a title's film as it was, under anot
 COMMITTED = ("ok", "failed")  # a failed title's row of `titles` counts: it says why
 ABOUT = {
     "mine": "harvest",
+    "finetune": "harvest",
     "cluster": "harvest",
     "evaluate": "cluster",
 }  # by job, the one whose rows its rows are about

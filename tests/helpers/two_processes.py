@@ -9,12 +9,18 @@ import json
 import sys
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from tests.helpers.tiny_backbone import noise_crops, tiny_backbone
 from training.collective import Collective
+from training.finetune.loop import backward as fine_tune_backward
+from training.finetune.model import Model
+from training.finetune.views import draw_views
 from training.launchers.horovod import HorovodCollective
 from training.launchers.job import loopback
 from training.launchers.torch_distributor import TorchCollective
@@ -78,6 +84,17 @@ def flat(tensors: list[Tensor | None]) -> list[float]:
     return [value for tensor in tensors if tensor is not None for value in tensor.flatten().tolist()]
 
 
+def fine_tuning(collective: Collective) -> dict[str, Any]:
+    """Loss, gradient and centre after one batch of seven pairs, in single precision: bfloat16 has its own roundings."""
+    crops, random = noise_crops(), np.random.default_rng(0)
+    pairs = random.integers(0, len(crops.track), (7, 2))
+    model = Model(tiny_backbone(), seed=3)
+    with mock.patch("training.finetune.model.mix_precision", lambda device: torch.autocast("cpu", enabled=False)):
+        loss = fine_tune_backward(model, crops, pairs, draw_views(7, random), False, collective)
+    gradient = flat([parameter.grad for parameter in model.student.parameters()])
+    return {"loss": loss, "gradient": gradient, "statistics": model.loss.centre.tolist()}
+
+
 def share(rows: Rows, collective: Collective) -> Rows:
     """An uneven part, so that nothing can rest on equal ones: a third for the first of two, the rest for the second."""
     cuts = [0, len(rows) // 3, len(rows)]
@@ -109,6 +126,7 @@ def main() -> None:
     collective = HorovodCollective() if library == "horovod" else TorchCollective(loopback())
     snapshots = {name: Snapshot.open(folder / name) for name in ("tracklets", "faces")}
     found: dict[str, Any] = {"size": collective.size, "exchanged": exchanged(collective)}
+    found["fine-tuning"] = fine_tuning(collective)
     for case, (method, _, _) in CASES.items():
         snapshot = snapshots[kind(method)]
         if case in WITH_GRADIENTS:

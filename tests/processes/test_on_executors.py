@@ -56,9 +56,9 @@ def test_more_processes_than_slots(launcher: Launcher, spark: SparkSession, snap
 
 
 def test_a_worker_that_does_not_see_the_snapshot_is_named(snapshot: Snapshot, tmp_path: Path) -> None:
-    executors.check_seen_by_all(snapshot.folder, Alone())
+    executors.check_seen_by_all(snapshot.folder / "snapshot.json", "train", Alone())
     with pytest.raises(LakeError, match=rf"{tmp_path}: .* not there on {socket.gethostname()}\. Give --files"):
-        executors.check_seen_by_all(tmp_path, Alone())
+        executors.check_seen_by_all(tmp_path / "snapshot.json", "train", Alone())
 
 
 @pytest.mark.parametrize("failing", [False, True])

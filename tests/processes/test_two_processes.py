@@ -90,6 +90,15 @@ def test_gradients_are_those_of_one_process(by_any: dict[str, Any], snapshots: d
     np.testing.assert_allclose(by_any[case]["statistics"], one["statistics"], atol=1e-6)
 
 
+def test_the_gradient_of_fine_tuning_is_that_of_one_process(by_any: dict[str, Any]) -> None:
+    one, two = worker.fine_tuning(Alone()), by_any["fine-tuning"]
+    assert two["loss"] == pytest.approx(one["loss"], rel=1e-5)
+    exact, found = np.array(one["gradient"]), np.array(two["gradient"])
+    assert np.linalg.norm(exact) > 1e-3
+    assert np.linalg.norm(found - exact) < 1e-5 * np.linalg.norm(exact)
+    np.testing.assert_allclose(two["statistics"], one["statistics"], atol=1e-6)
+
+
 def test_the_mean_of_two_losses_would_be_another_gradient(snapshot: Snapshot) -> None:
     """What gathering is for: MvCorr of each half, averaged, is not MvCorr of the whole."""
     rows = worker.batch(snapshot, 60)

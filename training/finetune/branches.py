@@ -7,12 +7,13 @@ import warnings
 from pathlib import Path
 
 import onnx
+import torch
 from torch import Tensor, fx, nn
 from torch.nn.functional import normalize
 
 from conf.errors import ModelError
 
-HIDDEN = 2048  # of a head; the paper says three layers and leaves their width open
+WIDER = 4  # times the embedding are a head's hidden layers; the paper says three layers and leaves their width open
 
 
 class Backbone(nn.Module):
@@ -25,13 +26,25 @@ class Backbone(nn.Module):
     def __init__(self, trunk: nn.Module, last: nn.Module) -> None:
         super().__init__()
         self.trunk, self.last = trunk, last
+        self.train()
 
     @property
     def dim(self) -> int:
-        return self.last[0].out_features
+        """D, numbers of an embedding."""
+        return int(next(module.out_features for module in self.last if isinstance(module, nn.Linear)))
+
+    @property
+    def n_features(self) -> int:
+        """H, numbers that an embedding is made of."""
+        return int(next(module.in_features for module in self.last if isinstance(module, nn.Linear)))
 
     def copy(self) -> Backbone:
+        """Another one that starts with the same weights."""
         return copy.deepcopy(self)
+
+    def copy_last(self) -> nn.Module:
+        """What makes embeddings of features, in memory."""
+        return copy.deepcopy(self.last).cpu().eval()
 
     def forward(self, crops: Tensor) -> Tensor:
         """(N, D) embeddings, of any length, of (N, 3, 112, 112) crops from -1 to 1, red first."""
@@ -55,17 +68,29 @@ def open_backbone(file: str | Path) -> Backbone:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from onnx2torch import convert  # a second to import
+        from onnx2torch.node_converters.activations import OnnxPReLU
 
         try:
             graph = convert(onnx.load(str(file)))
         except (OSError, NotImplementedError, onnx.checker.ValidationError) as error:
             raise ModelError(f"{file}: cannot be trained: {error}") from error
+    for name, module in list(graph.named_modules()):
+        if isinstance(module, OnnxPReLU):
+            graph.set_submodule(name, _Slopes())
     nodes = [node for node in graph.graph.nodes if node.op == "call_module"]
     dense = [place for place, node in enumerate(nodes) if isinstance(graph.get_submodule(node.target), nn.Linear)]
     if len(dense) != 1:
         raise ModelError(f"{file}: cannot be trained: {len(dense)} dense layers, where one makes the embedding")
     last = nn.Sequential(*(graph.get_submodule(node.target) for node in nodes[dense[0] :]))
     return Backbone(_up_to(graph, nodes[dense[0] - 1]), last)
+
+
+class _Slopes(nn.Module):
+    """PReLU in steps whose gradients are quick to find: a half of a backward pass on a CPU went into torch's own."""
+
+    def forward(self, x: Tensor, slopes: Tensor) -> Tensor:
+        above = torch.relu(x)
+        return torch.addcmul(above, x - above, slopes.to(x.dtype))
 
 
 def _up_to(graph: fx.GraphModule, end: fx.Node) -> fx.GraphModule:
@@ -80,13 +105,12 @@ def _up_to(graph: fx.GraphModule, end: fx.Node) -> fx.GraphModule:
 
 def make_head(dim: int) -> nn.Sequential:
     """Three layers with GELU between, as wide at the end as at the start."""
-    return nn.Sequential(
-        nn.Linear(dim, HIDDEN), nn.GELU(), nn.Linear(HIDDEN, HIDDEN), nn.GELU(), nn.Linear(HIDDEN, dim)
-    )
+    wide = WIDER * dim
+    return nn.Sequential(nn.Linear(dim, wide), nn.GELU(), nn.Linear(wide, wide), nn.GELU(), nn.Linear(wide, dim))
 
 
 class Branch(nn.Module):
-    """A backbone and its head, which sees unit embeddings."""
+    """A backbone and its head, which sees embeddings of length sqrt(D), whose numbers vary by 1 as its start expects."""
 
     def __init__(self, backbone: Backbone, head: nn.Sequential) -> None:
         super().__init__()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 
 import torch
@@ -47,6 +48,10 @@ class Distillation(nn.Module):
             total = total - all_pairs + (p[views] * log_q[views]).sum()  # a view is not compared with itself
             pairs += len(views) * (len(views) - 1)
         return total / (pairs * max(teacher.shape[1], 1))
+
+    def copy(self) -> Distillation:
+        """The same in memory, in double precision, which does not move any more."""
+        return copy.deepcopy(self).cpu().double()
 
     def say(self, teacher: Tensor) -> Tensor:
         """(..., D) the teacher's answer: its outputs, centred and sharpened, as a distribution."""

@@ -2,62 +2,85 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.functional import normalize
 
+from conf.errors import CastmineError, GpuUnavailable
+from training.checkpoint import Checkpoint
 from training.collective import Alone, Collective
-from training.finetune.branches import Backbone, Branch, make_head
-from training.finetune.distillation import GROUPS, Distillation
+from training.finetune.branches import Backbone
+from training.finetune.crops import Crops, to_inputs
+from training.finetune.health import Health, measure_health
 from training.finetune.matching import draw_partners, match_by_cosine, match_tracks
+from training.finetune.model import Answers, Model, answer_crops
 from training.finetune.plan import FinetunePlan
 from training.finetune.quality import measure_sureness, reject_unsure
 from training.finetune.schedule import find_rate, follow
-from training.finetune.views import KINDS, draw_views, render_views
+from training.finetune.views import KINDS, Draws, draw_views, render_views
 
-AT_ONCE = 8  # pairs whose views are in memory together on a CPU; their gradients add up to the batch's
-EMBEDDED_AT_ONCE = 64  # crops
+AT_ONCE = {"cpu": 8, "cuda": 64}  # pairs whose views are in memory together; their gradients add up to the batch's
+MOVED = 0.01  # share of the matches; where fewer change from one iteration to the next, nothing moves any more
+
+Matches = NDArray[np.bool_]  # (T, T), see `match_tracks`
 
 
-class Crops(NamedTuple):
-    """The sampled faces of one title, aligned.
+@dataclass(frozen=True)
+class Epoch:
+    """One line of the curve; iterations count from 1, epochs from 0 through all of them."""
 
-    Attributes:
-        pixels: (F, 112, 112, 3) uint8, red first.
-        track: (F,) int64, the place of each one's track among n_tracks.
-    """
-
-    pixels: NDArray[np.uint8]
-    track: NDArray[np.int64]
-    n_tracks: int
+    iteration: int
+    epoch: int
+    loss: float
 
 
 @dataclass
-class Model:
-    """What is trained: two branches, and the centre of the teacher's outputs."""
+class State:
+    """Where fine-tuning stands after an epoch.
 
-    student: Branch
-    teacher: Branch
-    loss: Distillation
+    Attributes:
+        iteration, done: the one at work, and how many of its epochs are done.
+        matches: what its partners are drawn from; None within tracks.
+        unsure: (T,) tracks that were left out of it.
+        healths: before the first iteration, and after each that is done.
+    """
 
-    @classmethod
-    def start(cls, backbone: Backbone, dim: int, seed: int) -> Model:
-        """Both branches begin with copies of the backbone, each with a random head of its own."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            student, teacher = (Branch(backbone.copy(), make_head(dim)) for _ in range(2))
-        return cls(student, teacher.requires_grad_(False), Distillation(dim))
+    iteration: int = 1
+    done: int = 0
+    matches: Matches | None = None
+    unsure: NDArray[np.bool_] | None = None
+    curve: list[Epoch] = field(default_factory=list)
+    healths: list[Health] = field(default_factory=list)
 
-    def to(self, device: torch.device) -> Model:
-        for part in (self.student, self.teacher, self.loss):
-            part.to(device, memory_format=torch.channels_last)
-        return self
+
+@dataclass(frozen=True)
+class FineTuned:
+    """What fine-tuning made.
+
+    Attributes:
+        model: after the last iteration.
+        unsure: (T,) tracks whose crops the network is unsure of, as it is now.
+        healths: before the first iteration, and after each.
+    """
+
+    model: Model
+    unsure: NDArray[np.bool_]
+    curve: list[Epoch]
+    healths: list[Health]
+
+    @property
+    def collapsed(self) -> bool:
+        """Whether the network is of no use: it tells hardly any crops apart."""
+        return self.healths[-1].is_collapse_of(self.healths[0])
+
+
+Tell = Callable[[Epoch, Model], None]
 
 
 def fine_tune(
@@ -65,130 +88,219 @@ def fine_tune(
     backbone: Backbone,
     plan: FinetunePlan,
     collective: Collective | None = None,
-    after: Callable[[int, Model], None] | None = None,
-) -> Model:
-    collective = collective or Alone()
-    device = torch.device(plan.device)
-    model = Model.start(backbone, backbone.dim, plan.seed).to(device)
-    optimiser = torch.optim.AdamW(model.student.parameters(), weight_decay=plan.weight_decay)
-    for iteration in range(1, plan.iterations + 1):
-        matches = match(model, crops, plan, iteration)
-        for epoch in range(plan.epochs(iteration)):
-            loss = run_epoch(model, crops, matches, plan, optimiser, iteration, epoch, collective)
-            if after: after((iteration, epoch, loss), model)
-    return model
+    tell: Tell | None = None,
+    checkpoint: Checkpoint | None = None,
+    gpu: int | None = None,
+) -> FineTuned:
+    """Fine-tune copies of a backbone on a title's crops: bitwise the same for the same crops and plan.
+
+    It ends after the plan's iterations, when the matches of tracks stay as they are, or when the network collapses.
+
+    Args:
+        collective: this process's group; None for one process alone.
+        tell: called after every epoch, on every process.
+        checkpoint: what to write to after every epoch, and to go on from.
+        gpu: the one to use, where the plan says cuda; None for one by this process's rank.
+    Raises:
+        GpuUnavailable: the plan says cuda, and torch sees no GPU.
+        CastmineError: the loss is no longer a finite number.
+    """
+    collective, checkpoint = collective or Alone(), checkpoint or Checkpoint(None, "", collective or Alone())
+    with _one_thread():
+        model = Model(backbone, plan.seed).to(_device(plan, collective.rank if gpu is None else gpu)).to(memory_format=torch.channels_last)
+        optimiser = make_optimiser(model, plan)
+        state = _resume(checkpoint, model, optimiser) or State(healths=[_examine(model, answer_crops(model, crops))])
+        while state.iteration <= plan.iterations:
+            for epoch in range(state.done, plan.epochs(state.iteration)):
+                loss = run_epoch(model, crops, state, epoch, plan, optimiser, collective)
+                state.curve.append(Epoch(state.iteration, len(state.curve), loss))
+                state.done = epoch + 1
+                checkpoint.save(_dump(state, model, optimiser))
+                if tell is not None:
+                    tell(state.curve[-1], model)
+            if not _go_on(model, crops, state, plan):
+                break
+        unsure = state.unsure if state.unsure is not None else np.zeros(crops.n_tracks, bool)
+    return FineTuned(model, unsure, state.curve, state.healths)
 
 
-def match(model: Model, crops: Crops, plan: FinetunePlan, iteration: int) -> NDArray[np.bool_] | None:
-    if iteration == 1 or plan.matching == "none":
+def _device(plan: FinetunePlan, gpu: int) -> torch.device:
+    if plan.device == "cpu":
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise GpuUnavailable(
+            "finetune.device is cuda, but torch sees no GPU here: mend that, or --set finetune.device=cpu"
+        )
+    return torch.device("cuda", gpu % torch.cuda.device_count())
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Sums are split by threads, and rounding with them."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def make_optimiser(model: Model, plan: FinetunePlan) -> torch.optim.AdamW:
+    """Biases and slopes do not decay (as in iBOT, to which the paper refers)."""
+    matrices = [p for p in model.student.parameters() if p.squeeze().dim() > 1]
+    rest = [p for p in model.student.parameters() if p.squeeze().dim() <= 1]
+    groups = [{"params": matrices, "weight_decay": plan.weight_decay}, {"params": rest, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=plan.rates[0])
+
+
+def _go_on(model: Model, crops: Crops, state: State, plan: FinetunePlan) -> bool:
+    """End an iteration: whether there is another one, whose partners are then drawn from new matches."""
+    answers = answer_crops(model, crops)
+    state.healths.append(_examine(model, answers))
+    before, state.unsure = state.matches, find_unsure(model, answers, crops, plan)
+    state.matches = find_matches(answers, crops, plan, state.unsure)
+    state.iteration, state.done = state.iteration + 1, 0
+    return not state.healths[-1].is_collapse_of(state.healths[0]) and _moved(before, state.matches)
+
+
+def _examine(model: Model, answers: Answers) -> Health:
+    return measure_health(model.loss.copy(), answers.teacher, answers.embeddings)
+
+
+def _moved(before: Matches | None, now: Matches | None) -> bool:
+    if before is None or now is None:
+        return True
+    return int((before != now).sum()) > MOVED * int((before | now).sum())
+
+
+def find_unsure(model: Model, answers: Answers, crops: Crops, plan: FinetunePlan) -> NDArray[np.bool_]:
+    """(T,) tracks of whose crops the network is unsure (section 3.6); those without crops are not."""
+    if not plan.quality:
+        return np.zeros(crops.n_tracks, bool)
+    last = model.teacher.backbone.copy_last()
+    sureness = measure_sureness(answers.features, last, torch.Generator().manual_seed(plan.seed)).numpy()
+    counts = np.bincount(crops.track, minlength=crops.n_tracks)
+    unsure = np.zeros(crops.n_tracks, bool)
+    total = np.bincount(crops.track, sureness, minlength=crops.n_tracks)
+    unsure[counts > 0] = reject_unsure((total / np.maximum(counts, 1))[counts > 0])
+    return unsure
+
+
+def find_matches(answers: Answers, crops: Crops, plan: FinetunePlan, unsure: NDArray[np.bool_]) -> Matches | None:
+    """Whose crops may stand for whose (section 3.5); unsure tracks match nobody, and nobody them."""
+    if plan.matching == "none":
         return None
-    found = embed(model, crops, plan)
     if plan.matching == "fixed":
-        matches = match_by_cosine(found.embeddings, crops.track, crops.n_tracks, plan.cosine)
+        matches = match_by_cosine(answers.embeddings.numpy(), crops.track, crops.n_tracks, plan.cosine)
     else:
-        matches = match_tracks(found.teacher, crops.track, crops.n_tracks)
-    if plan.quality:
-        unsure = find_unsure(model, found, crops, plan)
-        matches[unsure] = matches[:, unsure] = False
+        matches = match_tracks(answers.teacher.numpy(), crops.track, crops.n_tracks)
+    matches[unsure], matches[:, unsure] = False, False
     return matches
 
 
-class Found(NamedTuple):
-    features: Tensor
-    embeddings: NDArray[np.float32]
-    teacher: NDArray[np.float32]
-    student: NDArray[np.float32]
-
-
-@torch.no_grad()
-def embed(model: Model, crops: Crops, plan: FinetunePlan) -> Found:
-    model.teacher.eval(), model.student.eval()
-    parts = []
-    for start in range(0, len(crops.pixels), EMBEDDED_AT_ONCE):
-        x = to_input(crops.pixels[start : start + EMBEDDED_AT_ONCE], torch.device(plan.device))
-        with mixed(x.device):
-            features = model.teacher.backbone.trunk(x)
-            students = model.student.backbone(x)
-        features = features.float()
-        embeddings = model.teacher.backbone.last(features)
-        parts.append((features, normalize(embeddings, dim=1), model.teacher.say(embeddings), model.student.say(students.float())))
-    features, embeddings, teacher, student = (torch.cat(part) for part in zip(*parts, strict=True))
-    return Found(features, embeddings.numpy(), teacher.numpy(), student.numpy())
-
-
-def find_unsure(model, found, crops, plan):
-    generator = torch.Generator().manual_seed(plan.seed)
-    sure = measure_sureness(found.features, model.teacher.backbone.last, generator).numpy()
-    n = np.bincount(crops.track, minlength=crops.n_tracks)
-    return reject_unsure(np.bincount(crops.track, sure, minlength=crops.n_tracks) / np.maximum(n, 1))
-
-
-def mixed(device):
-    return torch.autocast(device.type, torch.bfloat16)
-
-
-def to_input(pixels, device):
-    x = torch.from_numpy(np.ascontiguousarray(pixels)).to(device).permute(0, 3, 1, 2)
-    return ((x.float() - 127.5) / 127.5).contiguous(memory_format=torch.channels_last)
-
-
-def run_epoch(model, crops, matches, plan, optimiser, iteration, epoch, collective) -> float:
-    random = np.random.default_rng((plan.seed, iteration, epoch))
-    partner = draw_partners(crops.track, matches, random)
-    order = random.permutation(len(partner))
-    draws = draw_views(len(order), random)
-    losses = []
-    steps = -(-len(order) // plan.pairs)
-    for step in range(steps):
-        at = order[step * plan.pairs : (step + 1) * plan.pairs]
+def run_epoch(
+    model: Model,
+    crops: Crops,
+    state: State,
+    epoch: int,
+    plan: FinetunePlan,
+    optimiser: torch.optim.Optimizer,
+    collective: Collective,
+) -> float:
+    """One pair for each crop, in batches; the mean loss. What is drawn is drawn alike by every process."""
+    random = np.random.default_rng((plan.seed, state.iteration, epoch))
+    partner = draw_partners(crops.track, state.matches, random)
+    first = random.permutation(len(partner))
+    draws = draw_views(len(first), random)
+    heads_alone, total = plan.heads_alone(state.iteration, epoch), 0.0
+    for start in range(0, len(first), plan.pairs):
         for group in optimiser.param_groups:
-            group["lr"] = find_rate(plan, iteration, epoch + step / steps)
-        losses.append(take_step(model, crops, at, partner[at], draws[step * plan.pairs : (step + 1) * plan.pairs], plan, optimiser, plan.heads_alone(iteration, epoch), collective))
-    return float(np.mean(losses))
+            group["lr"] = find_rate(plan, state.iteration, epoch + start / len(first))
+        batch = first[start : start + plan.pairs]
+        pairs = np.stack([batch, partner[batch]], axis=1)
+        loss = backward(model, crops, pairs, draws[start : start + plan.pairs], heads_alone, collective)
+        if not np.isfinite(loss):
+            raise CastmineError(f"fine-tuning diverged: the loss of epoch {len(state.curve)} is not a finite number")
+        nn.utils.clip_grad_norm_(model.student.parameters(), plan.clip)
+        optimiser.step()
+        follow(model.teacher, model.student, plan.keep)
+        total += loss * len(batch)
+    return total / len(first)
 
 
-def take_step(model, crops, first, second, draws, plan, optimiser, heads_alone, collective) -> float:
-    model.student.train()
-    optimiser.zero_grad(set_to_none=True)
-    rank = slice(collective.rank, None, collective.size)
-    n, total, teachers = len(first), 0.0, []
-    first, second, draws = first[rank], second[rank], draws[rank]
-    for start in range(0, len(first), AT_ONCE):
-        part = slice(start, start + AT_ONCE)
-        views = make_views(crops, first[part], second[part], draws[part], torch.device(plan.device))
-        teacher, student = answer(model, views, heads_alone)
-        loss = model.loss(teacher, student) * (teacher.shape[1] / n)
-        loss.backward()
-        total += loss.item()
-        teachers.append(teacher)
+def backward(
+    model: Model, crops: Crops, pairs: NDArray[np.int64], draws: Draws, heads_alone: bool, collective: Collective
+) -> float:
+    """Leave the gradient of a global batch's loss in the student's parameters, on every process, and move the centre.
+
+    Args:
+        pairs: (n, 2) crops of the whole batch; each process takes every size-th. draws: (n, 6, 7) their views.
+        heads_alone: the backbone gets no gradient.
+    Returns:
+        The loss, a mean over the batch's pairs.
+    """
+    model.train()
+    trained = list((model.student.head if heads_alone else model.student).parameters())
+    for parameter in model.student.parameters():
+        parameter.grad = None
+    for parameter in trained:
+        parameter.grad = torch.zeros_like(parameter)
+    mine, loss = slice(collective.rank, None, collective.size), torch.zeros((), device=model.device)
+    outputs = [torch.zeros(len(KINDS), 0, len(model.loss.centre), device=model.device)]
+    for start in range(0, len(pairs[mine]), AT_ONCE[model.device.type]):
+        part = slice(start, start + AT_ONCE[model.device.type])
+        views = make_views(crops, pairs[mine][part], draws[mine][part], model.device)
+        teacher, student = model.answer(views, heads_alone)
+        share = model.loss(teacher, student) * (teacher.shape[1] / len(pairs))
+        share.backward()
+        loss += share.detach()
+        outputs.append(teacher)
     if collective.size > 1:
-        raise NotImplementedError
-    nn.utils.clip_grad_norm_(model.student.parameters(), plan.clip)
-    optimiser.step()
-    follow(model.teacher, model.student, plan.keep)
-    model.loss.follow(torch.cat(teachers, dim=1), collective)
-    return total
+        loss = _add_gradients(trained, loss, collective)
+    model.loss.follow(torch.cat(outputs, dim=1), collective)
+    return loss.item()
 
 
-def make_views(crops, first, second, draws, device):
-    """(V, n, 3, 112, 112)"""
-    v, n = len(KINDS), len(first)
-    index = np.stack([first if k % 2 == 0 else second for k in range(v)])  # (V, n)
-    x = to_input(crops.pixels[index.ravel()], device)
-    d = torch.from_numpy(np.ascontiguousarray(draws.transpose(1, 0, 2).reshape(v * n, -1))).to(device)
-    return render_views(x, d).unflatten(0, (v, n))
+def _add_gradients(trained: list[nn.Parameter], loss: Tensor, collective: Collective) -> Tensor:
+    gradients = [parameter.grad for parameter in trained if parameter.grad is not None]
+    sent = torch.cat([*(gradient.flatten() for gradient in gradients), loss.view(1)])
+    *added, total = collective.sum(sent, "gradients").split([*(gradient.numel() for gradient in gradients), 1])
+    for gradient, summed in zip(gradients, added, strict=True):
+        gradient.copy_(summed.view_as(gradient))
+    return total.squeeze()
 
 
-def answer(model, views, heads_alone):
-    flat = views.flatten(0, 1).contiguous(memory_format=torch.channels_last)
-    with mixed(flat.device):
-        with torch.no_grad():
-            theirs = model.teacher.backbone(flat).float()
-        if heads_alone:
-            ours = theirs
-        else:
-            ours = model.student.backbone(flat).float()
-    with torch.no_grad():
-        teacher = model.teacher.say(theirs)
-    student = model.student.say(ours)
-    return teacher.unflatten(0, views.shape[:2]), student.unflatten(0, views.shape[:2])
+def make_views(crops: Crops, pairs: NDArray[np.int64], draws: Draws, device: torch.device) -> Tensor:
+    """(V, n, 3, 112, 112) views of (n, 2) pairs of crops, drawn as (n, V, 7) say: V by turns of the first and second."""
+    shown = pairs[:, np.arange(len(KINDS)) % 2].T
+    inputs = to_inputs(crops.pixels[shown.ravel()], device)
+    drawn = torch.from_numpy(np.ascontiguousarray(draws.swapaxes(0, 1).reshape(-1, draws.shape[2]))).to(device)
+    return render_views(inputs, drawn).unflatten(0, shown.shape)
+
+
+def _dump(state: State, model: Model, optimiser: torch.optim.Optimizer) -> dict[str, Any]:
+    return {
+        "model": model.state_dict(),
+        "optimiser": optimiser.state_dict(),
+        "iteration": state.iteration,
+        "done": state.done,
+        "matches": None if state.matches is None else torch.from_numpy(state.matches),
+        "unsure": None if state.unsure is None else torch.from_numpy(state.unsure),
+        "curve": [[epoch.iteration, epoch.epoch, epoch.loss] for epoch in state.curve],
+        "healths": [list(health) for health in state.healths],
+    }
+
+
+def _resume(checkpoint: Checkpoint, model: Model, optimiser: torch.optim.Optimizer) -> State | None:
+    before = checkpoint.load()
+    if before is None:
+        return None
+    model.load_state_dict(before["model"])
+    optimiser.load_state_dict(before["optimiser"])
+    return State(
+        before["iteration"],
+        before["done"],
+        *(None if before[name] is None else before[name].numpy() for name in ("matches", "unsure")),
+        [Epoch(*epoch) for epoch in before["curve"]],
+        [Health(*health) for health in before["healths"]],
+    )

@@ -17,6 +17,8 @@ class FinetunePlan(BaseModel):
     heads_epochs: int = Field(10, ge=0, description="of these, in which the backbone stands still")
     later_epochs: int = Field(10, ge=1, description="of every later iteration")
     warm_up: int = Field(5, ge=0, description="epochs of every iteration in which the rate rises")
+    crop_every_s: float = Field(0.5, gt=0, description="least seconds between two crops of a track that train")
+    crops_per_track: int = Field(12, ge=2, description="crops of a track that train, at most")
     pairs: int = Field(32, ge=1, description="pairs of crops of a global batch, over all processes")
     rates: tuple[float, float, float] = Field((5e-6, 1e-4, 1e-5), description="at the start, at the peak, at the end")
     weight_decay: float = Field(0.04, ge=0)

@@ -23,16 +23,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from conf.errors import CastmineError, LakeError, UsageError
 from conf.files import write_whole
 from training.collective import Collective
-from training.judge import Epoch
-from training.launchers.job import Job, Made, loopback, train_in_process
-from training.loop import Progress
+from training.launchers.job import Job, Made, Progress, loopback, run_in_process
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -70,10 +68,10 @@ def launch(job: Job, processes: int, progress: Progress | None, start: Callable[
 
     spark = SparkSession.getActiveSession()
     if spark is None:
-        raise UsageError("training on Spark's executors needs a Spark session; train.launcher=horovod needs none")
-    _check_slots(spark, processes)
-    task = Task(job, job.snapshot / f".epochs-{uuid.uuid4().hex}.json", loopback() if _on_loopback(spark) else None)
-    with _follow(task.epochs, progress), signals_kept():
+        raise UsageError(f"training on Spark's executors needs a Spark session; {job.kind}.launcher=horovod needs none")
+    _check_slots(spark, job, processes)
+    task = Task(job, job.seen.parent / f".epochs-{uuid.uuid4().hex}.json", loopback() if _on_loopback(spark) else None)
+    with _follow(task, progress), signals_kept():
         try:
             outcome: Outcome = pickle.loads(start(spark, task))
         except Exception as error:  # of Spark, Java, Horovod or torchrun: a process ended without an outcome
@@ -89,16 +87,16 @@ def launch(job: Job, processes: int, progress: Progress | None, start: Callable[
 def work(task: Task, collective: Collective) -> bytes:
     """One process of a launch; returns its pickled `Outcome`."""
 
-    def progress(epoch: Epoch) -> None:
+    def progress(epoch: Any) -> None:
         curve.append(epoch)
         if collective.rank == 0:
             _write(task.epochs, curve)
 
-    curve: list[Epoch] = []
+    curve: list[Any] = []
     outcome: Outcome
     try:
-        check_seen_by_all(task.job.snapshot, collective)
-        outcome = train_in_process(task.job, collective, progress)
+        check_seen_by_all(task.job.seen, task.job.kind, collective)
+        outcome = run_in_process(task.job, collective, progress)
     except CastmineError as error:
         outcome = error
     except Exception:
@@ -139,7 +137,7 @@ def signals_kept() -> Iterator[None]:
                 raise KeyboardInterrupt
 
 
-def _check_slots(spark: SparkSession, processes: int) -> None:
+def _check_slots(spark: SparkSession, job: Job, processes: int) -> None:
     """All processes run at once or none: Spark would retry for ten minutes, and Horovod wait as long, for more slots.
 
     Raises:
@@ -151,7 +149,7 @@ def _check_slots(spark: SparkSession, processes: int) -> None:
     while (slots := _task_slots(spark)) < processes:
         if time.monotonic() >= until:
             raise UsageError(
-                f"train.processes={processes}: all run at once, and Spark has {slots} task slots here. Lower it, or "
+                f"{job.kind}.processes={processes}: all run at once, and Spark has {slots} task slots here. Lower it, or "
                 f"give Spark more: --master 'local[{processes}]' on one machine, more executors or cores on a cluster"
             )
         time.sleep(POLL_S)
@@ -172,26 +170,26 @@ def _on_loopback(spark: SparkSession) -> bool:
     return _is_local(spark) or driver == "localhost" or driver.startswith("127.")
 
 
-def check_seen_by_all(folder: Path, collective: Collective) -> None:
-    """Raises LakeError on every process when one does not see the snapshot."""
-    blind = "" if (folder / "snapshot.json").exists() else f"{socket.gethostname()} "
+def check_seen_by_all(file: Path, kind: str, collective: Collective) -> None:
+    """Raises LakeError on every process when one does not see a file of the work; `kind` is the job's."""
+    blind = "" if file.exists() else f"{socket.gethostname()} "
     told = collective.gather(torch.tensor(list(blind.encode()), dtype=torch.uint8), "blind")
     if len(told):
         hosts = ", ".join(sorted(set(bytes(told.tolist()).decode().split())))
         raise LakeError(
-            f"{folder}: the training snapshot is not there on {hosts}. Give --files a folder that every worker can "
-            "open, or train on this machine with train.launcher=local"
+            f"{file.parent}: what is trained on is not there on {hosts}. Give --files a folder that every worker can "
+            f"open, or train on this machine with {kind}.launcher=local"
         )
 
 
 @contextmanager
-def _follow(file: Path, progress: Progress | None) -> Iterator[None]:
-    """Tell of every epoch that appears in `file`, which is gone afterwards."""
+def _follow(task: Task, progress: Progress | None) -> Iterator[None]:
+    """Tell of every epoch that appears in the task's file, which is gone afterwards."""
     told, stop = 0, threading.Event()
 
     def look() -> None:
         nonlocal told
-        for epoch in _read(file)[told:]:
+        for epoch in _read(task)[told:]:
             told += 1
             if progress is not None:
                 progress(epoch)
@@ -208,17 +206,17 @@ def _follow(file: Path, progress: Progress | None) -> Iterator[None]:
         stop.set()
         thread.join()
         look()
-        file.unlink(missing_ok=True)
+        task.epochs.unlink(missing_ok=True)
 
 
-def _write(file: Path, curve: list[Epoch]) -> None:
+def _write(file: Path, curve: list[Any]) -> None:
     # a folder that cannot be written to is no reason not to train
     with contextlib.suppress(OSError), write_whole(file) as part:
         part.write_text(json.dumps([asdict(epoch) for epoch in curve]))
 
 
-def _read(file: Path) -> list[Epoch]:
+def _read(task: Task) -> list[Any]:
     try:
-        return [Epoch(**epoch) for epoch in json.loads(file.read_text())]
+        return [task.job.read_epoch(epoch) for epoch in json.loads(task.epochs.read_text())]
     except OSError:
         return []

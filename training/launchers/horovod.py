@@ -19,15 +19,14 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
 from conf.errors import CastmineError, UsageError
-from training.adapters import Adapter
 from training.collective import Processes
-from training.judge import Epoch
-from training.launchers.job import STALL_S, START_S, Job, Made, loopback, train_in_process
-from training.loop import Progress
+from training.launchers.job import STALL_S, START_S, Job, Made, Progress, loopback, run_in_process
+from training.launchers.read_job import read_job
 
 END_S = 10  # Horovod's own grace before it kills is 5 seconds
 FIRST_RANK = "[0]<stdout>:"  # how horovodrun marks what rank 0 prints
@@ -59,19 +58,20 @@ class HorovodCollective(Processes):
 
 def launch(job: Job, processes: int, progress: Progress | None) -> Made:
     """As `training.launchers.launch`; the first epoch comes some 20 seconds after the call."""
+    check_installed(f"{job.kind}.launcher=horovod", f"{job.kind}.launcher=local")
     with tempfile.TemporaryDirectory(prefix="castmine-train-") as name:
         folder = Path(name)
         (folder / "job.json").write_text(job.model_dump_json())
         with (folder / "job.json").open() as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)  # released when this process ends, in whatever way: see `_end_with`
-            horovodrun(processes, [sys.executable, "-m", __name__, name], _read_reports(progress))
-        return json.loads((folder / "result.json").read_text()), Adapter.load(folder / "adapter.safetensors")
+            horovodrun(processes, [sys.executable, "-m", __name__, name], _read_reports(job, progress))
+        return json.loads((folder / "result.json").read_text()), job.load(folder / "made.safetensors")
 
 
-def _read_reports(progress: Progress | None) -> Callable[[str], None]:
+def _read_reports(job: Job, progress: Progress | None) -> Callable[[str], None]:
     def report(line: str) -> None:
         if progress is not None and line.startswith('{"epoch"'):
-            progress(Epoch(**json.loads(line)))
+            progress(job.read_epoch(json.loads(line)))
 
     return report
 
@@ -82,10 +82,8 @@ def horovodrun(processes: int, command: Sequence[str], on_line: Callable[[str], 
     Args:
         on_line: gets what rank 0 prints, line by line.
     Raises:
-        UsageError: Horovod is not installed.
         CastmineError: one of them failed; the message holds the last lines they printed.
     """
-    check_installed("horovod")
     horovod = [sys.executable, "-m", "horovod.runner.launch", "--gloo", "--disable-cache"]
     horovod += ["-np", str(processes), "--network-interfaces", loopback(), "--start-timeout", str(START_S)]
     environment = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
@@ -124,12 +122,12 @@ def _end(process: subprocess.Popen[str]) -> None:
         process.kill()
 
 
-def check_installed(launcher: str) -> None:
-    """Raises UsageError where Horovod is not installed."""
+def check_installed(asked: str, instead: str) -> None:
+    """Raises UsageError where Horovod is not installed: what asked for it, and what does without."""
     if importlib.util.find_spec("horovod") is None:
         raise UsageError(
-            f"train.launcher={launcher}: Horovod is not installed. `make test` builds it, as does "
-            "pip install 'castmine[horovod]'; train.launcher=local needs nothing"
+            f"{asked}: Horovod is not installed. `make test` builds it, as does pip install 'castmine[horovod]'; "
+            f"{instead} needs nothing"
         )
 
 
@@ -138,14 +136,14 @@ def work(folder: Path) -> None:
     threading.Thread(target=_end_with, args=(folder / "job.json",), daemon=True).start()
     collective = HorovodCollective()
 
-    def progress(epoch: Epoch) -> None:
+    def progress(epoch: Any) -> None:
         if collective.rank == 0:
             print(json.dumps(asdict(epoch)), flush=True)
 
-    job = Job.model_validate_json((folder / "job.json").read_text())
-    result, adapter = train_in_process(job, collective, progress)
+    job = read_job((folder / "job.json").read_text())
+    result, made = run_in_process(job, collective, progress)
     if collective.rank == 0:
-        adapter.save(folder / "adapter.safetensors")
+        made.save(folder / "made.safetensors")
         (folder / "result.json").write_text(json.dumps(result))
 
 

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 from training.launchers import executors
 from training.launchers.executors import Task
 from training.launchers.horovod import HorovodCollective, check_installed
-from training.launchers.job import START_S, Job, Made
-from training.loop import Progress
+from training.launchers.job import START_S, Job, Made, Progress
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -39,7 +38,7 @@ def launch(job: Job, processes: int, progress: Progress | None) -> Made:
             verbose=0,
         )[0]
 
-    check_installed("horovod_spark")
+    check_installed(f"{job.kind}.launcher=horovod_spark", f"{job.kind}.launcher=local")
     return executors.launch(job, processes, progress, start)
 
 

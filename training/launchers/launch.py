@@ -8,8 +8,8 @@ from typing import Any
 from conf.errors import CastmineError
 from conf.settings import Launcher, Library
 from training.launchers import horovod, horovod_spark, local, torch_distributor
-from training.launchers.job import Job
-from training.loop import Progress
+from training.launchers.job import Job, Progress
+from training.launchers.train_job import TrainJob
 from training.plan import Plan
 from training.readers.reader import KEPT_GB
 
@@ -45,28 +45,41 @@ def launch(
         LakeError: the snapshot cannot be read, or not on every executor.
         CastmineError: training diverged, or a process of it failed.
     """
+    snapshot, checkpoint = Path(snapshot_folder).resolve(), checkpoint_of(out_file)
+    job = TrainJob(
+        snapshot=snapshot, plan=plan, library=library, kept_gb=kept_gb, checkpoint=checkpoint, parent=parent
+    )
+    return launch_job(launcher, job, out_file, processes, progress)
+
+
+def checkpoint_of(out_file: str | Path) -> Path:
+    """Where it is written how far the work on a file is."""
+    return Path(out_file).resolve().with_suffix(".checkpoint")
+
+
+def launch_job(
+    launcher: Launcher, job: Job, out_file: str | Path, processes: int, progress: Progress | None
+) -> dict[str, Any]:
+    """As `launch`, for any job."""
     start = {
         "local": local.launch,
         "horovod": horovod.launch,
         "horovod_spark": horovod_spark.launch,
         "torch_distributor": torch_distributor.launch,
     }[launcher]
-    checkpoint = Path(out_file).resolve().with_suffix(".checkpoint")
-    checkpoint.parent.mkdir(parents=True, exist_ok=True)
-    snapshot = Path(snapshot_folder).resolve()
-    job = Job(snapshot=snapshot, plan=plan, library=library, kept_gb=kept_gb, checkpoint=checkpoint, parent=parent)
+    job.checkpoint.parent.mkdir(parents=True, exist_ok=True)
     restarts = 0
     while True:
-        before = _written_at(checkpoint)
+        before = _written_at(job.checkpoint)
         try:
-            result, adapter = start(job, processes, progress)
+            result, made = start(job, processes, progress)
             break
         except CastmineError:
-            if processes == 1 or _written_at(checkpoint) == before:
+            if processes == 1 or _written_at(job.checkpoint) == before:
                 raise
             restarts += 1
-    adapter.save(out_file)
-    checkpoint.unlink(missing_ok=True)
+    made.save(out_file)
+    job.checkpoint.unlink(missing_ok=True)
     return {**result, "restarts": restarts}
 
 

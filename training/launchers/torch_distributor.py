@@ -19,8 +19,7 @@ from torch import Tensor
 from training.collective import Processes
 from training.launchers import executors
 from training.launchers.executors import Task
-from training.launchers.job import STALL_S, Job, Made
-from training.loop import Progress
+from training.launchers.job import STALL_S, Job, Made, Progress
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -63,7 +62,7 @@ def launch(job: Job, processes: int, progress: Progress | None) -> Made:
     def start(spark: SparkSession, task: Task) -> bytes:
         from pyspark.ml.torch.distributor import TorchDistributor
 
-        distributor = TorchDistributor(processes, local_mode=False, use_gpu=job.plan.device == "cuda")
+        distributor = TorchDistributor(processes, local_mode=False, use_gpu=job.on_gpu)
         distributor.logger.setLevel(logging.WARNING)  # else it tells the terminal that it starts and ends
         return distributor.run(process, pickle.dumps(task))
 

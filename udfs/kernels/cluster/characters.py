@@ -13,7 +13,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.special import expit
 
 from conf.settings import ClusterSettings
-from udfs.kernels.cluster.interface import NO_LINKS, UNBOUNDED, Bounds, FaceSets, Links
+from udfs.kernels.cluster.interface import NO_LINKS, UNBOUNDED, Bounds, Links, OfFaces
 from udfs.kernels.cluster.methods import METHODS
 from udfs.kernels.cluster.nearest import Partners
 from udfs.kernels.cluster.odds import UNMEASURED, Distances, Odds, fit_odds
@@ -78,7 +78,7 @@ class Evidence:
     links: Links = NO_LINKS
     quality: NDArray[np.floating] | None = None
     rejected: NDArray[np.bool_] | None = None
-    faces: FaceSets | None = None
+    faces: OfFaces | None = None
     outputs: NDArray[np.floating] | None = None
 
 
@@ -150,7 +150,7 @@ def find_characters(evidence: Evidence, rules: Rules = DEFAULT) -> Characters:
 
     rows, cut, odds, doubts = _weigh_up(embeddings, strong, np.flatnonzero(usable), links, rules.known, method.smoothed)
     links = Links(links.cannot[~doubts], links.must)
-    faces = None if evidence.faces is None else FaceSets(evidence.faces.intra_track[strong], evidence.faces.n[strong])
+    faces = None if evidence.faces is None else evidence.faces.among(strong)
     bounds = rules.bounds if rules.bounds.cut is not None else replace(rules.bounds, cut=cut)
     compared = evidence.outputs if method.any_length and evidence.outputs is not None else rows
     found = method.clusterer(faces)(compared[strong], links.among(strong, tracks), bounds)

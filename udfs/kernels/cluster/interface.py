@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -124,6 +124,18 @@ class FaceSets(NamedTuple):
     intra_track: NDArray[np.floating]
     n: NDArray[np.integer]
 
+    def among(self, rows: NDArray[np.integer]) -> FaceSets:
+        """Those of some tracks."""
+        return FaceSets(self.intra_track[rows], self.n[rows])
+
+
+class OfFaces(Protocol):
+    """What the faces of tracks say beyond their mean embedding, for a method that goes by it."""
+
+    def among(self, rows: NDArray[np.integer]) -> Self:
+        """That of some tracks."""
+        ...
+
 
 class Method(NamedTuple):
     """A clusterer, and what it is to be given.
@@ -132,22 +144,24 @@ class Method(NamedTuple):
         cluster: the clusterer; None where it is made by `by_faces`.
         number: whether the number of clusters must be given, cannot be (it is always found), or either.
         drawn: whether its rows are drawn to their neighbours first, and links that these doubt are set aside.
-        by_faces: the clusterer of tracks with these faces, for a method that goes by more than their means.
+        by_faces: the clusterer of tracks of whose faces this is known, for a method that goes by more than their means.
+        by_answers: what it goes by are the answers of a network that was fine-tuned on the title.
         any_length: whether it goes by Euclidean distances, and so takes rows of any length.
     """
 
     cluster: Clusterer | None
     number: Literal["given", "found", "either"] = "either"
     smoothed: bool = False
-    by_faces: Callable[[FaceSets], Clusterer] | None = None
+    by_faces: Callable[[Any], Clusterer] | None = None
+    by_answers: bool = False
     any_length: bool = False
 
-    def clusterer(self, faces: FaceSets | None) -> Clusterer:
+    def clusterer(self, faces: OfFaces | None) -> Clusterer:
         """Raises ValueError where a method goes by faces and there are none."""
         if self.cluster is not None:
             return self.cluster
         if self.by_faces is None or faces is None:
-            raise ValueError("this method goes by how far the faces of each track lie apart, which is not known")
+            raise ValueError("this method goes by more of each track's faces than their mean, which is not known")
         return self.by_faces(faces)
 
     def check(self, name: str, bounds: Bounds) -> None:

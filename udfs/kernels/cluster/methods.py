@@ -4,6 +4,7 @@ from udfs.kernels.cluster.baselines import affinity_propagation, dbscan, finch, 
 from udfs.kernels.cluster.hac import average_linkage, average_linkage_twice, complete_linkage, ward_linkage
 from udfs.kernels.cluster.interface import Method
 from udfs.kernels.cluster.own_thresholds import own_thresholds
+from udfs.kernels.cluster.videoclusternet import by_loss
 
 METHODS: dict[str, Method] = {
     "castmine": Method(average_linkage_twice, smoothed=True),
@@ -16,4 +17,5 @@ METHODS: dict[str, Method] = {
     "hdbscan": Method(hdbscan, "found"),
     "finch": Method(finch),
     "own_thresholds": Method(None, "found", by_faces=own_thresholds),
+    "videoclusternet": Method(None, "found", by_faces=by_loss, by_answers=True),
 }

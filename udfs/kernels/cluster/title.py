@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 
 from udfs.kernels.cluster.characters import Characters, Evidence, Rules, find_characters
 from udfs.kernels.cluster.interface import FaceSets, Links
+from udfs.kernels.cluster.videoclusternet import TrackAnswers
+from udfs.kernels.rows import fill_gaps, stack_rows
 
 
 def cluster_title(
@@ -24,7 +26,8 @@ def cluster_title(
 
     Args:
         tracks: track_id ascending, start_s, end_s, n_faces, quality (NaN where not known), flags; for a method that
-            goes by faces also n_embedded and intra_track (mean distance of a track's faces, NaN where it has one).
+            goes by faces also n_embedded and intra_track (mean distance of a track's faces, NaN where it has one), or
+            the fields of `TrackAnswers` and `unsure`, null where a track has none.
         embeddings: (T, D) float32 unit rows in that order, NaN where a track has none: what is clustered.
         harvested: (T, D') float32 unit rows as they were harvested, NaN as above: what characters keep.
         links: between track_ids.
@@ -37,7 +40,7 @@ def cluster_title(
         embeddings,
         tracks.n_faces.to_numpy(np.int64),
         Links(_rows_of(ids, links.cannot), _rows_of(ids, links.must)),
-        quality=tracks.quality.to_numpy(np.float32),
+        quality=_quality(tracks),
         rejected=np.array(["not_a_face" in (flags if flags is not None else ()) for flags in tracks["flags"]], bool),
         faces=_faces(tracks),
         outputs=outputs,
@@ -66,10 +69,20 @@ def cluster_title(
     }
 
 
-def _faces(tracks: pd.DataFrame) -> FaceSets | None:
-    if "intra_track" not in tracks:
+def _faces(tracks: pd.DataFrame) -> FaceSets | TrackAnswers | None:
+    if "intra_track" in tracks:
+        return FaceSets(tracks.intra_track.to_numpy(np.float64), tracks.n_embedded.fillna(0).to_numpy(np.int64))
+    if "said" not in tracks:
         return None
-    return FaceSets(tracks.intra_track.to_numpy(np.float64), tracks.n_embedded.fillna(0).to_numpy(np.int64))
+    there = tracks.said.notna().to_numpy()
+    rows = (fill_gaps(stack_rows(tracks[name][there]), there) for name in TrackAnswers._fields[:-1])
+    return TrackAnswers(*rows, tracks.threshold.to_numpy(np.float64))
+
+
+def _quality(tracks: pd.DataFrame) -> NDArray[np.float32]:
+    """A track of whose faces a fine-tuned network is unsure is worth nothing to the method that goes by it."""
+    quality = tracks.quality.to_numpy(np.float32)
+    return np.where(tracks.unsure.fillna(False).astype(bool), np.float32(0), quality) if "unsure" in tracks else quality
 
 
 def _rows_of(ids: NDArray[np.integer], links: NDArray[np.integer]) -> NDArray[np.int64]:

@@ -6,13 +6,22 @@ what the teacher says of the other. A track's threshold is the mean of S over it
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_softmax, softmax
 
-from udfs.kernels.cluster.interface import NO_LINKS, Clustering, Links, in_order_of_appearance
+from udfs.kernels.cluster.interface import (
+    NO_LINKS,
+    UNBOUNDED,
+    Bounds,
+    Clusterer,
+    Clustering,
+    Links,
+    in_order_of_appearance,
+)
 from udfs.kernels.cluster.own_thresholds import match_clusters
 
 
@@ -35,63 +44,91 @@ class Answers(NamedTuple):
         said, guessed = self.temperatures
         return softmax((teacher - self.centre) / said, axis=1), log_softmax(student / guessed, axis=1)
 
-    def means(self, track: NDArray[np.integer], n_tracks: int) -> Answers:
-        """Of tracks: the means of their crops' outputs."""
-        return self._replace(
-            teacher=mean_of_tracks(self.teacher, track, n_tracks), student=mean_of_tracks(self.student, track, n_tracks)
-        )
 
-
-class Spaces(NamedTuple):
-    """Distances of T tracks by the loss.
+class TrackAnswers(NamedTuple):
+    """What distances by the loss need of T tracks, all linear in the crops' answers; NaN rows of a track without crops.
 
     Attributes:
-        by_crops: (T, T) mean S over the pairs of two tracks' crops.
-        by_means: (T, T) S of the tracks' mean outputs.
-        threshold: (T,) mean S over the pairs of a track's own crops.
+        said, guessed: (T, D) means over a track's crops of p and of ln q.
+        said_of_mean, guessed_of_mean: (T, D) p and ln q of the means of its crops' outputs.
+        threshold: (T,) mean S over the pairs of its own crops.
     """
 
-    by_crops: NDArray[np.float64]
-    by_means: NDArray[np.float64]
-    threshold: NDArray[np.float64]
+    said: NDArray[np.floating]
+    guessed: NDArray[np.floating]
+    said_of_mean: NDArray[np.floating]
+    guessed_of_mean: NDArray[np.floating]
+    threshold: NDArray[np.floating]
+
+    def among(self, rows: NDArray[np.integer]) -> TrackAnswers:
+        """Those of some tracks."""
+        return TrackAnswers(*(part[rows] for part in self))
+
+    def between_crops(self) -> NDArray[np.float64]:
+        """(T, T) mean S over the pairs of two tracks' crops."""
+        return _both_ways(self.said, self.guessed)
+
+    def between_means(self) -> NDArray[np.float64]:
+        """(T, T) S of the tracks' mean outputs."""
+        return _both_ways(self.said_of_mean, self.guessed_of_mean)
 
 
-def mean_of_tracks(rows: NDArray[np.floating], track: NDArray[np.integer], n_tracks: int) -> NDArray[np.float64]:
-    """(T, D) means of the (F, D) rows of each track; 0 where it has none."""
-    total = np.zeros((n_tracks, rows.shape[1]))
-    np.add.at(total, track, rows)
-    return total / np.maximum(np.bincount(track, minlength=n_tracks), 1)[:, None]
-
-
-def measure_tracks(answers: Answers, mirrored: Answers, track: NDArray[np.integer], n_tracks: int) -> Spaces:
-    """Distances of all pairs of tracks, exact, by two matrix products: S is linear in p and in ln q.
-
-    Args:
-        answers: to the crops. mirrored: to their mirror images, in the same order: a single crop's own pair.
-        track: (F,) the place of each crop's track; every track has one at least.
-    """
-    p, log_q = answers.distributions()
-    mean_p, mean_q = (mean_of_tracks(rows, track, n_tracks) for rows in (p, log_q))
-    count = np.bincount(track, minlength=n_tracks)
-    with_itself = -np.bincount(track, (p * log_q).sum(axis=1), minlength=n_tracks)
-    among = -(mean_p * mean_q).sum(axis=1) * count**2 - with_itself
-    p_mirror, q_mirror = mirrored.distributions()
-    with_mirror = -((p * q_mirror).sum(axis=1) + (p_mirror * log_q).sum(axis=1)) / 2
-    alone = np.bincount(track, with_mirror, minlength=n_tracks) / np.maximum(count, 1)
-    threshold = np.where(count > 1, among / np.maximum(count * (count - 1), 1), alone)
-    return Spaces(_both_ways(mean_p, mean_q), _both_ways(*answers.means(track, n_tracks).distributions()), threshold)
-
-
-def _both_ways(p: NDArray[np.float64], log_q: NDArray[np.float64]) -> NDArray[np.float64]:
-    found = -(p @ log_q.T)
+def _both_ways(p: NDArray[np.floating], log_q: NDArray[np.floating]) -> NDArray[np.float64]:
+    found = -(p.astype(np.float64) @ log_q.T.astype(np.float64))
     return (found + found.T) / 2
 
 
-def cluster_by_loss(spaces: Spaces, links: Links = NO_LINKS) -> Clustering:
+def mean_of_tracks(rows: NDArray[np.floating], track: NDArray[np.integer], n_tracks: int) -> NDArray[np.float64]:
+    """(T, D) means of the (F, D) rows of each track; NaN where it has none."""
+    total, counts = np.zeros((n_tracks, rows.shape[1])), np.bincount(track, minlength=n_tracks)
+    np.add.at(total, track, rows)
+    return total / np.where(counts > 0, counts, np.nan)[:, None]
+
+
+def summarise_tracks(
+    answers: Answers, mirrored: Answers, track: NDArray[np.integer], n_tracks: int
+) -> TrackAnswers:
+    """What is to be kept of the answers to crops: exact, as S is linear in p and in ln q.
+
+    Args:
+        answers: to the crops.
+        mirrored: to the mirror images of the crops that are their track's only one, in the order of the crops: the pair
+            of such a track.
+        track: (F,) the place of each crop's track.
+    """
+    p, log_q = answers.distributions()
+    said, guessed = (mean_of_tracks(rows, track, n_tracks) for rows in (p, log_q))
+    count = np.bincount(track, minlength=n_tracks)
+    with_itself = -np.bincount(track, (p * log_q).sum(axis=1), minlength=n_tracks)
+    among = -(said * guessed).sum(axis=1) * count**2 - with_itself
+    threshold = np.where(count > 1, among / np.maximum(count * (count - 1), 1), np.nan)
+    only = count[track] == 1
+    p_mirror, q_mirror = mirrored.distributions()
+    threshold[track[only]] = -((p[only] * q_mirror).sum(axis=1) + (p_mirror * log_q[only]).sum(axis=1)) / 2
+    means = answers._replace(
+        teacher=mean_of_tracks(answers.teacher, track, n_tracks),
+        student=mean_of_tracks(answers.student, track, n_tracks),
+    )
+    return TrackAnswers(said, guessed, *means.distributions(), threshold)
+
+
+def by_loss(answers: TrackAnswers) -> Clusterer:
+    """`cluster_by_loss` of tracks with these answers."""
+    return functools.partial(cluster_by_loss, answers)
+
+
+def cluster_by_loss(
+    answers: TrackAnswers, embeddings: NDArray[np.floating], links: Links = NO_LINKS, bounds: Bounds = UNBOUNDED
+) -> Clustering:
     """The first round goes by the pairs of crops, later ones by the tracks' means, so that the work does not grow.
 
     What it means for cannot-links, which the paper does not know, see `match_clusters`.
+
+    Args:
+        answers: to the tracks' crops.
+        embeddings: not read. bounds: not heeded; the number is always found.
     """
-    labels = match_clusters(spaces.by_means, spaces.threshold, links, first=spaces.by_crops)
+    links.check(len(answers.threshold))
+    labels = match_clusters(answers.between_means(), answers.threshold, links, first=answers.between_crops())
     labels = in_order_of_appearance(labels)
     return Clustering(labels, int(labels.max(initial=-1)) + 1, np.zeros(0))

@@ -5,17 +5,27 @@ from __future__ import annotations
 import pytest
 import torch
 
-from training.finetune.schedule import epochs_of, follow, heads_alone, rate
+from training.finetune.plan import FinetunePlan
+from training.finetune.schedule import find_rate, follow
+
+PAPER = FinetunePlan()
 
 
 def test_rates_by_hand() -> None:
-    assert [rate(0, at) for at in (0, 2.5, 5, 17.5, 30)] == pytest.approx([5e-6, 5.25e-5, 1e-4, 5.5e-5, 1e-5])
-    assert [rate(3, at) for at in (0, 5, 7.5, 10)] == pytest.approx([5e-6, 1e-4, 5.5e-5, 1e-5])
+    first = [find_rate(PAPER, 1, at) for at in (0, 2.5, 5, 17.5, 30)]
+    assert first == pytest.approx([5e-6, 5.25e-5, 1e-4, 5.5e-5, 1e-5])
+    assert [find_rate(PAPER, 3, at) for at in (0, 5, 7.5, 10)] == pytest.approx([5e-6, 1e-4, 5.5e-5, 1e-5])
+
+
+def test_a_short_iteration_warms_up_for_half_of_it() -> None:
+    short = PAPER.model_copy(update={"later_epochs": 4})
+    assert [find_rate(short, 2, at) for at in (0, 1, 2, 4)] == pytest.approx([5e-6, 5.25e-5, 1e-4, 1e-5])
 
 
 def test_epochs() -> None:
-    assert [epochs_of(iteration) for iteration in range(3)] == [30, 10, 10]
-    assert [heads_alone(0, 9), heads_alone(0, 10), heads_alone(1, 0)] == [True, False, False]
+    assert [PAPER.epochs(iteration) for iteration in (1, 2, 5)] == [30, 10, 10]
+    assert [PAPER.heads_alone(*at) for at in ((1, 9), (1, 10), (2, 0))] == [True, False, False]
+    assert PAPER.model_copy(update={"backbone": False}).heads_alone(2, 5)
 
 
 def test_the_teacher_after_n_steps_is_the_closed_sum() -> None:
@@ -44,5 +54,5 @@ def test_one_step_at_a_power_is_as_many_steps() -> None:
 def test_statistics_are_copied() -> None:
     teacher, student = (torch.nn.BatchNorm1d(3) for _ in range(2))
     student.running_mean.fill_(4.0)
-    follow(teacher, student)
+    follow(teacher, student, keep=0.9)
     assert teacher.running_mean.tolist() == [4.0, 4.0, 4.0]

@@ -1,0 +1,150 @@
+"""Fine-tuning a tiny backbone: what learns when, the same result however it is stopped, and when it ends."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from conf.errors import CastmineError, GpuUnavailable
+from tests.helpers.tiny_backbone import PLAN, noise_crops, tiny_backbone
+from training.checkpoint import Checkpoint
+from training.collective import Alone
+from training.finetune import loop
+from training.finetune.health import Health
+from training.finetune.model import Model
+from training.finetune.views import draw_views
+
+CROPS = noise_crops()
+PAIRS = np.stack([np.arange(6), np.arange(6) + 10], axis=1)
+
+
+def weights(model: Model) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def gradient(model: Model, at_once: int, monkeypatch, heads_alone: bool = False) -> tuple[float, torch.Tensor]:
+    monkeypatch.setitem(loop.AT_ONCE, "cpu", at_once)
+    draws = draw_views(len(PAIRS), np.random.default_rng(0))
+    loss = loop.backward(model, CROPS, PAIRS, draws, heads_alone, Alone())
+    return loss, torch.cat([p.grad.flatten() for p in model.student.parameters() if p.grad is not None])
+
+
+def test_a_batch_in_parts_has_the_gradient_of_the_whole(monkeypatch) -> None:
+    (one, whole), (two, parts) = (gradient(Model(tiny_backbone(), 3), n, monkeypatch) for n in (6, 4))
+    assert one == pytest.approx(two, rel=1e-3)
+    torch.testing.assert_close(whole, parts, rtol=0.05, atol=0.01 * whole.abs().max())  # of bfloat16
+
+
+def test_the_gradient_is_the_naive_one_of_the_mean_over_pairs(monkeypatch) -> None:
+    monkeypatch.setattr("training.finetune.model.mix_precision", lambda device: torch.autocast("cpu", enabled=False))
+    model, naive = Model(tiny_backbone(), 3), Model(tiny_backbone(), 3)
+    loss, found = gradient(model, 4, monkeypatch)
+    views = loop.make_views(CROPS, PAIRS, draw_views(len(PAIRS), np.random.default_rng(0)), torch.device("cpu"))
+    losses = []
+    for pair in range(len(PAIRS)):
+        said = [naive.teacher(views[:, pair]).detach(), naive.student(views[:, pair])]
+        losses.append(naive.loss(*(each[:, None] for each in said)))
+    expected = torch.stack(losses).mean()
+    expected.backward()
+    assert loss == pytest.approx(expected.item(), rel=1e-6)
+    slow = torch.cat([p.grad.flatten() for p in naive.student.parameters()])
+    torch.testing.assert_close(found, slow, rtol=1e-4, atol=1e-6)
+
+
+def test_a_batch_moves_the_centre_a_tenth_towards_its_mean(monkeypatch) -> None:
+    model = Model(tiny_backbone(), 3)
+    views = loop.make_views(CROPS, PAIRS, draw_views(len(PAIRS), np.random.default_rng(0)), torch.device("cpu"))
+    expected = model.answer(views, heads_alone=True)[0].mean(dim=(0, 1)) / 10
+    gradient(model, 4, monkeypatch)
+    torch.testing.assert_close(model.loss.centre, expected, rtol=1e-2, atol=1e-4)
+
+
+def test_views_are_of_the_first_and_the_second_crop_by_turns() -> None:
+    pixels = np.zeros((4, 112, 112, 3), np.uint8)
+    pixels[2:] = 255
+    crops = CROPS._replace(pixels=pixels)
+    draws = draw_views(2, np.random.default_rng(0))
+    draws[..., -1] = 0  # in the light as it was
+    views = loop.make_views(crops, np.array([[0, 3], [2, 1]]), draws, torch.device("cpu"))
+    assert views.mean(dim=(2, 3, 4)).round().tolist() == [[-1, 1], [1, -1]] * 3
+
+
+def test_backbones_stand_still_while_heads_begin() -> None:
+    base, seen = tiny_backbone(), []
+
+    def tell(epoch: loop.Epoch, model: Model) -> None:
+        seen.append({name: tensor.clone() for name, tensor in model.student.backbone.state_dict().items()})
+
+    loop.fine_tune(CROPS, base, PLAN, tell=tell)
+    assert same(seen[0], base.state_dict())
+    assert not same(seen[1], base.state_dict())
+    heads = loop.fine_tune(CROPS, base, PLAN.model_copy(update={"backbone": False}))
+    assert same(heads.model.student.backbone.state_dict(), base.state_dict())
+    assert same(heads.model.teacher.backbone.state_dict(), base.state_dict())
+
+
+def test_it_learns_to_name_tracks() -> None:
+    """Random answers of the head to five colours become answers that go by track."""
+    plan = PLAN.model_copy(update={"iterations": 1, "first_epochs": 20, "rates": (1e-3, 1e-2, 1e-3), "keep": 0.9})
+    found = loop.fine_tune(CROPS, tiny_backbone(), plan)
+    assert found.curve[-1].loss < 0.8 * found.curve[0].loss
+    assert [epoch.epoch for epoch in found.curve] == list(range(20))
+
+
+def test_the_same_whoever_was_stopped(tmp_path) -> None:
+    whole = loop.fine_tune(CROPS, tiny_backbone(), PLAN)
+    for at in range(len(whole.curve)):
+
+        def stop(epoch: loop.Epoch, model: Model, at: int = at) -> None:
+            if epoch.epoch == at:
+                raise KeyboardInterrupt
+
+        def kept() -> Checkpoint:
+            return Checkpoint(tmp_path / "state", "one", Alone())
+
+        with pytest.raises(KeyboardInterrupt):
+            loop.fine_tune(CROPS, tiny_backbone(), PLAN, tell=stop, checkpoint=kept())
+        again = loop.fine_tune(CROPS, tiny_backbone(), PLAN, checkpoint=kept())
+        assert same(weights(again.model), weights(whole.model))
+        assert (again.curve, again.healths) == (whole.curve, whole.healths)
+        assert (again.unsure == whole.unsure).all()
+        (tmp_path / "state").unlink()
+
+
+def test_it_ends_where_nothing_moves(monkeypatch) -> None:
+    monkeypatch.setattr(loop, "measure_health", lambda *_: Health(2.0, 30.0))
+    plan = PLAN.model_copy(update={"iterations": 5, "matching": "fixed", "cosine": -0.999})  # all match, always
+    found = loop.fine_tune(CROPS, tiny_backbone(), plan)
+    assert found.curve[-1].iteration == 2
+
+
+def test_it_ends_where_it_collapses(monkeypatch) -> None:
+    healths = iter([Health(2.0, 30.0), Health(2.0, 29.0), Health(2.0, 7.0)])
+    monkeypatch.setattr(loop, "measure_health", lambda *_: next(healths))
+    found = loop.fine_tune(CROPS, tiny_backbone(), PLAN.model_copy(update={"iterations": 5}))
+    assert found.curve[-1].iteration == 2
+    assert found.collapsed
+
+
+def test_tracks_without_crops_do_no_harm() -> None:
+    crops = CROPS._replace(track=CROPS.track + 1, n_tracks=8)
+    found = loop.fine_tune(crops, tiny_backbone(), PLAN)
+    assert len(found.unsure) == 8
+    assert not found.unsure[[0, 6, 7]].any()
+
+
+def test_nonsense_is_found_out() -> None:
+    plan = PLAN.model_copy(update={"rates": (1e30, 1e30, 1e30), "heads_epochs": 0})
+    with pytest.raises(CastmineError, match="diverged"):
+        loop.fine_tune(CROPS, tiny_backbone(), plan)
+
+
+def test_a_gpu_that_is_not_there(monkeypatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(GpuUnavailable, match=r"finetune\.device is cuda"):
+        loop.fine_tune(CROPS, tiny_backbone(), PLAN.model_copy(update={"device": "cuda"}))

@@ -1,0 +1,65 @@
+"""Whether a fine-tuned backbone serves its title better than the one it began as: by cannot-links, which it never saw."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.adapters import Moved
+from training.finetune.title import TitleCrops
+from training.verification import Verification, measure_change, verify_likeness
+
+
+class Comparison(NamedTuple):
+    """A title's tracks in two spaces, and how distances moved from the one to the other."""
+
+    raw: Verification
+    adapted: Verification
+    moved: Moved
+
+
+def compare(title: TitleCrops, adapted: NDArray[np.float32]) -> Comparison:
+    """Judge (F, D) adapted unit rows against the raw ones.
+
+    Of one person are the two halves of a track, of two people two tracks that are cannot-linked. Fine-tuning pairs the
+    crops of a track, and so brings its halves together; of the cannot-links it knows nothing, and in their absence any
+    two tracks stand in for them.
+
+    Raises:
+        ValueError: fewer than two tracks, or no track of two faces.
+    """
+    before, after = (_measure_likeness(title, x) for x in (title.raw, adapted))
+    moved = measure_change(*((1 + each.halves, 1 + each.different) for each in (before, after)))
+    return Comparison(*(verify_likeness(each.halves, each.linked, each.pairs) for each in (before, after)), moved)
+
+
+class _Likeness(NamedTuple):
+    """Cosines less 1: of the halves of tracks, of cannot-linked tracks, of all pairs of tracks."""
+
+    halves: NDArray[np.float64]
+    linked: NDArray[np.float64]
+    pairs: NDArray[np.float64]
+
+    @property
+    def different(self) -> NDArray[np.float64]:
+        return self.linked if len(self.linked) else self.pairs
+
+
+def _measure_likeness(title: TitleCrops, x: NDArray[np.float32]) -> _Likeness:
+    track, n = title.crops.track, len(title.track_ids)
+    counts = np.bincount(track, minlength=n)
+    if n < 2 or counts.max() < 2:
+        raise ValueError(f"{n} track(s) of {counts.max(initial=0)} face(s) at most make no pairs to judge by")
+    second = np.arange(len(track)) - np.searchsorted(track, track) >= (counts[track] + 1) // 2
+    halves = np.zeros((n, 2, x.shape[1]))
+    np.add.at(halves, (track, second.astype(int)), x)
+    first, rest = (_unit(halves[counts >= 2, half]) for half in range(2))
+    means = _unit(halves.sum(axis=1))
+    alike = means @ means.T - 1
+    return _Likeness((first * rest).sum(axis=1) - 1, alike[tuple(title.cannot.T)], alike[np.triu_indices(n, 1)])
+
+
+def _unit(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    return x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-12)

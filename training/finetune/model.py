@@ -1,0 +1,109 @@
+"""What is fine-tuned: two branches of one face network, and what they answer to the crops of a title."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from training.finetune.branches import Backbone, Branch, make_head
+from training.finetune.crops import Crops, to_inputs
+from training.finetune.distillation import Distillation
+
+AT_ONCE = 64  # crops that are answered together
+
+
+class Model(nn.Module):
+    """Student, which learns, teacher, which follows it, and the centre of the teacher's outputs (in `loss`)."""
+
+    def __init__(self, backbone: Backbone, seed: int) -> None:
+        """Both branches begin with copies of the backbone, and each with a random head of its own."""
+        super().__init__()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.student, self.teacher = (Branch(backbone.copy(), make_head(backbone.dim)) for _ in range(2))
+        self.teacher.requires_grad_(False)
+        self.loss = Distillation(backbone.dim)
+
+    @property
+    def device(self) -> torch.device:
+        return self.loss.centre.device
+
+    def answer(self, views: Tensor, heads_alone: bool) -> tuple[Tensor, Tensor]:
+        """The teacher's and the student's outputs, (V, N, D) each, for (V, N, 3, 112, 112) views.
+
+        Args:
+            heads_alone: the student's backbone does not learn, and is still equal to the teacher's.
+        """
+        flat = views.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+        with torch.no_grad(), mix_precision(flat.device):
+            theirs = self.teacher.backbone(flat)
+        with mix_precision(flat.device):
+            ours = theirs if heads_alone else self.student.backbone(flat)
+        with torch.no_grad():
+            teacher = self.teacher.say(theirs.float())
+        student = self.student.say(ours.float())
+        return teacher.unflatten(0, views.shape[:2]), student.unflatten(0, views.shape[:2])
+
+
+def mix_precision(device: torch.device) -> torch.autocast:
+    """Backbones in bfloat16; their weights, heads, the loss and the optimiser stay in float32."""
+    return torch.autocast(device.type, torch.bfloat16)
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Of F crops, in evaluation mode, in memory.
+
+    Attributes:
+        features: (F, H) what goes into the last layer of the teacher's backbone.
+        embeddings: (F, D) unit rows of the teacher's backbone.
+        teacher, student: (F, D) outputs of both heads.
+    """
+
+    features: Tensor
+    embeddings: Tensor
+    teacher: Tensor
+    student: Tensor
+
+
+class _Part(NamedTuple):
+    features: Tensor
+    embeddings: Tensor
+    teacher: Tensor
+    student: Tensor
+
+
+@torch.no_grad()
+def embed_crops(backbone: Backbone, crops: Crops) -> Tensor:
+    """(F, D) unit rows in float32, as they are harvested, in memory."""
+    was_training = backbone.training
+    backbone.eval()
+    device = next(backbone.parameters()).device
+    starts = range(0, len(crops.pixels), AT_ONCE)
+    parts = [backbone(to_inputs(crops.pixels[start : start + AT_ONCE], device)).cpu() for start in starts]
+    backbone.train(was_training)
+    return normalize(torch.cat([torch.zeros(0, backbone.dim), *parts]), dim=1)
+
+
+@torch.no_grad()
+def answer_crops(model: Model, crops: Crops, exact: bool = False) -> Answers:
+    """What both branches say of a title's crops, as they are.
+
+    Args:
+        exact: in float32, as embeddings are harvested; else as in training.
+    """
+    model.eval()
+    dim, wide = model.teacher.backbone.dim, model.teacher.backbone.n_features
+    parts = [_Part(torch.zeros(0, wide), *(torch.zeros(0, dim) for _ in range(3)))]
+    for start in range(0, len(crops.pixels), AT_ONCE):
+        x = to_inputs(crops.pixels[start : start + AT_ONCE], model.device)
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=not exact):
+            features, ours = model.teacher.backbone.trunk(x), model.student.backbone(x)
+        theirs = model.teacher.backbone.last(features.float())
+        said = model.teacher.say(theirs), model.student.say(ours.float())
+        parts.append(_Part(features.float().cpu(), normalize(theirs, dim=1).cpu(), *(each.cpu() for each in said)))
+    return Answers(*(torch.cat(part) for part in zip(*parts, strict=True)))
