@@ -179,7 +179,9 @@ class FinetuneSettings(Section):
     seed: int = Field(7, description="heads' start, pairs, views")
     device: Literal["cpu", "cuda"] = Field("cpu", description="where gradients are computed, in mixed precision")
     keep_crops: bool = _speed(False, "keep the crops (table `crops`), so that the films need not be there another time")
-    launcher: Launcher = _speed("local", "local: one Spark task a title; else one title after the other, by `processes`")
+    launcher: Launcher = _speed(
+        "local", "local: one Spark task a title; else one title after the other, by `processes`"
+    )
     processes: int = _speed(1, "processes that train together on one title", ge=1)
 
 

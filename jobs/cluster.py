@@ -12,8 +12,9 @@ again.
   castmine cluster --lake ./lake --adapter none       raw embeddings; default: the newest ready adapter of this embedder
 
 The methods beside castmine are for comparison: hac_average, hac_complete, hac_ward (Euclidean), k_means,
-affinity_propagation, dbscan, hdbscan, finch, videoclusternet (its final matching by the loss of a backbone that castmine
-finetune trained on the title) and own_thresholds (the same matching on cosine distances, of any embeddings). All obey the links, and weak tracks are attached afterwards; as a paper's baseline, which knows neither:
+affinity_propagation, dbscan, hdbscan, finch, videoclusternet (its final matching, by the loss of the network that
+castmine finetune trained on the title) and own_thresholds (the same matching by cosine distances, of any embeddings).
+All obey the links, and weak tracks are attached afterwards; as a paper's baseline, which knows neither:
 
   castmine cluster --lake ./lake --method hac_ward --characters 12 --links none --set cluster.min_quality=0
 """

@@ -254,9 +254,11 @@ class FineTuning:
         for title in titles:
             files, adapter = FilmFiles.of(self.staging, self.keys[title]), self.adapters[title]
             weights, out_file = assets.fetch(self._file(title)), self.job.lake.files / FOLDER / f"{adapter}.safetensors"
-            rules = {"launcher": self.settings.launcher, "processes": self.settings.processes}
+            launcher, processes = self.settings.launcher, self.settings.processes
             try:
-                result, answers = tune_title(title, files.folder, weights, out_file, plan=self.plan, **rules)
+                result, answers = tune_title(
+                    title, files.folder, weights, out_file, plan=self.plan, launcher=launcher, processes=processes
+                )
                 kept = files if self.settings.keep_crops else None
                 rows = udfs.stage_answers(title, adapter, answers, kept, self.staging, self.run.run_id)
                 found[title] = {**result, "rows": rows}, None

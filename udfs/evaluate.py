@@ -17,7 +17,6 @@ from udfs.kernels.evaluate import errors
 from udfs.kernels.evaluate.before_after import Raw
 from udfs.kernels.evaluate.title import figures_by_boxes, figures_by_tracks, match
 from udfs.kernels.report import error_page
-from udfs.kernels.rows import stack_rows
 from udfs.staging import stage_tables
 
 SCORED = unwritten(title_id="STRING", protocol="STRING", metric="STRING", value="DOUBLE")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -26,15 +26,23 @@ from udfs.staging import FilmFiles, read_index, read_table, stage_tables, write_
 
 JPEG_QUALITY = 95
 OF_FACE = dict(track_id="BIGINT", frame="BIGINT", time_s="DOUBLE", good="BOOLEAN", embedding="ARRAY<FLOAT>")
-TO_CUT = unwritten(title_id="STRING", film_key="STRING", uri="STRING", piece="BIGINT", **OF_FACE, landmarks="ARRAY<FLOAT>")
+TO_CUT = unwritten(
+    title_id="STRING", film_key="STRING", uri="STRING", piece="BIGINT", **OF_FACE, landmarks="ARRAY<FLOAT>"
+)
 KEPT = unwritten(title_id="STRING", film_key="STRING", **OF_FACE, jpeg="BINARY")
 CUT = unwritten(title_id="STRING", crops="BIGINT", error="STRING")
 TO_TUNE = unwritten(title_id="STRING", film_key="STRING", adapter_id="STRING")
 TUNED = unwritten(title_id="STRING", result="STRING", error="STRING")
 
 CROP_SCHEMA = pa.schema(
-    [("track_id", pa.int64()), ("frame", pa.int64()), ("time_s", pa.float64()), ("good", pa.bool_())]
-    + [("jpeg", pa.binary()), ("embedding", pa.list_(pa.float32()))]
+    [
+        ("track_id", pa.int64()),
+        ("frame", pa.int64()),
+        ("time_s", pa.float64()),
+        ("good", pa.bool_()),
+        ("jpeg", pa.binary()),
+        ("embedding", pa.list_(pa.float32())),
+    ]
 )
 
 
@@ -53,13 +61,9 @@ class FaceAnswers(Protocol):
     unsure: NDArray[np.bool_]
 
 
-class Tune(Protocol):
-    """Fine-tunes on the crops of one title that are staged in a folder, and writes the backbone."""
-
-    def __call__(
-        self, title_id: str, folder: Path, weights: Path, out_file: Path, gpu: int | None
-    ) -> tuple[dict[str, Any], FaceAnswers]:
-        """What is to be known of it, in plain JSON values, and what it says of the title's faces."""
+# title_id, folder of its staged crops, ONNX file to begin with, file to write the backbone to, GPU or none -> what is to
+# be known of the fine-tuning, in plain JSON values, and what the network says of the title's faces
+Tune = Callable[[str, Path, Path, Path, int | None], tuple[dict[str, Any], FaceAnswers]]
 
 
 def cut_crops(key: tuple[str, int], faces: pd.DataFrame, *, staging: str) -> pd.DataFrame:
@@ -69,9 +73,7 @@ def cut_crops(key: tuple[str, int], faces: pd.DataFrame, *, staging: str) -> pd.
     target = files.crops(int(piece))
     faces = faces.sort_values(["frame", "track_id"], kind="stable").reset_index(drop=True)
     try:
-        table = pa.Table.from_pandas(
-            _cut(faces, read_index(files)), schema=CROP_SCHEMA, preserve_index=False
-        )
+        table = pa.Table.from_pandas(_cut(faces, read_index(files)), schema=CROP_SCHEMA, preserve_index=False)
     except FilmError as error:
         return one_row(CUT, title_id=title_id, crops=0, error=str(error))
     write_table(target, table)

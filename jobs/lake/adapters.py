@@ -24,7 +24,9 @@ if TYPE_CHECKING:  # torch takes a second to import; commands that only say whic
 
 Map = Callable[[NDArray[np.float32]], NDArray[np.float32]]  # (n, D) raw embeddings -> (n, D') adapted ones
 
-TUNED = "videoclusternet"  # the method of backbones that were fine-tuned on one title; others map any title's embeddings
+TUNED = (
+    "videoclusternet"  # the method of backbones that were fine-tuned on one title; others map any title's embeddings
+)
 NO_ADAPTER = "none"  # the adapter_id of raw embeddings
 FOLDER = "_adapters"  # of the lake's files
 REMEDY = "train it again (castmine train --force), or use --adapter none"
@@ -197,7 +199,9 @@ def _list_tuned(lake: Lake, titles: Sequence[str], ready: bool = True) -> dict[s
     if not known:
         return {}
     there = lake.rows("adapted_tracks", list(titles)).select("title_id", "adapter_id").distinct().collect()
-    return {row["title_id"]: _open_registered(lake, known[row["adapter_id"]]) for row in there if row["adapter_id"] in known}
+    return {
+        row["title_id"]: _open_registered(lake, known[row["adapter_id"]]) for row in there if row["adapter_id"] in known
+    }
 
 
 def add_adapted(

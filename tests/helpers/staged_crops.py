@@ -34,7 +34,7 @@ def stage_crops(folder: Path, crops: Crops, raw: np.ndarray, links: list[tuple[i
 
 
 def drawn_people(people: int, tracks: int, each: int, seed: int = 0) -> Crops:
-    """Crops of drawn faces: an oval with eyes and a mouth, of a person's own colours and measures, in changing light."""
+    """Crops of drawn faces: ovals with eyes and a mouth, of a person's own colours and measures, in changing light."""
     random = np.random.default_rng(seed)
     looks = random.uniform(0.75, 1.25, (people, 6))
     colours = random.integers(60, 220, (people, 3))

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.timeout(300)
 
 ROOT = Path(__file__).parents[2]
 WEIGHTS = assets.files_dir() / assets.pack("buffalo_sc").embedder  # set-up has fetched it
-PLAN = FinetunePlan(iterations=2, first_epochs=2, heads_epochs=1, later_epochs=2, warm_up=1, pairs=8, crop_every_s=0.25)
+PLAN = FinetunePlan(iterations=2, first_epochs=2, heads_epochs=1, later_epochs=8, warm_up=1, pairs=8, crop_every_s=0.25)
 IDS = np.arange(6)
 WORK = """
 import sys

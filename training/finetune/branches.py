@@ -23,7 +23,7 @@ class Backbone(nn.Module):
     trains: those of 32 faces of one title would move the embeddings by more than a training does.
     """
 
-    def __init__(self, trunk: nn.Module, last: nn.Module) -> None:
+    def __init__(self, trunk: nn.Module, last: nn.Sequential) -> None:
         super().__init__()
         self.trunk, self.last = trunk, last
         self.train()
@@ -31,12 +31,16 @@ class Backbone(nn.Module):
     @property
     def dim(self) -> int:
         """D, numbers of an embedding."""
-        return int(next(module.out_features for module in self.last if isinstance(module, nn.Linear)))
+        return self._dense.out_features
+
+    @property
+    def _dense(self) -> nn.Linear:
+        return next(module for module in self.last.children() if isinstance(module, nn.Linear))
 
     @property
     def n_features(self) -> int:
         """H, numbers that an embedding is made of."""
-        return int(next(module.in_features for module in self.last if isinstance(module, nn.Linear)))
+        return self._dense.in_features
 
     def copy(self) -> Backbone:
         """Another one that starts with the same weights."""
@@ -110,7 +114,7 @@ def make_head(dim: int) -> nn.Sequential:
 
 
 class Branch(nn.Module):
-    """A backbone and its head, which sees embeddings of length sqrt(D), whose numbers vary by 1 as its start expects."""
+    """A backbone and its head, which sees embeddings of length sqrt(D), whose numbers vary by 1 as it starts for."""
 
     def __init__(self, backbone: Backbone, head: nn.Sequential) -> None:
         super().__init__()

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from training.finetune.distillation import Distillation
 
-FEWEST_ANSWERS = 1.5
+FEWEST_ANSWERS = 1.05
 RANK_LEFT = 0.25  # of what it was before
 
 

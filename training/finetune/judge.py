@@ -1,4 +1,4 @@
-"""Whether a fine-tuned backbone serves its title better than the one it began as: by cannot-links, which it never saw."""
+"""Whether a fine-tuned backbone serves its title better than before: by cannot-links, of which it knows nothing."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ def compare(title: TitleCrops, adapted: NDArray[np.float32]) -> Comparison:
     """
     before, after = (_measure_likeness(title, x) for x in (title.raw, adapted))
     moved = measure_change(*((1 + each.halves, 1 + each.different) for each in (before, after)))
-    return Comparison(*(verify_likeness(each.halves, each.linked, each.pairs) for each in (before, after)), moved)
+    raw, tuned = (verify_likeness(each.halves, each.linked, each.pairs) for each in (before, after))
+    return Comparison(raw, tuned, moved)
 
 
 class _Likeness(NamedTuple):

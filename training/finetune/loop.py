@@ -107,7 +107,7 @@ def fine_tune(
     """
     collective, checkpoint = collective or Alone(), checkpoint or Checkpoint(None, "", collective or Alone())
     with _one_thread():
-        model = Model(backbone, plan.seed).to(_device(plan, collective.rank if gpu is None else gpu)).to(memory_format=torch.channels_last)
+        model = Model(backbone, plan.seed).to(_device(plan, collective.rank if gpu is None else gpu))
         optimiser = make_optimiser(model, plan)
         state = _resume(checkpoint, model, optimiser) or State(healths=[_examine(model, answer_crops(model, crops))])
         while state.iteration <= plan.iterations:
@@ -271,7 +271,7 @@ def _add_gradients(trained: list[nn.Parameter], loss: Tensor, collective: Collec
 
 
 def make_views(crops: Crops, pairs: NDArray[np.int64], draws: Draws, device: torch.device) -> Tensor:
-    """(V, n, 3, 112, 112) views of (n, 2) pairs of crops, drawn as (n, V, 7) say: V by turns of the first and second."""
+    """(V, n, 3, 112, 112) views of (n, 2) pairs of crops, drawn as (n, V, 7) say: by turns of the first and second."""
     shown = pairs[:, np.arange(len(KINDS)) % 2].T
     inputs = to_inputs(crops.pixels[shown.ravel()], device)
     drawn = torch.from_numpy(np.ascontiguousarray(draws.swapaxes(0, 1).reshape(-1, draws.shape[2]))).to(device)
@@ -297,10 +297,6 @@ def _resume(checkpoint: Checkpoint, model: Model, optimiser: torch.optim.Optimiz
         return None
     model.load_state_dict(before["model"])
     optimiser.load_state_dict(before["optimiser"])
-    return State(
-        before["iteration"],
-        before["done"],
-        *(None if before[name] is None else before[name].numpy() for name in ("matches", "unsure")),
-        [Epoch(*epoch) for epoch in before["curve"]],
-        [Health(*health) for health in before["healths"]],
-    )
+    matches, unsure = (None if before[name] is None else before[name].numpy() for name in ("matches", "unsure"))
+    curve, healths = [Epoch(*epoch) for epoch in before["curve"]], [Health(*health) for health in before["healths"]]
+    return State(before["iteration"], before["done"], matches, unsure, curve, healths)

@@ -36,7 +36,7 @@ def match_tracks(crops: NDArray[np.floating], track: NDArray[np.integer], n_trac
 def match_by_cosine(
     crops: NDArray[np.floating], track: NDArray[np.integer], n_tracks: int, least: float
 ) -> NDArray[np.bool_]:
-    """(T, T): whether two tracks' means have this cosine at least: what the paper's own thresholds are measured against.
+    """(T, T): whether two tracks' means have this cosine at least; the paper's own thresholds are measured against it.
 
     Arguments as of `match_tracks`; crops are unit rows.
     """

@@ -27,6 +27,9 @@ class Model(nn.Module):
             self.student, self.teacher = (Branch(backbone.copy(), make_head(backbone.dim)) for _ in range(2))
         self.teacher.requires_grad_(False)
         self.loss = Distillation(backbone.dim)
+        for parameter in self.parameters():
+            if parameter.dim() == 4:  # of convolutions: as their inputs lie in memory
+                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
 
     @property
     def device(self) -> torch.device:

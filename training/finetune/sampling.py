@@ -21,7 +21,7 @@ def sample_faces(
     rows = np.flatnonzero(good)
     if not len(rows):
         return chosen
-    of, first, size = np.unique(track[rows], return_index=True, return_counts=True)
+    _, first, size = np.unique(track[rows], return_index=True, return_counts=True)
     stretch = np.floor((time_s[rows] - np.repeat(time_s[rows[first]], size) + _SAME_S) / every_s)
     opens = np.r_[True, (np.diff(track[rows]) != 0) | (np.diff(stretch) != 0)]
     last = first + size - 1

@@ -25,5 +25,5 @@ def follow(teacher: nn.Module, student: nn.Module, keep: float) -> None:
     """Move the teacher's weights a step towards the student's; batch norms' statistics are copied."""
     for theirs, ours in zip(teacher.parameters(), student.parameters(), strict=True):
         theirs.lerp_(ours, 1 - keep)
-    for theirs, ours in zip(teacher.buffers(), student.buffers(), strict=True):
-        theirs.copy_(ours)
+    for copied, statistics in zip(teacher.buffers(), student.buffers(), strict=True):
+        copied.copy_(statistics)

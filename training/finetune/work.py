@@ -32,7 +32,7 @@ FEWEST_TRACKS, FEWEST_CROPS = 4, 16  # that train
 CHECKED, ALIKE = 64, 0.9  # crops that are embedded again, and the least median cosine with what was harvested
 
 
-@dataclass(frozen=True)
+@dataclass
 class FaceAnswers:
     """What a fine-tuned network says of the faces of one title, by track and frame.
 

@@ -149,8 +149,8 @@ def _check_slots(spark: SparkSession, job: Job, processes: int) -> None:
     while (slots := _task_slots(spark)) < processes:
         if time.monotonic() >= until:
             raise UsageError(
-                f"{job.kind}.processes={processes}: all run at once, and Spark has {slots} task slots here. Lower it, or "
-                f"give Spark more: --master 'local[{processes}]' on one machine, more executors or cores on a cluster"
+                f"{job.kind}.processes={processes}: all run at once, and Spark has {slots} task slots here. Lower it, "
+                f"or give Spark more: --master 'local[{processes}]' on one machine, more executors or cores elsewhere"
             )
         time.sleep(POLL_S)
 

@@ -46,9 +46,7 @@ def launch(
         CastmineError: training diverged, or a process of it failed.
     """
     snapshot, checkpoint = Path(snapshot_folder).resolve(), checkpoint_of(out_file)
-    job = TrainJob(
-        snapshot=snapshot, plan=plan, library=library, kept_gb=kept_gb, checkpoint=checkpoint, parent=parent
-    )
+    job = TrainJob(snapshot=snapshot, plan=plan, library=library, kept_gb=kept_gb, checkpoint=checkpoint, parent=parent)
     return launch_job(launcher, job, out_file, processes, progress)
 
 

@@ -11,7 +11,7 @@ def launch(job: Job, processes: int, progress: Progress | None) -> Made:
     """As `training.launchers.launch`."""
     if processes != 1:
         raise UsageError(
-            f"{job.kind}.processes={processes}: the local launcher has one; set {job.kind}.launcher=horovod, horovod_spark or "
-            "torch_distributor"
+            f"{job.kind}.processes={processes}: the local launcher has one; set {job.kind}.launcher=horovod, "
+            "horovod_spark or torch_distributor"
         )
     return run_in_process(job, Alone(), progress)

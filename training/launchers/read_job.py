@@ -10,9 +10,7 @@ from training.finetune.job import FinetuneJob
 from training.launchers.job import Job
 from training.launchers.train_job import TrainJob
 
-_ANY: TypeAdapter[TrainJob | FinetuneJob] = TypeAdapter(
-    Annotated[TrainJob | FinetuneJob, Field(discriminator="kind")]
-)
+_ANY: TypeAdapter[TrainJob | FinetuneJob] = TypeAdapter(Annotated[TrainJob | FinetuneJob, Field(discriminator="kind")])
 
 
 def read_job(text: str) -> Job:

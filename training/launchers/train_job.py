@@ -38,9 +38,7 @@ class TrainJob(Job):
     def run(self, collective: Collective, progress: Progress | None) -> Made:
         snapshot = Snapshot.open(self.snapshot)
         parent = Adapter.load(self.parent) if self.parent else None
-        trained = train(
-            snapshot, self.plan, collective, progress, self.library, self.kept_gb, self.checkpoint, parent
-        )
+        trained = train(snapshot, self.plan, collective, progress, self.library, self.kept_gb, self.checkpoint, parent)
         result = {
             "status": trained.status,
             "note": trained.note,

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from sklearn.cluster import AffinityPropagation, AgglomerativeClustering, KMeans
 from sklearn.exceptions import ConvergenceWarning
 
+from tests.helpers.faces_of import faces_of
 from udfs.kernels.cluster.baselines import _first_neighbours, affinity_propagation, finch, k_means, mend_clusters
 from udfs.kernels.cluster.characters import Evidence, Rules, find_characters
-from udfs.kernels.cluster.interface import NO_LINKS, Bounds, FaceSets, Links
+from udfs.kernels.cluster.interface import NO_LINKS, Bounds, Links
 from udfs.kernels.cluster.methods import METHODS
 
 NONE = np.zeros((0, 2), np.int64)
@@ -26,8 +27,7 @@ def clusterer(name):
     """It, with tracks of five faces that lie 0.2 apart where it goes by faces."""
 
     def cluster(x, *links, **rules):
-        sets = FaceSets(np.full(len(x), 0.2), np.full(len(x), 5))
-        return METHODS[name].clusterer(sets)(x, Links(*links), Bounds(**rules))
+        return METHODS[name].clusterer(faces_of(name, x, 0.2, 5))(x, Links(*links), Bounds(**rules))
 
     return cluster
 

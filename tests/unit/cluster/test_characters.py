@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.helpers.faces_of import faces_of
 from udfs.kernels.cluster.characters import Evidence, Rules, confidence_of, find_characters
 from udfs.kernels.cluster.hac import average_linkage_twice
-from udfs.kernels.cluster.interface import Bounds, Clustering, FaceSets, Links, Method
+from udfs.kernels.cluster.interface import Bounds, Clustering, Links, Method
 from udfs.kernels.cluster.methods import METHODS
 from udfs.kernels.cluster.odds import UNMEASURED, Distances, Spread, fit_odds
 from udfs.kernels.cluster.smoothing import smooth_by_neighbours
@@ -241,7 +242,7 @@ def test_every_method_finds_people_well_apart(name):
     x, who = three_people(noise=0.05)
     number = {} if METHODS[name].number == "found" else {"exact_k": 3}
     links = np.array([[0, 5]]), np.array([[5, 6]])
-    faces = FaceSets(np.full(12, 0.2), np.full(12, 5))
+    faces = faces_of(name, x, 0.2, 5)
     found = find_characters(
         Evidence(x, np.ones(12, int), Links(*links), faces=faces), Rules(method=name, bounds=Bounds(**number))
     )
@@ -363,7 +364,7 @@ def test_a_wrong_cannot_link_is_set_aside_and_said():
 def test_where_links_are_not_obeyed_it_is_as_if_there_were_none(name, seed):
     title = random_title(seed)
     links = Links(title.pop("cannot"), title.pop("must"))
-    faces = FaceSets(np.full(25, 0.3), np.full(25, 4))
+    faces = faces_of(name, title["embeddings"], 0.3, 4)
     rules = Rules(method=name, bounds=Bounds() if METHODS[name].number == "found" else Bounds(exact_k=4), links=False)
     found = find_characters(Evidence(**title, links=links, faces=faces), rules)
     without = find_characters(Evidence(**title, faces=faces), replace(rules, links=True))

@@ -14,7 +14,7 @@ NONE = np.zeros((0, 2), np.int64)
 
 
 def answers(seed, counts, who=4, dim=12, noise=0.15):
-    """Answers to crops of tracks of some people, to the mirror images of only ones, their tracks, who the tracks are."""
+    """Answers to crops of tracks of some people, to mirror images of only ones, their tracks, who the tracks are."""
     rng = np.random.default_rng(seed)
     looks = rng.normal(size=(who, dim))
     true = rng.integers(0, who, len(counts))
@@ -29,7 +29,7 @@ def answers(seed, counts, who=4, dim=12, noise=0.15):
 
 
 def clustered(crops, mirrored, track, tracks, links=NO_LINKS):
-    return cluster_by_loss(summarise_tracks(crops, mirrored, track, tracks), np.zeros((tracks, 2)), links)
+    return cluster_by_loss(summarise_tracks(crops, mirrored, track, tracks), np.tile([1.0, 0.0], (tracks, 1)), links)
 
 
 def slow_softmax(x):

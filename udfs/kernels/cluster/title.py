@@ -75,8 +75,8 @@ def _faces(tracks: pd.DataFrame) -> FaceSets | TrackAnswers | None:
     if "said" not in tracks:
         return None
     there = tracks.said.notna().to_numpy()
-    rows = (fill_gaps(stack_rows(tracks[name][there]), there) for name in TrackAnswers._fields[:-1])
-    return TrackAnswers(*rows, tracks.threshold.to_numpy(np.float64))
+    rows = {name: fill_gaps(stack_rows(tracks[name][there]), there) for name in TrackAnswers._fields[:-1]}
+    return TrackAnswers(**rows, threshold=tracks.threshold.to_numpy(np.float64))
 
 
 def _quality(tracks: pd.DataFrame) -> NDArray[np.float32]:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_softmax, softmax
 
+from udfs.kernels.cluster.hac import check_embeddings
 from udfs.kernels.cluster.interface import (
     NO_LINKS,
     UNBOUNDED,
@@ -85,9 +86,7 @@ def mean_of_tracks(rows: NDArray[np.floating], track: NDArray[np.integer], n_tra
     return total / np.where(counts > 0, counts, np.nan)[:, None]
 
 
-def summarise_tracks(
-    answers: Answers, mirrored: Answers, track: NDArray[np.integer], n_tracks: int
-) -> TrackAnswers:
+def summarise_tracks(answers: Answers, mirrored: Answers, track: NDArray[np.integer], n_tracks: int) -> TrackAnswers:
     """What is to be kept of the answers to crops: exact, as S is linear in p and in ln q.
 
     Args:
@@ -126,9 +125,11 @@ def cluster_by_loss(
 
     Args:
         answers: to the tracks' crops.
-        embeddings: not read. bounds: not heeded; the number is always found.
+        embeddings: (T, D) of the tracks, checked alone. bounds: not heeded; the number is always found.
+    Raises:
+        ValueError: as `hac.average_linkage`.
     """
-    links.check(len(answers.threshold))
-    labels = match_clusters(answers.between_means(), answers.threshold, links, first=answers.between_crops())
-    labels = in_order_of_appearance(labels)
+    check_embeddings(embeddings, links)
+    found = match_clusters(answers.between_means(), answers.threshold, links, first=answers.between_crops())
+    labels = in_order_of_appearance(found)
     return Clustering(labels, int(labels.max(initial=-1)) + 1, np.zeros(0))
