@@ -91,7 +91,8 @@ class FineTuning:
     """One start of the job: titles, and what became of them.
 
     Attributes:
-        failed: title_id -> why. keys: title_id -> where its crops are staged.
+        failed: title_id -> why. skipped: title_id -> its result, of titles that there is nothing to do for.
+        keys: title_id -> where its crops are staged.
     """
 
     def __init__(
@@ -103,6 +104,7 @@ class FineTuning:
         self.titles = {row["title_id"]: row.asDict() for row in rows}
         self.adapters = {title: adapter_id(row, settings) for title, row in self.titles.items()}
         self.failed: dict[str, str] = {}
+        self.skipped: dict[str, dict[str, Any]] = {}
         self.keys: dict[str, str] = {}
 
     def tune(self) -> dict[str, int]:
@@ -110,11 +112,10 @@ class FineTuning:
         self._check_embedders()
         self._stage_crops()
         self._stage_links()
-        results = self._train()
-        return self._commit(results)
+        return self._commit({**self._train(), **self.skipped})
 
     def _left(self) -> list[str]:
-        return [task.title_id for task in self.tasks if task.title_id not in self.failed]
+        return [task.title_id for task in self.tasks if task.title_id not in {*self.failed, *self.skipped}]
 
     def _check_embedders(self) -> None:
         for title, row in self.titles.items():
@@ -131,12 +132,14 @@ class FineTuning:
         films = [title for title in self._left() if title not in kept]
         if films:
             self._probe(films)
+        if films := [title for title in films if title in self.keys]:
             self._run("cutting crops", self._faces(films), ["title_id", "piece"], udfs.cut_crops)
         if kept:
             self._run("reading crops", self._kept_faces(sorted(kept)), ["title_id"], udfs.stage_kept)
         for title in self._left():
             if not FilmFiles.of(self.staging, self.keys[title]).all_crops():
-                self.failed[title] = "none of its faces has an embedding and landmarks, or none of their frames decodes"
+                said = "there is no face with an embedding and landmarks, in a frame that decodes"
+                self.skipped[title] = {"status": "skipped", "note": said}
 
     def _find_kept(self) -> set[str]:
         titles = self._left()
@@ -184,7 +187,6 @@ class FineTuning:
         )
 
     def _faces(self, titles: Sequence[str]) -> DataFrame:
-        titles = [title for title in titles if title in self.keys]
         piece = F.floor(F.col("frame") / PIECE_FRAMES).alias("piece")
         names = [name for name in udfs.TO_CUT.names if name != "piece"]
         return self._embedded(titles).where("landmarks IS NOT NULL").select(*names, piece)

@@ -61,8 +61,8 @@ class FaceAnswers(Protocol):
     unsure: NDArray[np.bool_]
 
 
-# title_id, folder of its staged crops, ONNX file to begin with, file to write the backbone to, GPU or none -> what is to
-# be known of the fine-tuning, in plain JSON values, and what the network says of the title's faces
+# title_id, folder of its staged crops, ONNX file to begin with, file to write the backbone to, GPU or none -> what is
+# to be known of the fine-tuning, in plain JSON values, and what the network says of the title's faces
 Tune = Callable[[str, Path, Path, Path, int | None], tuple[dict[str, Any], FaceAnswers]]
 
 

@@ -136,7 +136,7 @@ def adapter_for(lake: Lake, wanted: str, embedder_sha256: str) -> Registered | N
         return None
     adapters = lake.raw("adapters")
     if wanted == "newest":
-        fits = (F.col("base_embedder_sha256") == embedder_sha256) & (F.col("method") != TUNED)
+        fits = (F.col("base_embedder_sha256") == embedder_sha256) & ~F.col("method").eqNullSafe(TUNED)
         ready = adapters.where((F.col("status") == "ready") & fits)
         row = ready.orderBy(F.col("created_at").desc(), "adapter_id").first()
         return None if row is None else _open_registered(lake, row)

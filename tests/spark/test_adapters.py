@@ -15,7 +15,16 @@ from conf.catalog import table
 from conf.errors import ModelError, UsageError
 from conf.settings import ClusterSettings
 from jobs import cluster
-from jobs.lake.adapters import NO_ADAPTER, Registered, adapter_for, adapters_of, read_labels
+from jobs.lake.adapters import (
+    NO_ADAPTER,
+    TUNED,
+    Registered,
+    adapter_for,
+    adapters_for,
+    adapters_of,
+    add_adapted,
+    read_labels,
+)
 from tests.helpers.small import SHA256, finished
 from training.adapters import Adapter, Card
 from training.networks import build, small
@@ -94,6 +103,78 @@ def test_one_that_is_registered_twice_is_one(registry):
 
 
 @pytest.fixture
+def tuned(registry):
+    """The same lake with a title that a backbone was fine-tuned on, ready and the newest, and one that has none."""
+    for title in ("film", "other"):
+        harvest = finished(registry, "harvest", title, {"titles": [{"embedder_sha256": SHA256}]})
+        finished(registry, "mine", title, {}, inputs={"harvest": harvest})
+        tracks = [{"track_id": track} for track in range(2)]
+        if title == "film":
+            said = {"adapter_id": "tt01", "embedding": [0.0, 1.0], "threshold": 0.5}
+            made = {"adapted_tracks": [{**said, **track} for track in tracks[:1]]}
+            finished(registry, "finetune", title, made, inputs={"harvest": harvest})
+    row = {
+        **dict.fromkeys(table("adapters").names),
+        **{"adapter_id": "tt01", "method": TUNED, "scope": "film", "base_embedder_sha256": SHA256},
+        **{"status": "ready", "created_at": datetime(2026, 2, 1, tzinfo=UTC)},
+    }
+    registry.append(table("adapters"), [row])
+    return registry
+
+
+BOTH = {"film": SHA256, "other": SHA256}
+
+
+def names(found):
+    return {title: adapter and adapter.adapter_id for title, adapter in found.items()}
+
+
+def test_a_title_has_the_backbone_that_was_fine_tuned_on_it(tuned):
+    assert names(adapters_for(tuned, "newest", BOTH)) == {"film": "tt01", "other": "aa02"}
+    assert adapter_for(tuned, "newest", SHA256).adapter_id == "aa02"  # which maps any title's embeddings
+    assert names(adapters_for(tuned, NO_ADAPTER, BOTH)) == {"film": None, "other": None}
+    assert names(adapters_for(tuned, "aa01", BOTH)) == {"film": "aa01", "other": "aa01"}
+    assert names(adapters_for(tuned, "tt01", {"film": SHA256})) == {"film": "tt01"}
+
+
+def test_a_newer_adapter_is_taken_in_its_place(tuned):
+    row = {
+        **dict.fromkeys(table("adapters").names),
+        **{"adapter_id": "aa03", "method": "whitening", "base_embedder_sha256": SHA256, "scope": "corpus"},
+        **{"status": "ready", "created_at": datetime(2026, 3, 1, tzinfo=UTC)},
+    }
+    tuned.append(table("adapters"), [row])
+    assert names(adapters_for(tuned, "newest", BOTH)) == {"film": "aa03", "other": "aa03"}
+
+
+def test_a_backbone_is_for_its_title_alone(tuned):
+    with pytest.raises(UsageError, match="fine-tuned on film is for that title alone: add --titles film"):
+        adapters_for(tuned, "tt01", BOTH)
+
+
+def test_a_backbone_whose_embeddings_are_gone_is_not_used(tuned):
+    harvest = finished(tuned, "harvest", "film", {"titles": [{"embedder_sha256": SHA256}]})
+    finished(tuned, "mine", "film", {}, inputs={"harvest": harvest})
+    assert names(adapters_for(tuned, "newest", BOTH)) == {"film": "aa02", "other": "aa02"}
+    with pytest.raises(UsageError, match="its embeddings of film are gone"):
+        adapters_for(tuned, "tt01", {"film": SHA256})
+
+
+def test_tracks_get_what_the_backbone_says_of_them(tuned):
+    rows = [(title, track) for title in BOTH for track in range(2)]
+    tracks = tuned.spark.createDataFrame(rows, "title_id STRING, track_id BIGINT")
+    chosen = adapters_for(tuned, "newest", BOTH)
+    found = add_adapted(tuned, tracks, chosen, ("threshold",)).collect()
+    assert {(row["title_id"], row["track_id"]): row["adapted"] for row in found} == {
+        **{(title, track): None for title, track in rows},
+        ("film", 0): [0.0, 1.0],
+    }
+    assert [row["threshold"] for row in found if row["adapted"]] == [0.5]
+    plain = add_adapted(tuned, tracks, {**chosen, "film": None})
+    assert plain.columns == ["title_id", "track_id"]
+
+
+@pytest.fixture
 def file(tmp_path):
     """An adapter's file in the folder of a lake's adapters."""
     card = Card(
@@ -107,7 +188,7 @@ def file(tmp_path):
 
 def registered(file: Path, uri: str | None = "_adapters/a.safetensors", sha256: str | None = "") -> Registered:
     sum_ = hashlib.sha256(file.read_bytes()).hexdigest() if sha256 == "" else sha256
-    return Registered("aa01", SHA256, file.parent, uri, sum_)
+    return Registered("aa01", SHA256, file.parent, uri, sum_, "bcl", "corpus", datetime(2026, 1, 1, tzinfo=UTC))
 
 
 def test_the_bytes_that_were_registered_are_loaded(file):
@@ -165,7 +246,8 @@ def test_a_learned_threshold_is_where_complete_linkage_stops(tmp_path, threshold
     torch.manual_seed(0)
     made = Adapter(card, build(small(4), 4).state_dict())
     made.save(tmp_path / "_adapters" / "bcl.safetensors")
-    adapter = Registered("bcl", SHA256, tmp_path / "_adapters", "_adapters/bcl.safetensors", made.sha256())
+    file, now = "_adapters/bcl.safetensors", datetime(2026, 1, 1, tzinfo=UTC)
+    adapter = Registered("bcl", SHA256, tmp_path / "_adapters", file, made.sha256(), "bcl", "corpus", now)
     if threshold is None:
         with pytest.raises(UsageError, match="hac_complete cannot find the number of characters"):
             cluster.choose_rules(ClusterSettings(method="hac_complete"), SHA256, adapter)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,19 @@ def compare(title: TitleCrops, adapted: NDArray[np.float32]) -> Comparison:
     moved = measure_change(*((1 + each.halves, 1 + each.different) for each in (before, after)))
     raw, tuned = (verify_likeness(each.halves, each.linked, each.pairs) for each in (before, after))
     return Comparison(raw, tuned, moved)
+
+
+def decide_status(found: Comparison) -> tuple[Literal["ready", "not_better"], str]:
+    """status and reason: `not_better` where halves of tracks, or the closest pairs of tracks, are told from two people
+    worse than before."""
+    raw, adapted = found.raw, found.adapted
+    against = "cannot-linked tracks" if raw.negatives else "all pairs of tracks (there are no cannot-links)"
+    said = f"AUC of tracks' halves against {against} {raw.auc:.4f} -> {adapted.auc:.4f}"
+    better = adapted.auc >= raw.auc
+    if raw.close_auc is not None and adapted.close_auc is not None:
+        said += f", of the closest pairs {raw.close_auc:.4f} -> {adapted.close_auc:.4f}"
+        better = better and adapted.close_auc >= raw.close_auc
+    return "ready" if better else "not_better", said
 
 
 class _Likeness(NamedTuple):

@@ -19,13 +19,12 @@ from training.collective import Alone, Collective
 from training.finetune.adapter import BackboneCard, TunedBackbone
 from training.finetune.branches import Backbone, open_backbone
 from training.finetune.crops import Crops
-from training.finetune.judge import Comparison, compare
+from training.finetune.judge import Comparison, compare, decide_status
 from training.finetune.loop import Epoch, FineTuned, Tell, fine_tune
 from training.finetune.model import answer_crops, embed_crops
 from training.finetune.plan import FinetunePlan
 from training.finetune.sampling import sample_faces
 from training.finetune.title import TitleCrops, read_title
-from training.judge import decide_status
 
 ANSWERS = "answers.safetensors"  # in a title's folder
 FEWEST_TRACKS, FEWEST_CROPS = 4, 16  # that train
@@ -174,7 +173,7 @@ def _decide(made: FineTuned, compared: Comparison) -> tuple[Literal["ready", "no
     if made.collapsed:
         before, after = made.healths[0], made.healths[-1]
         return "not_better", f"the network collapsed: {after.say()}; before: {before.say()}"
-    return decide_status(compared.raw, compared.adapted)
+    return decide_status(compared)
 
 
 def _measure(made: FineTuned, sampled: Crops, compared: Comparison) -> dict[str, float]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from training.adapters import Moved
 from training.finetune.crops import Crops
-from training.finetune.judge import compare
+from training.finetune.judge import Comparison, compare, decide_status
 from training.finetune.title import TitleCrops
+from training.verification import Verification
 
 
 def a_title(raw: np.ndarray, track: list[int], cannot: list[tuple[int, int]]) -> TitleCrops:
@@ -55,6 +57,25 @@ def test_without_cannot_links_all_pairs_stand_in():
     assert found.raw == found.adapted
     assert (found.raw.close_auc, found.raw.negatives) == (None, 0)
     assert found.moved.different == (0.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("raw", "adapted", "status"),
+    [
+        ((0.9, 0.8), (0.95, 0.85), "ready"),
+        ((0.9, 0.8), (0.9, 0.8), "ready"),  # it is as good
+        ((0.9, 0.8), (0.95, 0.79), "not_better"),
+        ((0.9, 0.8), (0.89, 0.95), "not_better"),
+        ((0.9, None), (0.95, None), "ready"),
+        ((0.9, None), (0.8, None), "not_better"),
+    ],
+)
+def test_worse_in_either_is_not_better(raw, adapted, status):
+    spaces = [Verification(auc, close, 0 if close is None else 5) for auc, close in (raw, adapted)]
+    found, said = decide_status(Comparison(*spaces, Moved((0, 1), (0, 1))))
+    assert found == status
+    assert f"{raw[0]:.4f} -> {adapted[0]:.4f}" in said
+    assert ("there are no cannot-links" in said) == (raw[1] is None)
 
 
 def test_what_cannot_be_judged():

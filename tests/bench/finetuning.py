@@ -1,0 +1,221 @@
+"""VideoClusterNet on labelled titles: what fine-tuning the face network on each title does to its clustering.
+
+DATA holds tracks/, faces/ and truth/ as for `tests.bench.adaptation`, and crops/NAME/ with a title's crops and links
+as `castmine finetune` stages them. `tests.bench.crops` makes such folders: of films, and of composite titles, whose
+figures are those of composite titles: real track structure, photographs of other people.
+
+Every title is learned from by itself, without labels. Rows: the raw embedding, other adapters trained on the title,
+and VideoClusterNet after each iteration. Columns, in percent but for PCR (characters found over true ones, 1 is
+best), means over titles: V of average linkage at the true number; of castmine's clustering, which finds the number,
+V, WCP, PCR and B-cubed F; the same of the paper's clustering (by the loss, after fine-tuning; on cosine distances,
+else), which knows no links and no tracks of poor quality but those that the network is unsure of: these are left out
+(*), as the paper does, or count as wrong (WCP, +). Then TPR at three FPR over all pairs of tracks, what castmine's
+own judgement says, seconds of training, and milliseconds of the paper's clustering a track.
+
+  python -m tests.bench.finetuning DATA [--seeds 7 8 9] [--preset small] [--ablations]
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.cluster.hierarchy import fcluster, linkage
+from sklearn.metrics import v_measure_score
+
+from conf.settings import FinetuneSettings
+from jobs.cluster import expect_distances
+from jobs.finetune import make_plan
+from tests.bench.adaptation import FPR, NONE
+from tests.bench.clustering import face_sets
+from tests.bench.labelled_titles import COMPOSITE, Title, known, load, trained, unit
+from training.finetune.branches import open_backbone
+from training.finetune.judge import compare, decide_status
+from training.finetune.loop import Epoch, find_unsure, fine_tune
+from training.finetune.model import Model, answer_crops
+from training.finetune.plan import FinetunePlan
+from training.finetune.sampling import sample_faces
+from training.finetune.title import TitleCrops, read_title
+from udfs import assets
+from udfs.kernels.cluster.characters import Evidence, Rules, find_characters
+from udfs.kernels.cluster.interface import Links
+from udfs.kernels.cluster.odds import Distances
+from udfs.kernels.cluster.own_thresholds import own_thresholds
+from udfs.kernels.cluster.videoclusternet import Answers, cluster_by_loss, summarise_tracks
+from udfs.kernels.evaluate.scoring import score
+from udfs.kernels.rows import unit_means
+
+RIVALS = ("whitened_triplet", "imptriplet", "mvcorr")
+ABLATIONS = {
+    "no soft matching": {"matching": "none"},
+    "one threshold for all (cosine 0.5)": {"matching": "fixed"},
+    "no quality filter": {"quality": False},
+    "heads alone": {"backbone": False},
+}
+COLUMNS = (
+    *("V average, true number", "castmine V", "WCP", "PCR", "B-cubed F"),
+    *("paper's V *", "WCP *", "WCP +", "PCR *", "B-cubed F *"),
+    *("TPR @ 0.1 %", "@ 1 %", "@ 10 %", "castmine's judgement", "s", "ms a track"),
+)
+
+
+@dataclass
+class Row:
+    """One line of the table: by title and seed, the figures, the verdict and the seconds."""
+
+    figures: list[list[float]] = field(default_factory=list)
+    verdicts: list[str] = field(default_factory=list)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--seeds", nargs="+", type=int, default=[7])
+    parser.add_argument("--preset", choices=["small", "paper"], default="small")
+    parser.add_argument("--ablations", action="store_true", help="parts of the method left out, one seed")
+    args = parser.parse_args(argv)
+    titles = load(args.data)
+    crops = {name: read_title(args.data / "crops" / name) for name in titles}
+    plan = make_plan(FinetuneSettings(preset=args.preset))
+    rows: dict[str, Row] = {}
+    for name, title in titles.items():
+        for called, figures, verdict in measure(title, crops[name], plan, args.seeds, args.ablations):
+            row = rows.setdefault(called, Row())
+            row.figures.append(figures)
+            row.verdicts.append(verdict)
+            print(f"{name}: {called}: {say(figures)} {verdict}", flush=True)
+    print(f"\n| embedding | {' | '.join(COLUMNS)} |\n" + "|---" * (len(COLUMNS) + 1) + "|")
+    for called, row in rows.items():
+        mean = np.array(row.figures).mean(axis=0)
+        judged = [verdict for verdict in row.verdicts if verdict]
+        ready = f"{judged.count('ready')} of {len(judged)} ready" if judged else ""
+        cells = [*(f"{value:.1f}" if place not in (3, 8) else f"{value:.2f}" for place, value in enumerate(mean))]
+        print(f"| {called} | {' | '.join([*cells[:13], ready, *cells[13:]])} |")
+
+
+def measure(
+    title: Title, crops: TitleCrops, plan: FinetunePlan, seeds: Sequence[int], ablations: bool
+) -> Iterator[tuple[str, list[float], str]]:
+    """Each row of one title and seed: its name, its figures and its verdict."""
+    faces = {"raw": (title.faces, known(), "", 0.0)}
+    for method in RIVALS:
+        for seed in seeds:
+            began = time.perf_counter()
+            adapt, verdict = trained(method, {"title": title}, seed)
+            faces[f"{method} {seed}"] = adapt(title.faces), known(adapt), verdict, time.perf_counter() - began
+    for called, (rows, distances, verdict, seconds) in faces.items():
+        rows = unit(rows)
+        sets, began = face_sets(title, rows), time.perf_counter()
+        means = unit_means(rows, title.track, len(title.label)).astype(np.float32)
+        labels = own_thresholds(sets)(means).labels
+        took = 1000 * (time.perf_counter() - began) / len(title.label)
+        everyone = np.ones(len(title.label), bool)
+        yield called.split()[0], [*score_all(title, means, distances, labels, everyone), seconds, took], verdict
+    for seed in seeds:
+        yield from fine_tuned(title, crops, plan.model_copy(update={"seed": seed}), "VideoClusterNet")
+    for called, changes in ABLATIONS.items() if ablations else ():
+        changed = plan.model_copy(update={**changes, "seed": seeds[0]})
+        *_, last = fine_tuned(title, crops, changed, called)
+        yield called, *last[1:]
+
+
+def fine_tuned(
+    title: Title, crops: TitleCrops, plan: FinetunePlan, called: str
+) -> Iterator[tuple[str, list[float], str]]:
+    """As `measure`, after each iteration."""
+    trains = sample_faces(crops.crops.track, crops.time_s, crops.good, plan.crop_every_s, plan.crops_per_track)
+    began, paused, found = time.perf_counter(), 0.0, []
+
+    def tell(epoch: Epoch, model: Model) -> None:
+        nonlocal paused
+        done = sum(1 for each in seen if each.iteration == epoch.iteration) + 1
+        seen.append(epoch)
+        if done == plan.epochs(epoch.iteration):
+            at = time.perf_counter()
+            found.append((epoch.iteration, at - began - paused, *judge(title, crops, model, plan)))
+            paused += time.perf_counter() - at
+
+    seen: list[Epoch] = []
+    fine_tune(crops.choose(trains), open_backbone(assets.fetch(COMPOSITE)), plan, tell=tell)
+    for iteration, seconds, figures, took, verdict in found:
+        yield f"{called} {iteration}", [*figures, seconds, took], verdict
+
+
+def judge(title: Title, crops: TitleCrops, model: Model, plan: FinetunePlan) -> tuple[list[float], float, str]:
+    """Figures, milliseconds of the paper's clustering a track, and the verdict, of a model as it is now."""
+    answers = answer_crops(model, crops.crops, exact=True)
+    unsure = find_unsure(model, answers, crops.crops, plan)
+    counts = np.bincount(crops.crops.track, minlength=crops.crops.n_tracks)
+    only = counts[crops.crops.track] == 1
+    mirrored = crops.crops._replace(pixels=crops.crops.pixels[only][:, :, ::-1], track=crops.crops.track[only])
+    alone = answer_crops(model, mirrored, exact=True)
+    fixed = model.loss.centre.numpy(), (model.loss.teacher, model.loss.student)
+    began = time.perf_counter()
+    summary = summarise_tracks(
+        Answers(answers.teacher.numpy(), answers.student.numpy(), *fixed),
+        Answers(alone.teacher.numpy(), alone.student.numpy(), *fixed),
+        crops.crops.track,
+        crops.crops.n_tracks,
+    )
+    sure = np.flatnonzero(~unsure)
+    found = cluster_by_loss(summary.among(sure), np.eye(1).repeat(len(sure), axis=0))
+    took = 1000 * (time.perf_counter() - began) / len(unsure)
+    compared = compare(crops, answers.embeddings.numpy())
+    means = unit_means(answers.embeddings.numpy(), crops.crops.track, crops.crops.n_tracks).astype(np.float32)
+    distances = expect_distances(assets.registry().files[COMPOSITE].sha256, compared.moved)
+    figures = score_all(title, means, distances, found.labels, ~unsure)
+    return figures, took, decide_status(compared)[0]
+
+
+def score_all(
+    title: Title,
+    means: NDArray[np.float32],
+    distances: Distances,
+    papers: NDArray[np.int32],
+    sure: NDArray[np.bool_],
+) -> list[float]:
+    """The columns but for the last three; `papers` are clusters of the sure tracks."""
+    true = len(set(title.label))
+    average = fcluster(linkage(means, "average", "cosine"), true, "maxclust")
+    evidence = Evidence(means, np.ones(len(means), np.int64), Links(title.cannot, NONE))
+    ours = find_characters(evidence, Rules(known=distances)).labels
+    whole = np.full(len(means), -1, np.int32)
+    whole[sure] = papers
+    kept, of_all = score(title.label[sure], papers), score(title.label, whole)
+    return [
+        100 * v_measure_score(title.label, average),
+        *_shares(score(title.label, ours), ours, true),
+        100 * kept["v_measure"],
+        100 * kept["wcp"],
+        100 * of_all["wcp"],
+        (papers.max() + 1) / len(set(title.label[sure])),
+        100 * kept["bcubed_f"],
+        *pairs(title.label, means),
+    ]
+
+
+def _shares(found: dict[str, float], labels: NDArray[np.int32], true: int) -> list[float]:
+    v, wcp, f = (100 * found[name] for name in ("v_measure", "wcp", "bcubed_f"))
+    return [v, wcp, (labels.max() + 1) / true, f]
+
+
+def pairs(label: NDArray[np.str_], means: NDArray[np.float32]) -> list[float]:
+    """TPR at each FPR, in percent, over all pairs of tracks."""
+    i, j = np.triu_indices(len(label), 1)
+    distance = (1 - means @ means.T)[i, j]
+    same = label[i] == label[j]
+    return [100 * float((distance[same] < np.quantile(distance[~same], fpr)).mean()) for fpr in FPR]
+
+
+def say(figures: Sequence[float]) -> str:
+    """One line to look at while it runs."""
+    return " ".join(f"{value:.1f}" for value in figures)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,114 @@
+"""`castmine finetune` on a film: crops of the very faces that were harvested, a backbone, and clustering by it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.helpers import lakes
+from tests.helpers.commands import castmine
+from training.finetune.adapter import TunedBackbone
+from udfs import assets
+
+SMALL, NOBODY = "castmine_demo_small", "nobody"
+# heads alone, for one short iteration: the backbone stays what it was, so embeddings must be those that were harvested
+QUICK = ["finetune.train=heads", "finetune.iterations=1", "finetune.crops_per_track=3", "finetune.keep_crops=true"]
+WORDS = [word for entry in QUICK for word in ("--set", entry)]
+
+
+@pytest.fixture(scope="module")
+def tuned(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    lake = Path(shutil.copytree(finished, tmp_path_factory.mktemp("lakes") / "tuned"))
+    assert castmine("finetune", "--lake", lake, "--titles", SMALL, NOBODY, *WORDS) == 0
+    return lake
+
+
+def adapter_of(lake: Path, title: str) -> dict:
+    (row,) = (row for row in lakes.rows(lake, "adapters").to_pylist() if row["scope"] == title)
+    return row
+
+
+def test_every_embedded_face_is_embedded_again_and_is_what_was_harvested(tuned: Path):
+    key = ["track_id", "frame"]
+    faces = lakes.rows(tuned, "faces", [SMALL]).to_pandas().dropna(subset="embedding").set_index(key)
+    found = lakes.rows(tuned, "adapted_embeddings", [SMALL]).to_pandas().set_index(key)
+    assert sorted(found.index) == sorted(faces.index)
+    faces = faces.loc[found.index]
+    alike = (np.stack(found.embedding) * np.stack(faces.embedding)).sum(axis=1)
+    assert np.median(alike) > 0.98, "JPEG costs a little"
+    tracks = lakes.rows(tuned, "adapted_tracks", [SMALL]).to_pandas()
+    assert sorted(tracks.track_id) == sorted(set(found.index.get_level_values(0)))
+    assert tracks.n_faces.sum() == len(found)
+    np.testing.assert_allclose(np.stack(tracks.said).sum(axis=1), 1, atol=1e-4)
+
+
+def test_the_backbone_is_registered_for_its_title(tuned: Path):
+    row = adapter_of(tuned, SMALL)
+    assert row["method"] == "videoclusternet"
+    assert row["status"] in ("ready", "not_better")
+    backbone = TunedBackbone.load(tuned / row["uri"])
+    assert backbone.card.title_id == SMALL
+    assert backbone.sha256() == row["sha256"]
+    assert backbone.card.base_embedder_sha256 == row["base_embedder_sha256"]
+    curve = [epoch for epoch in lakes.rows(tuned, "curves").to_pylist() if epoch["adapter_id"] == row["adapter_id"]]
+    assert [epoch["epoch"] for epoch in curve] == list(range(int(json.loads(row["metrics"])["epochs"])))
+    assert {epoch["dev_loss"] for epoch in curve} == {None}
+
+
+def test_a_film_without_faces_is_skipped(tuned: Path):
+    row = adapter_of(tuned, NOBODY)
+    assert (row["status"], row["uri"]) == ("skipped", None)
+    assert "no face with an embedding" in row["reason"]
+
+
+def test_nothing_is_done_twice_and_nothing_staged_is_left(tuned: Path):
+    before = lakes.versions(tuned)
+    assert castmine("finetune", "--lake", tuned, "--titles", SMALL, NOBODY, *WORDS) == 0
+    assert lakes.versions(tuned) == before
+    assert [file for file in (tuned / "_staging").rglob("*") if file.is_file()] == []
+    assert list((tuned / "_adapters").glob("*.checkpoint")) == []
+
+
+def test_from_kept_crops_it_makes_the_same_without_the_film(tuned: Path, small, tmp_path: Path, capsys):
+    lake = Path(shutil.copytree(tuned, tmp_path / "lake"))
+    before = adapter_of(lake, SMALL)
+    (lake / before["uri"]).unlink()
+    away = small.path.with_suffix(".away")
+    small.path.rename(away)
+    try:
+        assert castmine("finetune", "--lake", lake, "--titles", SMALL, *WORDS, "--force") == 0
+        dropped = [word for word in WORDS if word not in ("finetune.keep_crops=true",)][:-1]
+        assert castmine("finetune", "--lake", lake, "--titles", SMALL, *dropped, "--force") == 0
+        assert castmine("finetune", "--lake", lake, "--titles", SMALL, *dropped, "--force") == 3
+    finally:
+        away.rename(small.path)
+    assert f"failed: {SMALL}: its film is needed, and" in capsys.readouterr().err
+    assert TunedBackbone.load(lake / before["uri"]).sha256() == before["sha256"]
+    assert lakes.differences(lake, tuned, ("adapted_embeddings", "adapted_tracks")) == []
+
+
+def test_clustering_by_the_loss(tuned: Path, tmp_path: Path, capsys):
+    lake = Path(shutil.copytree(tuned, tmp_path / "lake"))
+    adapter = adapter_of(lake, SMALL)["adapter_id"]
+    words = ["--lake", lake, "--titles", SMALL]
+    assert castmine("cluster", *words, "--adapter", adapter, "--method", "videoclusternet") == 0
+    labels = lakes.rows(lake, "track_labels", [SMALL]).to_pandas()
+    assert set(labels.method) == {"videoclusternet"}
+    assert set(labels.adapter_id) == {adapter}
+    assert labels.character_id.notna().any()
+    assert castmine("cluster", *words, "--adapter", adapter) == 0  # castmine's own, on the same embeddings
+    people = lakes.rows(lake, "characters", [SMALL]).num_rows
+    assert people == 4
+    capsys.readouterr()
+    assert castmine("cluster", *words, "--adapter", "none", "--method", "videoclusternet") == 2
+    assert "goes by a network that was fine-tuned on the title" in capsys.readouterr().err
+
+
+def test_the_model_that_harvested_it_is_known_by_its_sum():
+    file = assets.pack("buffalo_sc").embedder
+    assert assets.file_of(assets.registry().files[file].sha256) == file
+    assert assets.file_of("0" * 64) is None
