@@ -1,6 +1,7 @@
 """run: everything, film to characters: harvest, mine, train, cluster, report.
 
   castmine run FILMS --lake ./lake
+  castmine run FILMS --lake ./lake --finetune      and a face network of each title's own before clustering, in hours
 
 Only the jobs in order, each over the same titles and in one session; what is done already is not done again.
 """
@@ -13,7 +14,7 @@ from collections.abc import Sequence
 from pyspark.sql import SparkSession
 
 from conf import settings as conf_settings
-from jobs import cluster, harvest, mine, report, train
+from jobs import cluster, finetune, harvest, mine, report, train
 from jobs.cli import options, program
 from jobs.cli.progress import Progress
 from jobs.inputs import films
@@ -21,7 +22,13 @@ from jobs.lake import run_log
 from jobs.lake.environment import keep_private
 from jobs.lake.session import borrowed_or_started
 
-STEPS = (("mine", mine.main), ("train", train.main), ("cluster", cluster.main), ("report", report.main))
+STEPS = (
+    ("mine", mine.main),
+    ("train", train.main),
+    ("finetune", finetune.main),
+    ("cluster", cluster.main),
+    ("report", report.main),
+)
 
 
 def main(
@@ -36,6 +43,7 @@ def main(
     parser.add_argument(
         "films", nargs="+", type=options.filled, metavar="FILMS", help="files, folders, globs, or a manifest"
     )
+    parser.add_argument("--finetune", action="store_true", help="see castmine finetune; left out where not asked for")
     args = parser.parse_args(argv)
     settings = conf_settings.load(args.conf, args.set)
     films.find_films(args.films)  # wrong arguments are said before a session is paid for
@@ -44,6 +52,8 @@ def main(
         common = shared_arguments(args)
         worst = harvest.main([*args.films, *common], spark=session, clock=clock, run_id=_step_id(run_id, "harvest"))
         for name, step in STEPS:
+            if name == "finetune" and not args.finetune:
+                continue
             worst = max(worst, step(common, spark=session, clock=clock, run_id=_step_id(run_id, name)))
     if spark is None:
         progress = Progress(args.quiet)
