@@ -141,7 +141,7 @@ def fine_tuned(
             paused += time.perf_counter() - at
 
     seen: list[Epoch] = []
-    fine_tune(crops.choose(trains), open_backbone(assets.fetch(COMPOSITE)), plan, tell=tell)
+    fine_tune(crops.crops.among(np.flatnonzero(trains)), open_backbone(assets.fetch(COMPOSITE)), plan, tell=tell)
     for iteration, seconds, figures, took, verdict in found:
         yield f"{called} {iteration}", [*figures, seconds, took], verdict
 
@@ -151,9 +151,8 @@ def judge(title: Title, crops: TitleCrops, model: Model, plan: FinetunePlan) -> 
     answers = answer_crops(model, crops.crops, exact=True)
     unsure = find_unsure(model, answers, crops.crops, plan)
     counts = np.bincount(crops.crops.track, minlength=crops.crops.n_tracks)
-    only = counts[crops.crops.track] == 1
-    mirrored = crops.crops._replace(pixels=crops.crops.pixels[only][:, :, ::-1], track=crops.crops.track[only])
-    alone = answer_crops(model, mirrored, exact=True)
+    only = np.flatnonzero(counts[crops.crops.track] == 1)
+    alone = answer_crops(model, crops.crops.mirrored(only), exact=True)
     fixed = model.loss.centre.numpy(), (model.loss.teacher, model.loss.student)
     began = time.perf_counter()
     summary = summarise_tracks(

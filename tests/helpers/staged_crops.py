@@ -23,7 +23,7 @@ def stage_crops(folder: Path, crops: Crops, raw: np.ndarray, links: list[tuple[i
         "frame": 6 * place,
         "time_s": 0.25 * place,
         "good": np.ones(len(place), bool),
-        "jpeg": [encode_crop(pixels[:, :, ::-1]) for pixels in crops.pixels],
+        "jpeg": [encode_crop(pixels[:, :, ::-1]) for pixels in crops.pixels[:]],
         "embedding": list(raw.astype(np.float32)),
     }
     table = pa.table({name: pa.array(values) for name, values in rows.items()}, schema=CROP_SCHEMA)

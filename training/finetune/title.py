@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from conf.errors import LakeError
-from training.finetune.crops import Crops
+from training.finetune.crops import Crops, JpegPixels
 
 CROPS, LINKS = "crops-*.parquet", "cannot_links.parquet"  # of a title's folder
 CROP_COLUMNS = ("track_id", "frame", "time_s", "good", "jpeg", "embedding")
@@ -39,10 +38,6 @@ class TitleCrops:
     track_ids: NDArray[np.int64]
     cannot: NDArray[np.int64]
 
-    def choose(self, rows: NDArray[np.bool_]) -> Crops:
-        """Some of the crops."""
-        return self.crops._replace(pixels=self.crops.pixels[rows], track=self.crops.track[rows])
-
 
 def read_title(folder: Path) -> TitleCrops:
     """What is staged in a title's folder.
@@ -62,7 +57,7 @@ def read_title(folder: Path) -> TitleCrops:
     both = np.stack([links["track_a"].to_numpy(), links["track_b"].to_numpy()], axis=1)
     known = np.isin(both, ids).all(axis=1)
     return TitleCrops(
-        Crops(decode_crops(faces["jpeg"]), track.astype(np.int64), len(ids)),
+        Crops(JpegPixels(faces["jpeg"].to_pylist()), track.astype(np.int64), len(ids)),
         faces["frame"].to_numpy().astype(np.int64),
         faces["time_s"].to_numpy(),
         faces["good"].to_numpy(),
@@ -70,11 +65,3 @@ def read_title(folder: Path) -> TitleCrops:
         ids,
         np.searchsorted(ids, both[known]).astype(np.int64),
     )
-
-
-def decode_crops(jpegs: pa.ChunkedArray) -> NDArray[np.uint8]:
-    """(F, 112, 112, 3) red first."""
-    pixels = np.empty((len(jpegs), 112, 112, 3), np.uint8)
-    for place, jpeg in enumerate(jpegs):
-        pixels[place] = cv2.imdecode(np.frombuffer(jpeg.as_buffer(), np.uint8), cv2.IMREAD_COLOR)[:, :, ::-1]
-    return pixels

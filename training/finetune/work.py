@@ -28,6 +28,7 @@ from training.finetune.title import TitleCrops, read_title
 
 ANSWERS = "answers.safetensors"  # in a title's folder
 FEWEST_TRACKS, FEWEST_CROPS = 4, 16  # that train
+FINGERPRINTED = 64  # crops at a time
 CHECKED, ALIKE = 64, 0.9  # crops that are embedded again, and the least median cosine with what was harvested
 
 
@@ -105,7 +106,7 @@ def fine_tune_title(
     """
     title, base, collective = read_title(folder), open_backbone(weights), collective or Alone()
     trains = sample_faces(title.crops.track, title.time_s, title.good, plan.crop_every_s, plan.crops_per_track)
-    sampled = title.choose(trains)
+    sampled = title.crops.among(np.flatnonzero(trains))
     _check_enough(sampled)
     _check_crops(title, base)
     sha256 = hashlib.sha256(weights.read_bytes()).hexdigest()
@@ -137,8 +138,7 @@ def _check_enough(crops: Crops) -> None:
 def _check_crops(title: TitleCrops, base: Backbone) -> None:
     """The backbone must see in the crops what was harvested."""
     chosen = np.unique(np.linspace(0, len(title.frame) - 1, CHECKED).round().astype(int))
-    crops = Crops(title.crops.pixels[chosen], title.crops.track[chosen], title.crops.n_tracks)
-    found = embed_crops(base, crops).numpy()
+    found = embed_crops(base, title.crops.among(chosen)).numpy()
     alike = float(np.median((found * title.raw[chosen]).sum(axis=1)))
     if alike < ALIKE:
         raise FilmError(
@@ -152,9 +152,8 @@ def answer_faces(made: FineTuned, title: TitleCrops) -> FaceAnswers:
     crops = title.crops
     found = answer_crops(made.model, crops, exact=True)
     counts = np.bincount(crops.track, minlength=crops.n_tracks)
-    only = counts[crops.track] == 1
-    mirrored = Crops(crops.pixels[only][:, :, ::-1], crops.track[only], crops.n_tracks)
-    alone, loss = answer_crops(made.model, mirrored, exact=True), made.model.loss
+    only = np.flatnonzero(counts[crops.track] == 1)
+    alone, loss = answer_crops(made.model, crops.mirrored(only), exact=True), made.model.loss
     return FaceAnswers(
         title.track_ids[crops.track],
         title.frame,
@@ -198,6 +197,8 @@ def _measure(made: FineTuned, sampled: Crops, compared: Comparison) -> dict[str,
 
 def _fingerprint(title: TitleCrops, trains: NDArray[np.bool_]) -> str:
     digest = hashlib.sha256()
-    for rows in (title.crops.pixels, title.crops.track, trains, title.track_ids, title.frame):
+    for start in range(0, len(title.frame), FINGERPRINTED):
+        digest.update(title.crops.pixels[start : start + FINGERPRINTED].data)
+    for rows in (title.crops.track, trains, title.track_ids, title.frame):
         digest.update(np.ascontiguousarray(rows).data)
     return digest.hexdigest()[:16]

@@ -120,7 +120,7 @@ def test_the_file_names_every_weight(tuned):
 
 def test_all_of_the_title_counts_for_the_fingerprint(folder, tuned, tmp_path):
     title = read_title(folder)
-    darker = title.crops._replace(pixels=(title.crops.pixels * 0.9).astype(np.uint8))
+    darker = title.crops._replace(pixels=(title.crops.pixels[:] * 0.9).astype(np.uint8))
     stage_crops(tmp_path, darker, title.raw, [(0, 1), (1, 2)], IDS)
     trains = np.ones(len(title.frame), bool)
     assert work._fingerprint(read_title(tmp_path), trains) != work._fingerprint(title, trains)
