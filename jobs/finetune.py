@@ -43,7 +43,7 @@ from udfs.staging import FilmFiles
 TABLES = ("adapted_embeddings", "adapted_tracks", "crops")
 PIECE_FRAMES = 2000  # of a film, whose crops one task cuts
 SMALL = {"first_epochs": 10, "heads_epochs": 4, "later_epochs": 3, "warm_up": 2}  # the paper's in thirds
-OF_TITLE = ("title_id", "uri", "content_hash", "settings_hash", "embedder_sha256", "run_id", "embedding_dim")
+OF_TITLE = ("title_id", "uri", "content_hash", "settings_hash", "embedder_sha256", "run_id")
 
 
 def main(

@@ -57,7 +57,7 @@ def test_it_is_read_as_it_is(frozen, capsys):
 
 @pytest.mark.parametrize("frozen", FORMATS[:-1], indirect=True)
 def test_it_is_completed_before_it_is_written_to_and_nothing_is_lost(frozen):
-    columns = {made.name: _plain(made.name, frozen) for made in all_tables()}
+    columns = {made.name: _plain(made.name, frozen) for made in all_tables() if frozen.exists(made.name)}
     rows = {name: collected(frozen.raw(name), *chosen) for name, chosen in columns.items()}
     format_before = frozen.read_format()
     shutil.rmtree(Path(frozen.root, "verdicts"))  # it has no rows
