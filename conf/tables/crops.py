@@ -13,8 +13,7 @@ TABLE = Table(
         TITLE_ID,
         TRACK_ID,
         Column("frame", "BIGINT", "udfs.finetune:cut_crops", "the film's frame that it was cut from"),
-        Column("trains", "BOOLEAN", "udfs.kernels.finetune.sampling:sample_faces", "sampled for training"),
-        Column("jpeg", "BINARY", "udfs.kernels.finetune.crops:encode_crop", "112 x 112 pixels"),
+        Column("jpeg", "BINARY", "udfs.finetune:_cut", "112 x 112 pixels"),
         run_id("finetune"),
     ),
 )

@@ -213,11 +213,6 @@ def test_a_setting_that_came_later_changes_no_hash_at_its_default():
     assert ClusterSettings(links="none").hash() != cluster.hash() == ClusterSettings(links="all").hash()
 
 
-def test_a_method_that_is_called_otherwise_now_is_said():
-    with pytest.raises(UsageError, match="videoclusternet is called own_thresholds now: of that paper"):
-        load(None, ["cluster.method=videoclusternet"])
-
-
 def test_a_hash_is_of_the_values_however_they_were_given(tmp_path):
     by_file = load(write(tmp_path, "harvest: {detect_fps: 6, min_score: 0.6}\n"))
     by_set = load(None, ["harvest.min_score=0.6", "harvest.detect_fps=6.0"])
