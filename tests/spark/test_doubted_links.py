@@ -87,12 +87,6 @@ def test_without_links_none_is_obeyed_and_none_is_marked_and_the_labels_say_it(l
     assert "0 titles clustered, 1 unchanged" in capsys.readouterr().err, "the same settings"
 
 
-def test_a_method_by_its_name_of_before_is_refused_with_the_new_one(tmp_path, capsys):
-    with pytest.raises(SystemExit):
-        cluster.main(["--lake", str(tmp_path / "none"), "--method", "videoclusternet"])
-    assert "videoclusternet is called own_thresholds now" in capsys.readouterr().err
-
-
 @pytest.fixture
 def older(spark, empty, tmp_path):
     """A lake as castmine made it before links were doubted and labels had a reason."""
