@@ -3,7 +3,7 @@
 films: films with truth by boxes (csv: frame, x, y, w, h, label), harvested, mined and cut by castmine. Without films:
 the demo film and a harder one (`tests.bench.hard_film`), both made of photographs.
 
-composite: titles as `make_composite.py` draws them (see the data's README), the first tracks of each.
+composite: titles as `make_composite.py` draws them (see the data's README), the tracks of every n-th shot of each.
 
   python -m tests.bench.crops OUT films [FILM.mp4 TRUTH.csv ...]
   python -m tests.bench.crops OUT composite BENCH MODEL.onnx [--tracks 150] [--seed 7] [--titles bbt_s01e03 ...]
@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("kind", choices=["films", "composite"])
     parser.add_argument("files", nargs="*", type=Path)
-    parser.add_argument("--tracks", type=int, default=150)
+    parser.add_argument("--tracks", type=int, default=150, help="of a title, about")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--titles", nargs="+")
     args = parser.parse_args(argv)
@@ -101,17 +101,18 @@ def _drop_unlabelled(folder: Path, tracks: np.ndarray) -> None:
 
 
 def from_composite(out: Path, bench: Path, model: Path, tracks: int, seed: int, titles: Sequence[str] | None) -> None:
-    """Draw the first tracks of composite titles with the data's own program."""
+    """Draw about so many tracks of composite titles, in every n-th shot of each, with the data's own program."""
     make = _load_module(bench / "make_composite.py")
     people = make.load_people(bench, embed := make.Embedder(model))
     for path in sorted((bench / "tracks").glob("*.parquet")):
         if titles and path.stem not in titles:
             continue
         rows = pd.read_parquet(path)
-        first = rows.groupby("track").time.min().sort_values(kind="stable").index[:tracks]
+        shots = rows.groupby("track").agg(time=("time", "min"), shot=("shot", "first")).sort_values("time").shot
+        some = shots.index[shots.isin(shots.unique()[:: max(1, round(len(shots) / tracks))])]
         with tempfile.TemporaryDirectory() as scratch:
             part = Path(scratch) / path.name
-            rows[rows.track.isin(first)].to_parquet(part)
+            rows[rows.track.isin(some)].to_parquet(part)
             name, boxes, where, vectors, truth, crops = make.make_title(part, people, embed, seed, make.SEVERITY, 6)
             make.write_title(Path(scratch), name, boxes, where, vectors, truth)
             read = {of: pd.read_parquet(Path(scratch) / of / f"{name}.parquet") for of in ("tracks", "faces", "truth")}

@@ -1,7 +1,9 @@
 """A film that is hard to cluster, of the demo film's photographs: small, dark, blurred and turned faces.
 
-Twenty people in shots of one to four, each shot in a difficulty of its own; about five minutes, 640 x 360. What turns a
-face is a cylinder around the head: the far side narrows and is lost behind the nose, as in profile.
+Twenty-six people in shots of one to five; a shot has none of the four difficulties, or one, or several at once; about
+five minutes, 640 x 360. How hard they are was set by the raw embeddings alone: average linkage at the true number of
+people finds V = 85.0, as on feature films. What turns a face is a cylinder around the head: the far side narrows and is
+lost behind the nose, as in profile.
 """
 
 from __future__ import annotations
@@ -23,9 +25,10 @@ from jobs.demo_film.screenplay import MOVES, PICTURES, Cast, Part, Picture, Shot
 from udfs import assets
 from udfs.kernels.harvest.networks import open_faces
 
-SEED, SHOTS, PEOPLE = 5, 110, 20
+SEED, SHOTS, PEOPLE = 5, 110, 26
 HEAD = 0.8  # radius of a head's cylinder, of the face box's width
-TURNS = (25.0, 40.0, 55.0)  # degrees
+OFTEN = 0.5  # how often a shot has each difficulty
+TURN, GAIN, BLUR = (25.0, 50.0), (0.08, 0.3), (0.025, 0.05)  # degrees; of the light; of a face's height
 NAME = "castmine_hard_film"
 
 
@@ -51,33 +54,32 @@ def build(folder: Path | None = None) -> Film:
 
 
 def hard_screenplay(cast: Cast) -> Iterator[Shot]:
-    """Shots in which everybody is drawn again and again, leads more often, never the same two pictures in a row."""
+    """Shots in which everybody is drawn again and again, leads more often."""
     random = np.random.default_rng(SEED)
     weight = 1 / np.arange(1, PEOPLE + 1) ** 0.7
     for _ in range(SHOTS):
-        people = (
-            1 + random.choice(PEOPLE, random.choice([1, 2, 3], p=[0.4, 0.4, 0.2]), False, weight / weight.sum())
-        ).tolist()
-        seconds, hard = float(random.uniform(1.6, 3.6)), random.choice(["plain", "small", "dark", "blurred", "turned"])
-        if hard == "small":
-            yield screenplay.screens(cast, people, seconds)
-            continue
-        shot = (
-            screenplay.together(cast, people, seconds)
-            if len(people) > 1
-            else screenplay.alone(cast, people[0], str(random.choice(list(MOVES))), seconds)
-        )
-        if hard == "dark":
-            shot = shot._replace(gain=float(random.uniform(0.12, 0.25)), noise=5.0)
-        elif hard == "blurred":
-            shot = shot._replace(blur_px=float(random.uniform(3.0, 5.5)))
-        elif hard == "turned":
+        small, dark, blurred, turned = random.random(4) < OFTEN
+        n = random.choice([2, 3, 4, 5]) if small else random.choice([1, 2, 3], p=[0.5, 0.35, 0.15])
+        people = (1 + random.choice(PEOPLE, n, False, weight / weight.sum())).tolist()
+        seconds = float(random.uniform(1.6, 3.2))
+        if small:
+            shot = screenplay.screens(cast, people, seconds)
+        elif n > 1:
+            shot = screenplay.together(cast, people, seconds)
+        else:
+            shot = screenplay.alone(cast, people[0], str(random.choice(list(MOVES))), seconds)
+        if turned:
             shot = shot._replace(parts=tuple(_turn(part, random) for part in shot.parts))
+        if blurred:
+            least = min(part.start.face for part in shot.parts) * screenplay.HEIGHT
+            shot = shot._replace(blur_px=float(random.uniform(*BLUR)) * least)
+        if dark:
+            shot = shot._replace(gain=float(random.uniform(*GAIN)), noise=3.0)
         yield shot
 
 
 def _turn(part: Part, random: np.random.Generator) -> Part:
-    yaw = float(random.choice(TURNS)) * float(random.choice([-1, 1]))
+    yaw = float(random.uniform(*TURN)) * float(random.choice([-1, 1]))
     return part._replace(picture=turn_head(part.picture, yaw))
 
 
