@@ -30,6 +30,8 @@ from training.methods.registry import make_plan as planned
 from training.snapshot import Kind, Snapshot
 
 pytestmark = pytest.mark.timeout(300)
+ROOT = Path(__file__).parents[2]
+WORKER = ["-m", worker.__name__]
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +49,7 @@ def snapshot(snapshots: dict[Kind, Snapshot]) -> Snapshot:
 def two(snapshot: Snapshot) -> dict[str, Any]:
     """What two processes found with Horovod: one launch for all tests."""
     lines: list[str] = []
-    horovodrun(2, [sys.executable, str(worker.__file__), str(snapshot.folder.parent), "horovod"], lines.append)
+    horovodrun(2, [sys.executable, *WORKER, str(snapshot.folder.parent), "horovod"], lines.append)
     return json.loads(next(line for line in lines if line.startswith('{"size"')))
 
 
@@ -55,9 +57,8 @@ def two(snapshot: Snapshot) -> dict[str, Any]:
 def two_of_torch(snapshot: Snapshot) -> dict[str, Any]:
     """The same with torch.distributed, trainings aside."""
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    done = subprocess.run(
-        [*torchrun, str(worker.__file__), str(snapshot.folder.parent), "torch"], capture_output=True, text=True
-    )
+    command = [*torchrun, *WORKER, str(snapshot.folder.parent), "torch"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout)
 
