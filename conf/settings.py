@@ -167,15 +167,14 @@ class TrainSettings(Section):
 
 
 class FinetuneSettings(Section):
-    """The backbone itself, on each title by itself (VideoClusterNet)."""
+    """The face network itself, on each title by itself (VideoClusterNet)."""
 
     preset: Literal["auto", "paper", "small"] = Field(
-        "auto", description="paper: its epochs; small: a third of them; auto: small on a CPU, paper on a GPU"
+        "auto", description="paper: backbone and heads; small: the heads alone; auto: small on a CPU, paper on a GPU"
     )
     iterations: int = Field(5, ge=1, description="the first within tracks, later ones over tracks that match")
     crop_every_s: float = Field(0.5, gt=0, description="least seconds between two crops of a track that train")
     crops_per_track: int = Field(12, ge=2, description="crops of a track that train, at most; spread over it")
-    train: Literal["backbone", "heads"] = Field("backbone", description="heads: the backbone stays as it is")
     seed: int = Field(7, description="heads' start, pairs, views")
     device: Literal["cpu", "cuda"] = Field("cpu", description="where gradients are computed, in mixed precision")
     keep_crops: bool = _speed(False, "keep the crops (table `crops`), so that the films need not be there another time")

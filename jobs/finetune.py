@@ -1,17 +1,18 @@
 """finetune: films and their tracks -> a face network of each title's own (VideoClusterNet), and its embeddings.
 
-Takes longer than all other jobs together; nothing else needs it. For each title by itself the network that harvested it
+Nothing else needs it. For each title by itself the network that harvested it
 is trained on: two crops of one track, then of tracks that match, are to be told to be the same (section 3.4 and 3.5 of
 the paper); no label and no other title is looked at. A network that does not serve its title's cannot-links better than
 the raw embeddings is kept as `not_better` and not used; castmine cluster takes the others by itself.
 
   castmine finetune --lake ./lake --titles my_film
-  castmine finetune --lake ./lake --set finetune.device=cuda           a title a GPU, the paper's epochs
+  castmine finetune --lake ./lake --set finetune.device=cuda           a title a GPU, the backbone, too
   castmine finetune --lake ./lake --set finetune.launcher=horovod --set finetune.processes=2
   castmine cluster --lake ./lake --titles my_film --method videoclusternet     the paper's clustering, too
 
 The films must lie where they were harvested, unchanged, or their crops must have been kept
-(--set finetune.keep_crops=true). On a CPU count on minutes for each ten tracks.
+(--set finetune.keep_crops=true). On a CPU a title's heads alone are trained, on the backbone as it is: a second or two
+a track; the backbone, too, with --set finetune.preset=paper: minutes a track.
 """
 
 from __future__ import annotations
@@ -42,7 +43,6 @@ from udfs.staging import FilmFiles
 
 TABLES = ("adapted_embeddings", "adapted_tracks", "crops")
 PIECE_FRAMES = 2000  # of a film, whose crops one task cuts
-SMALL = {"first_epochs": 10, "heads_epochs": 4, "later_epochs": 3, "warm_up": 2}  # the paper's in thirds
 OF_TITLE = ("title_id", "uri", "content_hash", "settings_hash", "embedder_sha256", "run_id")
 
 
@@ -67,21 +67,20 @@ def main(
 
 
 def make_plan(settings: FinetuneSettings) -> FinetunePlan:
-    """How a title is fine-tuned: the paper's epochs, or a third of them."""
+    """How a title is fine-tuned: as in the paper, or its heads alone."""
     small = settings.preset == "small" or (settings.preset == "auto" and settings.device == "cpu")
     return FinetunePlan(
         iterations=settings.iterations,
         crop_every_s=settings.crop_every_s,
         crops_per_track=settings.crops_per_track,
-        backbone=settings.train == "backbone",
+        backbone=not small,
         seed=settings.seed,
         device=settings.device,
-        **(SMALL if small else {}),
     )
 
 
 def adapter_id(title: Mapping[str, Any], settings: FinetuneSettings) -> str:
-    """The same film, harvested in the same way, settings and code give the same backbone, under the same name."""
+    """The same film, harvested in the same way, settings and code give the same network, under the same name."""
     versions = CODE_VERSIONS["harvest"], CODE_VERSIONS["finetune"]
     film = title["content_hash"] or title["run_id"]
     return stable_id(TUNED, title["title_id"], film, title["settings_hash"] or "", settings.hash(), *versions)
@@ -310,7 +309,7 @@ class FineTuning:
                 self.job.lake.append(table(name), rows)
 
     def _row(self, title: str, result: Mapping[str, Any]) -> dict[str, Any]:
-        """The backbone's row of `adapters`."""
+        """The network's row of `adapters`."""
         film, name = self.titles[title], self.adapters[title]
         trained = result["status"] != "skipped"
         return {

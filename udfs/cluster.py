@@ -62,7 +62,7 @@ def embeddings_of(
     """(T, D) and (T, D') float32, NaN where a track has none: as they were harvested, and as they are clustered.
 
     Args:
-        tracks: embedding, and `adapted` where a backbone was fine-tuned on the title.
+        tracks: embedding, and `adapted` where a network was fine-tuned on the title.
         adapt: of other titles, what maps (n, D) to (n, D'); None for nothing.
     """
     there = tracks.embedding.notna().to_numpy()
@@ -76,7 +76,7 @@ def embeddings_of(
 
 
 def is_adapted(tracks: pd.DataFrame) -> bool:
-    """Whether a title's tracks have embeddings of a backbone that was fine-tuned on it."""
+    """Whether a title's tracks have embeddings of a network that was fine-tuned on it."""
     return "adapted" in tracks and bool(tracks.adapted.notna().any())
 
 

@@ -1,4 +1,4 @@
-"""What `finetune` runs in executors: faces to crops, a title's crops to a backbone, and what it says of the title."""
+"""What `finetune` runs in executors: faces to crops, a title's crops to a network, and what it says of the title."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class FaceAnswers(Protocol):
     unsure: NDArray[np.bool_]
 
 
-# title_id, folder of its staged crops, ONNX file to begin with, file to write the backbone to, GPU or none -> what is
+# title_id, folder of its staged crops, ONNX file to begin with, file to write the network to, GPU or none -> what is
 # to be known of the fine-tuning, in plain JSON values, and what the network says of the title's faces
 Tune = Callable[[str, Path, Path, Path, int | None], tuple[dict[str, Any], FaceAnswers]]
 
@@ -123,7 +123,7 @@ def fine_tune_titles(
     keep: bool,
     tune: Tune,
 ) -> Iterator[pd.DataFrame]:
-    """TO_TUNE, whose crops are staged -> TUNED; trains each title's backbone and stages the title's tables.
+    """TO_TUNE, whose crops are staged -> TUNED; trains each title's network and stages the title's tables.
 
     Args:
         adapters: the folder of adapters' files. embedder: file of conf/models.yml that is fine-tuned.

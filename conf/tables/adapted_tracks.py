@@ -1,4 +1,4 @@
-"""adapted_tracks: What a backbone that was fine-tuned on a title says of its tracks."""
+"""adapted_tracks: What a network that was fine-tuned on a title says of its tracks."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ _MADE = "udfs.kernels.cluster.videoclusternet:summarise_tracks"
 TABLE = Table(
     name="adapted_tracks",
     written_by="finetune",
-    meaning="What the backbone that was fine-tuned on a title last says of its tracks.",
+    meaning="What the network that was fine-tuned on a title last says of its tracks.",
     key=("title_id", "track_id", "adapter_id"),
     columns=(
         TITLE_ID,
         TRACK_ID,
-        Column("adapter_id", "STRING", "jobs.finetune:adapter_id", "the fine-tuned backbone"),
+        Column("adapter_id", "STRING", "jobs.finetune:adapter_id", "the fine-tuned network"),
         Column("n_faces", "INT", "udfs.finetune:summarise_title", "adapted embeddings that it is made of"),
         Column("embedding", "ARRAY<FLOAT>", "udfs.finetune:summarise_title", "their mean, of unit length"),
         Column("unsure", "BOOLEAN", "training.finetune.loop:find_unsure", "the network is unsure of its faces (eq. 4)"),

@@ -21,7 +21,7 @@ COMMANDS = {
     "import": ("jobs.import_tracks", "ready-made tracks and faces in Parquet -> the same tables"),
     "mine": ("jobs.mine", "tracks -> cannot-links, must-links, tracklets, hard negatives"),
     "train": ("jobs.train", "mined tracklets -> an adapter of the face embedding"),
-    "finetune": ("jobs.finetune", "films and their tracks -> a face network of each title's own, in hours"),
+    "finetune": ("jobs.finetune", "films and their tracks -> a face network of each title's own"),
     "cluster": ("jobs.cluster", "tracks -> characters, their number found"),
     "name": ("jobs.name", "photographs of people, or a word -> names of characters"),
     "evaluate": ("jobs.evaluate", "characters against a truth file -> metrics, and where they go wrong"),

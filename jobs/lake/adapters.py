@@ -20,13 +20,11 @@ from jobs.lake.lake import Lake
 
 if TYPE_CHECKING:  # torch takes a second to import; commands that only say which adapter there is do without
     from training.adapters import Adapter, Moved
-    from training.finetune.adapter import TunedBackbone
+    from training.finetune.adapter import TunedNetwork
 
 Map = Callable[[NDArray[np.float32]], NDArray[np.float32]]  # (n, D) raw embeddings -> (n, D') adapted ones
 
-TUNED = (
-    "videoclusternet"  # the method of backbones that were fine-tuned on one title; others map any title's embeddings
-)
+TUNED = "videoclusternet"  # the method of networks of one title; others map any title's embeddings
 NO_ADAPTER = "none"  # the adapter_id of raw embeddings
 FOLDER = "_adapters"  # of the lake's files
 REMEDY = "train it again (castmine train --force), or use --adapter none"
@@ -56,7 +54,7 @@ class Registered:
 
     @property
     def is_tuned(self) -> bool:
-        """Whether it is a backbone, whose embeddings of its title's faces lie in tables."""
+        """Whether it is a network, whose embeddings of its title's faces lie in tables."""
         return self.method == TUNED
 
     def load(self) -> Adapter:
@@ -69,15 +67,15 @@ class Registered:
 
         return self._read(Adapter.from_bytes)
 
-    def load_backbone(self) -> TunedBackbone:
-        """The same of a fine-tuned backbone."""
-        from training.finetune.adapter import TunedBackbone
+    def load_network(self) -> TunedNetwork:
+        """The same of a fine-tuned network."""
+        from training.finetune.adapter import TunedNetwork
 
-        return self._read(TunedBackbone.from_bytes)
+        return self._read(TunedNetwork.from_bytes)
 
     def moved(self) -> Moved | None:
         """How it changed the distances of held-out pairs, where that is known."""
-        return self.load_backbone().card.moved if self.is_tuned else self.load().card.moved
+        return self.load_network().card.moved if self.is_tuned else self.load().card.moved
 
     def _read(self, from_bytes: Callable[[bytes], T]) -> T:
         file = self.file()
@@ -113,7 +111,7 @@ class Registered:
         Args:
             unit: as in `training.adapters.apply`.
         Returns:
-            None for a fine-tuned backbone, which sees crops.
+            None for a fine-tuned network, which sees crops.
         """
         if self.is_tuned:
             return None
@@ -157,13 +155,13 @@ def adapter_for(lake: Lake, wanted: str, embedder_sha256: str) -> Registered | N
 
 
 def adapters_for(lake: Lake, wanted: str, embedders: Mapping[str, str]) -> dict[str, Registered | None]:
-    """title_id -> its adapter, as `adapter_for`; of a title that a backbone was fine-tuned on that one, where it is the
+    """title_id -> its adapter, as `adapter_for`; of a title that a network was fine-tuned on that one, where it is the
     newest.
 
     Args:
         embedders: title_id -> the embedder of its embeddings.
     Raises:
-        UsageError, ModelError: as `adapter_for`, and where a fine-tuned backbone is wanted for another title than its
+        UsageError, ModelError: as `adapter_for`, and where a fine-tuned network is wanted for another title than its
             own, or was fine-tuned anew since.
     """
     of_embedder = {sha: adapter_for(lake, wanted, sha) for sha in sorted(set(embedders.values()))}
@@ -180,7 +178,7 @@ def adapters_for(lake: Lake, wanted: str, embedders: Mapping[str, str]) -> dict[
         for title, adapter in tuned_ones.items():
             if adapter.scope != title:
                 raise UsageError(
-                    f"--adapter {wanted}: a backbone that was fine-tuned on {adapter.scope} is for that title alone: "
+                    f"--adapter {wanted}: a network that was fine-tuned on {adapter.scope} is for that title alone: "
                     f"add --titles {adapter.scope}"
                 )
             if title not in there or there[title].adapter_id != adapter.adapter_id:
@@ -192,7 +190,7 @@ def adapters_for(lake: Lake, wanted: str, embedders: Mapping[str, str]) -> dict[
 
 
 def _list_tuned(lake: Lake, titles: Sequence[str], ready: bool = True) -> dict[str, Registered]:
-    """title_id -> the backbone that was fine-tuned on it last, where its embeddings count, and it is ready."""
+    """title_id -> the network that was fine-tuned on it last, where its embeddings count, and it is ready."""
     mine = (F.col("method") == TUNED) & F.col("scope").isin(list(titles))
     rows = lake.raw("adapters").where(mine & (F.col("status") == "ready") if ready else mine).orderBy("created_at")
     known = {row["adapter_id"]: row for row in rows.collect()}
@@ -207,7 +205,7 @@ def _list_tuned(lake: Lake, titles: Sequence[str], ready: bool = True) -> dict[s
 def add_adapted(
     lake: Lake, tracks: DataFrame, adapters: Mapping[str, Registered | None], more: Sequence[str] = ()
 ) -> DataFrame:
-    """Tracks with the column `adapted` where a title has a fine-tuned backbone: the track's embedding by it.
+    """Tracks with the column `adapted` where a title has a fine-tuned network: the track's embedding by it.
 
     Args:
         tracks: title_id, track_id and others. adapters: by title.

@@ -55,7 +55,7 @@ ABLATIONS = {
     "no soft matching": {"matching": "none"},
     "one threshold for all (cosine 0.5)": {"matching": "fixed"},
     "no quality filter": {"quality": False},
-    "heads alone": {"backbone": False},
+    "the backbone, too": {"backbone": True},
 }
 COLUMNS = (
     *("V average, true number", "castmine V", "WCP", "PCR", "B-cubed F"),
@@ -164,8 +164,8 @@ def judge(title: Title, crops: TitleCrops, model: Model, plan: FinetunePlan) -> 
     sure = np.flatnonzero(~unsure)
     found = cluster_by_loss(summary.among(sure), np.eye(1).repeat(len(sure), axis=0))
     took = 1000 * (time.perf_counter() - began) / len(unsure)
-    compared = compare(crops, answers.embeddings.numpy())
-    means = unit_means(answers.embeddings.numpy(), crops.crops.track, crops.crops.n_tracks).astype(np.float32)
+    compared = compare(crops, answers.adapted.numpy())
+    means = unit_means(answers.adapted.numpy(), crops.crops.track, crops.crops.n_tracks).astype(np.float32)
     distances = expect_distances(assets.registry().files[COMPOSITE].sha256, compared.moved)
     figures = score_all(title, means, distances, found.labels, ~unsure)
     return figures, took, decide_status(compared)[0]

@@ -11,12 +11,14 @@ import pytest
 
 from tests.helpers import lakes
 from tests.helpers.commands import castmine
-from training.finetune.adapter import TunedBackbone
+from training.finetune.adapter import TunedNetwork
+from training.finetune.branches import open_backbone
+from training.finetune.crops import Crops, JpegPixels
+from training.finetune.model import embed_crops
 from udfs import assets
 
 SMALL, NOBODY = "castmine_demo_small", "nobody"
-# heads alone, for one short iteration: the backbone stays what it was, so embeddings must be those that were harvested
-QUICK = ["finetune.train=heads", "finetune.iterations=1", "finetune.crops_per_track=3", "finetune.keep_crops=true"]
+QUICK = ["finetune.preset=small", "finetune.iterations=1", "finetune.crops_per_track=3", "finetune.keep_crops=true"]
 WORDS = [word for entry in QUICK for word in ("--set", entry)]
 
 
@@ -32,28 +34,34 @@ def adapter_of(lake: Path, title: str) -> dict:
     return row
 
 
-def test_every_embedded_face_is_embedded_again_and_is_what_was_harvested(tuned: Path):
+def test_crops_are_of_the_harvested_faces_and_the_network_embeds_each_of_them(tuned: Path):
     key = ["track_id", "frame"]
     faces = lakes.rows(tuned, "faces", [SMALL]).to_pandas().dropna(subset="embedding").set_index(key)
-    found = lakes.rows(tuned, "adapted_embeddings", [SMALL]).to_pandas().set_index(key)
-    assert sorted(found.index) == sorted(faces.index)
-    faces = faces.loc[found.index]
-    alike = (np.stack(found.embedding) * np.stack(faces.embedding)).sum(axis=1)
-    assert np.median(alike) > 0.98, "JPEG costs a little"
+    crops = lakes.rows(tuned, "crops", [SMALL]).to_pandas().set_index(key)
+    adapted = lakes.rows(tuned, "adapted_embeddings", [SMALL]).to_pandas().set_index(key)
+    assert sorted(crops.index) == sorted(adapted.index) == sorted(faces.index)
+    faces, adapted = faces.loc[crops.index], adapted.loc[crops.index]
+    pictures = Crops(JpegPixels(list(crops.jpeg)), np.arange(len(crops)), len(crops))
+    weights = assets.files_dir() / assets.pack("buffalo_sc").embedder
+    seen = embed_crops(open_backbone(weights), pictures).numpy()
+    assert np.median((seen * np.stack(faces.embedding)).sum(axis=1)) > 0.98, "JPEG costs a little"
+    network = TunedNetwork.load(tuned / adapter_of(tuned, SMALL)["uri"])
+    found = embed_crops(network.open(weights), pictures).numpy()
+    np.testing.assert_allclose(found, np.stack(adapted.embedding), atol=1e-5)
     tracks = lakes.rows(tuned, "adapted_tracks", [SMALL]).to_pandas()
-    assert sorted(tracks.track_id) == sorted(set(found.index.get_level_values(0)))
-    assert tracks.n_faces.sum() == len(found)
+    assert sorted(tracks.track_id) == sorted(set(adapted.index.get_level_values(0)))
+    assert tracks.n_faces.sum() == len(adapted)
     np.testing.assert_allclose(np.stack(tracks.said).sum(axis=1), 1, atol=1e-4)
 
 
-def test_the_backbone_is_registered_for_its_title(tuned: Path):
+def test_the_network_is_registered_for_its_title(tuned: Path):
     row = adapter_of(tuned, SMALL)
     assert row["method"] == "videoclusternet"
     assert row["status"] in ("ready", "not_better")
-    backbone = TunedBackbone.load(tuned / row["uri"])
-    assert backbone.card.title_id == SMALL
-    assert backbone.sha256() == row["sha256"]
-    assert backbone.card.base_embedder_sha256 == row["base_embedder_sha256"]
+    network = TunedNetwork.load(tuned / row["uri"])
+    assert network.card.title_id == SMALL
+    assert network.sha256() == row["sha256"]
+    assert network.card.base_embedder_sha256 == row["base_embedder_sha256"]
     curve = [epoch for epoch in lakes.rows(tuned, "curves").to_pylist() if epoch["adapter_id"] == row["adapter_id"]]
     assert [epoch["epoch"] for epoch in curve] == list(range(int(json.loads(row["metrics"])["epochs"])))
     assert {epoch["dev_loss"] for epoch in curve} == {None}
@@ -87,7 +95,7 @@ def test_from_kept_crops_it_makes_the_same_without_the_film(tuned: Path, small, 
     finally:
         away.rename(small.path)
     assert f"failed: {SMALL}: its film is needed, and" in capsys.readouterr().err
-    assert TunedBackbone.load(lake / before["uri"]).sha256() == before["sha256"]
+    assert TunedNetwork.load(lake / before["uri"]).sha256() == before["sha256"]
     assert lakes.differences(lake, tuned, ("adapted_embeddings", "adapted_tracks")) == []
 
 

@@ -11,7 +11,7 @@ from training.finetune.crops import Crops
 from training.finetune.plan import FinetunePlan
 
 DIM = 8
-PLAN = FinetunePlan(iterations=2, first_epochs=3, heads_epochs=1, later_epochs=2, warm_up=1, pairs=6)
+PLAN = FinetunePlan(iterations=2, first_epochs=3, heads_epochs=1, later_epochs=2, warm_up=1, pairs=6, steps=1)
 
 
 def tiny_backbone(seed: int = 0) -> Backbone:

@@ -21,6 +21,7 @@ from tests.helpers.tiny_backbone import noise_crops, tiny_backbone
 from training.collective import Collective
 from training.finetune.loop import backward as fine_tune_backward
 from training.finetune.model import Model
+from training.finetune.shown import RenderedViews, embed_views
 from training.finetune.views import draw_views
 from training.launchers.horovod import HorovodCollective
 from training.launchers.job import loopback
@@ -91,9 +92,11 @@ def fine_tuning(collective: Collective) -> dict[str, Any]:
     pairs = random.integers(0, len(crops.track), (7, 2))
     model = Model(tiny_backbone(), seed=3)
     with mock.patch("training.finetune.model.mix_precision", return_value=nullcontext()):
-        loss = fine_tune_backward(model, crops, pairs, draw_views(7, random), False, collective)
+        loss = fine_tune_backward(model, RenderedViews(crops), pairs, draw_views(7, random), collective)
+        embedded = embed_views(model, noise_crops(20, 4), 3, collective).embeddings  # ten parts
     gradient = flat([parameter.grad for parameter in model.student.parameters()])
-    return {"loss": loss, "gradient": gradient, "statistics": model.loss.centre.tolist()}
+    views = embedded.float().flatten().tolist()
+    return {"loss": loss, "gradient": gradient, "statistics": model.loss.centre.tolist(), "views": views}
 
 
 def share(rows: Rows, collective: Collective) -> Rows:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from tests.helpers.staged_crops import drawn_people, stage_crops
-from training.finetune.adapter import TunedBackbone
+from training.finetune.adapter import TunedNetwork
 from training.finetune.branches import open_backbone
 from training.finetune.model import embed_crops
 from training.finetune.plan import FinetunePlan
@@ -25,7 +25,9 @@ pytestmark = pytest.mark.timeout(300)
 
 ROOT = Path(__file__).parents[2]
 WEIGHTS = assets.files_dir() / assets.pack("buffalo_sc").embedder  # set-up has fetched it
-PLAN = FinetunePlan(iterations=2, first_epochs=2, heads_epochs=1, later_epochs=8, warm_up=1, pairs=8, crop_every_s=0.25)
+PLAN = FinetunePlan(
+    iterations=2, first_epochs=2, heads_epochs=1, later_epochs=8, warm_up=1, pairs=8, steps=1, crop_every_s=0.25
+)
 IDS = np.arange(6)
 WORK = """
 import sys
@@ -74,7 +76,7 @@ def test_two_processes_come_to_one_backbone(folder: Path, tmp_path: Path) -> Non
     )
     one, of_one = tune_title("a film", folder, WEIGHTS, tmp_path / "one.safetensors", plan=PLAN)
     assert two["processes"] == 2
-    assert TunedBackbone.load(tmp_path / "two.safetensors").sha256() == two["sha256"]
+    assert TunedNetwork.load(tmp_path / "two.safetensors").sha256() == two["sha256"]
     losses = [[epoch["loss"] for epoch in made["curve"]] for made in (two, one)]
     np.testing.assert_allclose(*losses, rtol=0.02)  # of bfloat16, in parts of other sizes
     assert (answers.embedding * of_one.embedding).sum(axis=1).min() > 0.99

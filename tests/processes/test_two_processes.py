@@ -98,6 +98,7 @@ def test_the_gradient_of_fine_tuning_is_that_of_one_process(by_any: dict[str, An
     assert np.linalg.norm(exact) > 1e-3
     assert np.linalg.norm(found - exact) < 1e-5 * np.linalg.norm(exact)
     np.testing.assert_allclose(two["statistics"], one["statistics"], atol=1e-6)
+    assert two["views"] == one["views"]
 
 
 def test_the_mean_of_two_losses_would_be_another_gradient(snapshot: Snapshot) -> None:

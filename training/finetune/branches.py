@@ -13,7 +13,7 @@ from torch.nn.functional import normalize
 
 from conf.errors import ModelError
 
-WIDER = 4  # times the embedding are a head's hidden layers; the paper says three layers and leaves their width open
+WIDER = 2  # times the embedding are a head's hidden layers; the paper says three layers and leaves their width open
 
 
 class Backbone(nn.Module):
@@ -127,3 +127,22 @@ class Branch(nn.Module):
     def say(self, embeddings: Tensor) -> Tensor:
         """(N, D) outputs of the head for (N, D) embeddings of any length."""
         return self.head(normalize(embeddings, dim=1) * embeddings.shape[1] ** 0.5)
+
+
+class TunedBranch(Branch):
+    """The teacher after fine-tuning: what it makes of crops are their embeddings."""
+
+    centre: Tensor
+
+    def __init__(self, backbone: Backbone, head: nn.Sequential) -> None:
+        super().__init__(backbone, head)
+        self.register_buffer("centre", torch.zeros(backbone.dim))
+
+    @property
+    def dim(self) -> int:
+        """D, numbers of an embedding."""
+        return self.backbone.dim
+
+    def forward(self, crops: Tensor) -> Tensor:
+        """(N, D) outputs around their centre, of any length."""
+        return super().forward(crops) - self.centre

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from training.collective import Collective
-from training.finetune.adapter import TunedBackbone
+from training.finetune.adapter import TunedNetwork
 from training.finetune.loop import Epoch
 from training.finetune.plan import FinetunePlan
 from training.finetune.title import LINKS
@@ -60,10 +60,10 @@ class FinetuneJob(Job):
             "dim": made.answers.embedding.shape[1],
             "settings": self.plan.model_dump(mode="json"),
         }
-        return result, made.backbone
+        return result, made.network
 
-    def load(self, file: Path) -> TunedBackbone:
-        return TunedBackbone.load(file)
+    def load(self, file: Path) -> TunedNetwork:
+        return TunedNetwork.load(file)
 
     def read_epoch(self, said: Mapping[str, Any]) -> Epoch:
         return Epoch(**said)

@@ -16,16 +16,16 @@ from conf.errors import CastmineError, GpuUnavailable
 from training.checkpoint import Checkpoint
 from training.collective import Alone, Collective
 from training.finetune.branches import Backbone
-from training.finetune.crops import Crops, to_inputs
+from training.finetune.crops import Crops
 from training.finetune.health import Health, measure_health
 from training.finetune.matching import draw_partners, match_by_cosine, match_tracks
 from training.finetune.model import Answers, Model, answer_crops
 from training.finetune.plan import FinetunePlan
 from training.finetune.quality import measure_sureness, reject_unsure
 from training.finetune.schedule import find_rate, follow
-from training.finetune.views import KINDS, Draws, draw_views, render_views
+from training.finetune.shown import EmbeddedViews, RenderedViews, Shown, embed_views
+from training.finetune.views import KINDS
 
-AT_ONCE = {"cpu": 8, "cuda": 64}  # pairs whose views are in memory together; their gradients add up to the batch's
 MOVED = 0.01  # share of the matches; where fewer change from one iteration to the next, nothing moves any more
 
 Matches = NDArray[np.bool_]  # (T, T), see `match_tracks`
@@ -110,9 +110,13 @@ def fine_tune(
         model = Model(backbone, plan.seed).to(_device(plan, collective.rank if gpu is None else gpu))
         optimiser = make_optimiser(model, plan)
         state = _resume(checkpoint, model, optimiser) or State(healths=[_examine(model, answer_crops(model, crops))])
+        embedded: EmbeddedViews | None = None
         while state.iteration <= plan.iterations:
             for epoch in range(state.done, plan.epochs(state.iteration)):
-                loss = run_epoch(model, crops, state, epoch, plan, optimiser, collective)
+                shown: Shown = RenderedViews(crops)
+                if plan.heads_alone(state.iteration, epoch):
+                    shown = embedded = embedded or embed_views(model, crops, plan.seed, collective)
+                loss = run_epoch(model, shown, state, epoch, plan, optimiser, collective)
                 state.curve.append(Epoch(state.iteration, len(state.curve), loss))
                 state.done = epoch + 1
                 checkpoint.save(_dump(state, model, optimiser))
@@ -200,57 +204,63 @@ def find_matches(answers: Answers, crops: Crops, plan: FinetunePlan, unsure: NDA
 
 def run_epoch(
     model: Model,
-    crops: Crops,
+    shown: Shown,
     state: State,
     epoch: int,
     plan: FinetunePlan,
     optimiser: torch.optim.Optimizer,
     collective: Collective,
 ) -> float:
-    """One pair for each crop, in batches; the mean loss. What is drawn is drawn alike by every process."""
+    """One pair for each crop, or several, in batches; the mean loss. What is drawn is drawn alike by every process."""
     random = np.random.default_rng((plan.seed, state.iteration, epoch))
-    partner = draw_partners(crops.track, state.matches, random)
-    first = random.permutation(len(partner))
-    draws = draw_views(len(first), random)
-    heads_alone, total = plan.heads_alone(state.iteration, epoch), 0.0
-    for start in range(0, len(first), plan.pairs):
+    rounds = plan.rounds(len(shown.track))
+    pairs = np.concatenate([draw_pairs(shown.track, state.matches, random) for _ in range(rounds)])
+    draws, total = shown.draw(len(pairs), random), 0.0
+    for start in range(0, len(pairs), plan.pairs):
         for group in optimiser.param_groups:
-            group["lr"] = find_rate(plan, state.iteration, epoch + start / len(first))
-        batch = first[start : start + plan.pairs]
-        pairs = np.stack([batch, partner[batch]], axis=1)
-        loss = backward(model, crops, pairs, draws[start : start + plan.pairs], heads_alone, collective)
+            group["lr"] = find_rate(plan, state.iteration, epoch + start / len(pairs))
+        batch = slice(start, start + plan.pairs)
+        loss = backward(model, shown, pairs[batch], draws[batch], collective)
         if not np.isfinite(loss):
             raise CastmineError(f"fine-tuning diverged: the loss of epoch {len(state.curve)} is not a finite number")
         nn.utils.clip_grad_norm_(model.student.parameters(), plan.clip)
         optimiser.step()
         follow(model.teacher, model.student, plan.keep)
-        total += loss * len(batch)
-    return total / len(first)
+        total += loss * len(pairs[batch])
+    return total / len(pairs)
+
+
+def draw_pairs(track: NDArray[np.int64], matches: Matches | None, random: np.random.Generator) -> NDArray[np.int64]:
+    """(F, 2) each crop and its partner, in random order."""
+    partner = draw_partners(track, matches, random)
+    first = random.permutation(len(partner))
+    return np.stack([first, partner[first]], axis=1)
 
 
 def backward(
-    model: Model, crops: Crops, pairs: NDArray[np.int64], draws: Draws, heads_alone: bool, collective: Collective
+    model: Model, shown: Shown, pairs: NDArray[np.int64], draws: NDArray[Any], collective: Collective
 ) -> float:
     """Leave the gradient of a global batch's loss in the student's parameters, on every process, and move the centre.
 
     Args:
-        pairs: (n, 2) crops of the whole batch; each process takes every size-th. draws: (n, 6, 7) their views.
-        heads_alone: the backbone gets no gradient.
+        pairs: (n, 2) crops of the whole batch; each process takes every size-th. draws: (n, ...) their views.
     Returns:
         The loss, a mean over the batch's pairs.
     """
     model.train()
-    trained = list((model.student.head if heads_alone else model.student).parameters())
+    trained = shown.trained(model)
     for parameter in model.student.parameters():
         parameter.grad = None
     for parameter in trained:
         parameter.grad = torch.zeros_like(parameter)
     mine, loss = slice(collective.rank, None, collective.size), torch.zeros((), device=model.device)
-    outputs = [torch.zeros(len(KINDS), 0, len(model.loss.centre), device=model.device)]
-    for start in range(0, len(pairs[mine]), AT_ONCE[model.device.type]):
-        part = slice(start, start + AT_ONCE[model.device.type])
-        views = make_views(crops, pairs[mine][part], draws[mine][part], model.device)
-        teacher, student = model.answer(views, heads_alone)
+    outputs, size = (
+        [torch.zeros(len(KINDS), 0, len(model.loss.centre), device=model.device)],
+        shown.at_once(model.device),
+    )
+    for start in range(0, len(pairs[mine]), size):
+        part = slice(start, start + size)
+        teacher, student = shown.answer(model, pairs[mine][part], draws[mine][part])
         share = model.loss(teacher, student) * (teacher.shape[1] / len(pairs))
         share.backward()
         loss += share.detach()
@@ -268,14 +278,6 @@ def _add_gradients(trained: list[nn.Parameter], loss: Tensor, collective: Collec
     for gradient, summed in zip(gradients, added, strict=True):
         gradient.copy_(summed.view_as(gradient))
     return total.squeeze()
-
-
-def make_views(crops: Crops, pairs: NDArray[np.int64], draws: Draws, device: torch.device) -> Tensor:
-    """(V, n, 3, 112, 112) views of (n, 2) pairs of crops, drawn as (n, V, 7) say: by turns of the first and second."""
-    shown = pairs[:, np.arange(len(KINDS)) % 2].T
-    inputs = to_inputs(crops.pixels[shown.ravel()], device)
-    drawn = torch.from_numpy(np.ascontiguousarray(draws.swapaxes(0, 1).reshape(-1, draws.shape[2]))).to(device)
-    return render_views(inputs, drawn).unflatten(0, shown.shape)
 
 
 def _dump(state: State, model: Model, optimiser: torch.optim.Optimizer) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from training.finetune.branches import Backbone, Branch, make_head
+from training.finetune.branches import Backbone, Branch, TunedBranch, make_head
 from training.finetune.crops import Crops, to_inputs
 from training.finetune.distillation import Distillation
 
@@ -35,21 +35,25 @@ class Model(nn.Module):
     def device(self) -> torch.device:
         return self.loss.centre.device
 
-    def answer(self, views: Tensor, heads_alone: bool) -> tuple[Tensor, Tensor]:
-        """The teacher's and the student's outputs, (V, N, D) each, for (V, N, 3, 112, 112) views.
-
-        Args:
-            heads_alone: the student's backbone does not learn, and is still equal to the teacher's.
-        """
+    def answer(self, views: Tensor) -> tuple[Tensor, Tensor]:
+        """The teacher's and the student's outputs, (V, N, D) each, for (V, N, 3, 112, 112) views."""
         flat = views.flatten(0, 1).contiguous(memory_format=torch.channels_last)
         with torch.no_grad(), mix_precision(flat.device):
             theirs = self.teacher.backbone(flat)
         with mix_precision(flat.device):
-            ours = theirs if heads_alone else self.student.backbone(flat)
+            ours = self.student.backbone(flat)
         with torch.no_grad():
             teacher = self.teacher.say(theirs.float())
         student = self.student.say(ours.float())
         return teacher.unflatten(0, views.shape[:2]), student.unflatten(0, views.shape[:2])
+
+    def say(self, embeddings: Tensor) -> tuple[Tensor, Tensor]:
+        """The same for (V, N, D) embeddings of views, of a backbone that both have as it is."""
+        flat = embeddings.flatten(0, 1)
+        with torch.no_grad():
+            teacher = self.teacher.say(flat)
+        student = self.student.say(flat)
+        return teacher.unflatten(0, embeddings.shape[:2]), student.unflatten(0, embeddings.shape[:2])
 
 
 def mix_precision(device: torch.device) -> torch.autocast:
@@ -65,12 +69,15 @@ class Answers:
         features: (F, H) what goes into the last layer of the teacher's backbone.
         embeddings: (F, D) unit rows of the teacher's backbone.
         teacher, student: (F, D) outputs of both heads.
+        adapted: (F, D) unit rows, the network's own embeddings: the teacher's outputs around their centre, which is
+            what the loss compares.
     """
 
     features: Tensor
     embeddings: Tensor
     teacher: Tensor
     student: Tensor
+    adapted: Tensor
 
 
 class _Part(NamedTuple):
@@ -81,7 +88,7 @@ class _Part(NamedTuple):
 
 
 @torch.no_grad()
-def embed_crops(backbone: Backbone, crops: Crops) -> Tensor:
+def embed_crops(backbone: Backbone | TunedBranch, crops: Crops) -> Tensor:
     """(F, D) unit rows in float32, as they are harvested, in memory."""
     was_training = backbone.training
     backbone.eval()
@@ -109,4 +116,6 @@ def answer_crops(model: Model, crops: Crops, exact: bool = False) -> Answers:
         theirs = model.teacher.backbone.last(features.float())
         said = model.teacher.say(theirs), model.student.say(ours.float())
         parts.append(_Part(features.float().cpu(), normalize(theirs, dim=1).cpu(), *(each.cpu() for each in said)))
-    return Answers(*(torch.cat(part) for part in zip(*parts, strict=True)))
+    features, embeddings, teacher, student = (torch.cat(part) for part in zip(*parts, strict=True))
+    adapted = normalize(teacher - model.loss.centre.cpu(), dim=1)
+    return Answers(features, embeddings, teacher, student, adapted)

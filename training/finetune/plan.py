@@ -20,6 +20,7 @@ class FinetunePlan(BaseModel):
     crop_every_s: float = Field(0.5, gt=0, description="least seconds between two crops of a track that train")
     crops_per_track: int = Field(12, ge=2, description="crops of a track that train, at most")
     pairs: int = Field(32, ge=1, description="pairs of crops of a global batch, over all processes")
+    steps: int = Field(16, ge=1, description="of an epoch, at least: few crops are shown several times in each")
     rates: tuple[float, float, float] = Field((5e-6, 1e-4, 1e-5), description="at the start, at the peak, at the end")
     weight_decay: float = Field(0.04, ge=0)
     clip: float = Field(3.0, gt=0, description="greatest length of a step's gradient")
@@ -36,6 +37,10 @@ class FinetunePlan(BaseModel):
     def epochs(self, iteration: int) -> int:
         """Of an iteration, which count from 1."""
         return self.first_epochs if iteration == 1 else self.later_epochs
+
+    def rounds(self, crops: int) -> int:
+        """How often an epoch shows each of so many crops."""
+        return max(1, -(-((self.steps - 1) * self.pairs + 1) // crops))
 
     def heads_alone(self, iteration: int, epoch: int) -> bool:
         """Whether the backbone stands still in this epoch, of which each iteration's first is 0."""

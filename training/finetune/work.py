@@ -16,7 +16,7 @@ from conf.errors import FilmError, LakeError, TooLittleData
 from conf.files import write_whole
 from training.checkpoint import Checkpoint
 from training.collective import Alone, Collective
-from training.finetune.adapter import BackboneCard, TunedBackbone
+from training.finetune.adapter import NetworkCard, TunedNetwork
 from training.finetune.branches import Backbone, open_backbone
 from training.finetune.crops import Crops
 from training.finetune.judge import Comparison, compare, decide_status
@@ -73,7 +73,7 @@ class FaceAnswers:
 class TunedTitle:
     """What fine-tuning made of one title. The same on every process; `fingerprint` is of the crops."""
 
-    backbone: TunedBackbone
+    network: TunedNetwork
     answers: FaceAnswers
     status: Literal["ready", "not_better"]
     note: str
@@ -116,15 +116,15 @@ def fine_tune_title(
     made = fine_tune(sampled, base, plan, collective, tell, kept, gpu)
     answers = answer_faces(made, title)
     compared = compare(title, answers.embedding)
-    card = BackboneCard(
+    card = NetworkCard(
         title_id=title_id,
         settings=plan.model_dump(mode="json"),
         base_embedder_sha256=sha256,
         moved=compared.moved,
     )
     status, note = _decide(made, compared)
-    backbone = TunedBackbone(card, made.model.teacher.backbone.state_dict())
-    return TunedTitle(backbone, answers, status, note, _measure(made, sampled, compared), made.curve, fingerprint)
+    network = TunedNetwork.of(card, made.model)
+    return TunedTitle(network, answers, status, note, _measure(made, sampled, compared), made.curve, fingerprint)
 
 
 def _check_enough(crops: Crops) -> None:
@@ -157,7 +157,7 @@ def answer_faces(made: FineTuned, title: TitleCrops) -> FaceAnswers:
     return FaceAnswers(
         title.track_ids[crops.track],
         title.frame,
-        found.embeddings.numpy(),
+        found.adapted.numpy(),
         found.teacher.numpy(),
         found.student.numpy(),
         alone.teacher.numpy(),

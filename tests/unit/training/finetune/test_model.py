@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from tests.helpers.tiny_backbone import noise_crops, tiny_backbone
+from tests.helpers.tiny_backbone import DIM, noise_crops, tiny_backbone
 from training.finetune.crops import to_inputs
 from training.finetune.model import Model, answer_crops
 
@@ -40,6 +40,7 @@ def test_inputs_are_from_minus_1_to_1() -> None:
 
 def test_answers_of_crops() -> None:
     model, crops = Model(tiny_backbone(), seed=3), noise_crops(20, 4)
+    model.loss.centre += torch.arange(DIM) / DIM
     found = answer_crops(model, crops, exact=True)
     model.eval()
     with torch.no_grad():
@@ -49,12 +50,17 @@ def test_answers_of_crops() -> None:
         torch.testing.assert_close(found.teacher, model.teacher(x))
         torch.testing.assert_close(found.student, model.student(x))
         torch.testing.assert_close(model.teacher.backbone.last(found.features), raw)
+        away = model.teacher(x) - model.loss.centre
+        torch.testing.assert_close(found.adapted, away / away.norm(dim=1, keepdim=True))
 
 
-def test_heads_alone_learn_from_the_teacher_s_backbone() -> None:
+def test_heads_say_of_embeddings_what_branches_say_of_views(monkeypatch) -> None:
+    monkeypatch.setattr("training.finetune.model.mix_precision", lambda device: torch.autocast("cpu", enabled=False))
     model = Model(tiny_backbone(), seed=3)
     views = torch.rand(6, 2, 3, 112, 112, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    alone, both = model.answer(views, heads_alone=True), model.answer(views, heads_alone=False)
+    with torch.no_grad():
+        embedded = model.teacher.backbone(views.flatten(0, 1)).unflatten(0, (6, 2))
+    alone, both = model.say(embedded), model.answer(views)
     for one, other in zip(alone, both, strict=True):
         torch.testing.assert_close(one, other)
     alone[1].sum().backward()

@@ -9,7 +9,7 @@ import torch
 from conf.errors import FilmError, ModelError, TooLittleData
 from tests.helpers.staged_crops import drawn_people, stage_crops
 from training.finetune import work
-from training.finetune.adapter import TunedBackbone
+from training.finetune.adapter import TunedNetwork
 from training.finetune.branches import open_backbone
 from training.finetune.crops import Crops
 from training.finetune.health import Health
@@ -20,7 +20,7 @@ from training.finetune.work import FaceAnswers, fine_tune_title
 from udfs import assets
 
 WEIGHTS = assets.files_dir() / assets.pack("buffalo_sc").embedder  # set-up has fetched it
-PLAN = FinetunePlan(iterations=1, first_epochs=2, heads_epochs=1, warm_up=0, pairs=8, crop_every_s=0.25)
+PLAN = FinetunePlan(iterations=1, first_epochs=2, heads_epochs=1, warm_up=0, pairs=8, steps=1, crop_every_s=0.25)
 IDS = np.arange(6) * 3
 
 
@@ -42,10 +42,10 @@ def tuned(folder):
 
 
 def test_what_is_said_of_the_faces_is_what_the_file_says(folder, tuned, tmp_path):
-    tuned.backbone.save(tmp_path / "backbone.safetensors")
-    again = TunedBackbone.load(tmp_path / "backbone.safetensors")
-    assert again.card == tuned.backbone.card
-    assert again.sha256() == tuned.backbone.sha256()
+    tuned.network.save(tmp_path / "backbone.safetensors")
+    again = TunedNetwork.load(tmp_path / "backbone.safetensors")
+    assert again.card == tuned.network.card
+    assert again.sha256() == tuned.network.sha256()
     title = read_title(folder)
     found = embed_crops(again.open(WEIGHTS), title.crops).numpy()
     np.testing.assert_allclose(found, tuned.answers.embedding, atol=1e-5)
@@ -61,12 +61,12 @@ def test_what_is_known_of_it(tuned):
     assert tuned.metrics["hard_negatives"] == 2
     assert tuned.metrics["epochs"] == len(tuned.curve) == 2
     assert tuned.status in ("ready", "not_better")
-    assert tuned.backbone.card.title_id == "a film"
+    assert tuned.network.card.title_id == "a film"
 
 
 def test_the_same_again(folder, tuned):
     again = fine_tune_title(folder, "a film", WEIGHTS, PLAN)
-    assert again.backbone.sha256() == tuned.backbone.sha256()
+    assert again.network.sha256() == tuned.network.sha256()
     for name, rows in vars(tuned.answers).items():
         np.testing.assert_array_equal(getattr(again.answers, name), rows)
 
@@ -106,16 +106,20 @@ def test_a_backbone_is_of_one_base(tuned, tmp_path):
     other = tmp_path / "other.onnx"
     other.write_bytes(WEIGHTS.read_bytes() + b"\0")
     with pytest.raises(ModelError, match="was fine-tuned from"):
-        tuned.backbone.open(other)
-    with pytest.raises(ModelError, match="not a fine-tuned backbone"):
-        TunedBackbone.load(WEIGHTS)
+        tuned.network.open(other)
+    with pytest.raises(ModelError, match="not a fine-tuned network"):
+        TunedNetwork.load(WEIGHTS)
 
 
-def test_the_file_names_every_weight(tuned):
-    weights = open_backbone(WEIGHTS).state_dict()
-    assert tuned.backbone.weights.keys() == weights.keys()
-    changed = [name for name, tensor in tuned.backbone.weights.items() if not torch.equal(tensor, weights[name])]
-    assert changed
+def test_the_file_holds_what_learned(folder, tuned, tmp_path):
+    start = open_backbone(WEIGHTS).state_dict()
+    found = {name.removeprefix("backbone."): w for name, w in tuned.network.weights.items() if "backbone." in name}
+    assert found.keys() == start.keys()
+    assert any(not torch.equal(tensor, start[name]) for name, tensor in found.items())
+    heads = fine_tune_title(folder, "a film", WEIGHTS, PLAN.model_copy(update={"backbone": False}))
+    assert {name.split(".")[0] for name in heads.network.weights} == {"head", "centre"}
+    embedded = embed_crops(heads.network.open(WEIGHTS), read_title(folder).crops).numpy()
+    np.testing.assert_allclose(embedded, heads.answers.embedding, atol=1e-5)
 
 
 def test_all_of_the_title_counts_for_the_fingerprint(folder, tuned, tmp_path):
