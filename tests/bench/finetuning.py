@@ -5,12 +5,14 @@ as `castmine finetune` stages them. `tests.bench.crops` makes such folders: of f
 figures are those of composite titles: real track structure, photographs of other people.
 
 Every title is learned from by itself, without labels. Rows: the raw embedding, other adapters trained on the title,
-and VideoClusterNet after each iteration. Columns, in percent but for PCR (characters found over true ones, 1 is
-best), means over titles: V of average linkage at the true number; of castmine's clustering, which finds the number,
-V, WCP, PCR and B-cubed F; the same of the paper's clustering (by the loss, after fine-tuning; on cosine distances,
-else), which knows no links and no tracks of poor quality but those that the network is unsure of: these are left out
-(*), as the paper does, or count as wrong (WCP, +). Then TPR at three FPR over all pairs of tracks, what castmine's
-own judgement says, seconds of training, and milliseconds of the paper's clustering a track.
+and VideoClusterNet before and after each iteration. Columns, in percent but for PCR (characters found over true ones, 1
+is best), means over titles: V of average linkage at the true number; of castmine's clustering, which finds the number,
+V, WCP, PCR and B-cubed F; the same of the paper's clustering (by the loss; on cosine distances for other embeddings),
+which knows no links and no tracks of poor quality but those that the network is unsure of: these are left out (*), as
+the paper does, or count as wrong (WCP, +). Then TPR at three FPR over all pairs of tracks; of the matches that the next
+iteration would learn from, those that are of one person, and how many of all pairs of one person they are; what
+castmine's own judgement says, seconds of training, and milliseconds of the paper's clustering a track. Printed
+before it: which pairs moved.
 
   python -m tests.bench.finetuning DATA [--seeds 7 8 9] [--preset small] [--ablations]
 """
@@ -22,6 +24,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +39,8 @@ from tests.bench.clustering import face_sets
 from tests.bench.labelled_titles import COMPOSITE, Title, known, load, trained, unit
 from training.finetune.branches import open_backbone
 from training.finetune.judge import compare, decide_status
-from training.finetune.loop import Epoch, find_unsure, fine_tune
+from training.finetune.loop import Epoch, find_matches, find_unsure, fine_tune
+from training.finetune.matching import match_tracks
 from training.finetune.model import Model, answer_crops
 from training.finetune.plan import FinetunePlan
 from training.finetune.sampling import sample_faces
@@ -60,7 +64,7 @@ ABLATIONS = {
 COLUMNS = (
     *("V average, true number", "castmine V", "WCP", "PCR", "B-cubed F"),
     *("paper's V *", "WCP *", "WCP +", "PCR *", "B-cubed F *"),
-    *("TPR @ 0.1 %", "@ 1 %", "@ 10 %", "castmine's judgement", "s", "ms a track"),
+    *("TPR @ 0.1 %", "@ 1 %", "@ 10 %", "matches right", "found", "castmine's judgement", "s", "ms a track"),
 )
 
 
@@ -95,7 +99,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         judged = [verdict for verdict in row.verdicts if verdict]
         ready = f"{judged.count('ready')} of {len(judged)} ready" if judged else ""
         cells = [*(f"{value:.1f}" if place not in (3, 8) else f"{value:.2f}" for place, value in enumerate(mean))]
-        print(f"| {called} | {' | '.join([*cells[:13], ready, *cells[13:]])} |")
+        print(f"| {called} | {' | '.join([*cells[:-2], ready, *cells[-2:]])} |")
 
 
 def measure(
@@ -115,7 +119,9 @@ def measure(
         labels = own_thresholds(sets)(means).labels
         took = 1000 * (time.perf_counter() - began) / len(title.label)
         everyone = np.ones(len(title.label), bool)
-        yield called.split()[0], [*score_all(title, means, distances, labels, everyone), seconds, took], verdict
+        matched = find_right(title.label, match_tracks(rows, title.track, len(title.label)))
+        figures = [*score_all(title, means, distances, labels, everyone), *matched, seconds, took]
+        yield called.split()[0], figures, verdict
     for seed in seeds:
         yield from fine_tuned(title, crops, plan.model_copy(update={"seed": seed}), "VideoClusterNet")
     for called, changes in ABLATIONS.items() if ablations else ():
@@ -127,27 +133,62 @@ def measure(
 def fine_tuned(
     title: Title, crops: TitleCrops, plan: FinetunePlan, called: str
 ) -> Iterator[tuple[str, list[float], str]]:
-    """As `measure`, after each iteration."""
+    """As `measure`, before fine-tuning (0) and after each iteration; prints which pairs moved."""
     trains = sample_faces(crops.crops.track, crops.time_s, crops.good, plan.crop_every_s, plan.crops_per_track)
-    began, paused, found = time.perf_counter(), 0.0, []
+    base = open_backbone(assets.fetch(COMPOSITE))
+    found = [(0, 0.0, judge(title, crops, Model(base, plan.seed), plan))]
+    began, paused = time.perf_counter(), 0.0
 
     def tell(epoch: Epoch, model: Model) -> None:
         nonlocal paused
-        done = sum(1 for each in seen if each.iteration == epoch.iteration) + 1
-        seen.append(epoch)
-        if done == plan.epochs(epoch.iteration):
+        seen.append(epoch.iteration)
+        if seen.count(epoch.iteration) == plan.epochs(epoch.iteration):
             at = time.perf_counter()
-            found.append((epoch.iteration, at - began - paused, *judge(title, crops, model, plan)))
+            found.append((epoch.iteration, at - began - paused, judge(title, crops, model, plan)))
             paused += time.perf_counter() - at
 
-    seen: list[Epoch] = []
-    fine_tune(crops.crops.among(np.flatnonzero(trains)), open_backbone(assets.fetch(COMPOSITE)), plan, tell=tell)
-    for iteration, seconds, figures, took, verdict in found:
-        yield f"{called} {iteration}", [*figures, seconds, took], verdict
+    seen: list[int] = []
+    fine_tune(crops.crops.among(np.flatnonzero(trains)), base, plan, tell=tell)
+    for iteration, seconds, judged in found:
+        yield f"{called} {iteration}", [*judged.figures, seconds, judged.took], judged.verdict if iteration else ""
+    learned = np.any([judged.matches for _, _, judged in found[1:-1]] or [np.eye(len(title.label))], axis=0)
+    raw = unit_means(crops.raw, crops.crops.track, crops.crops.n_tracks)
+    for line in describe_moves(title.label, learned | learned.T, raw, found[-1][2].means):
+        print(f"  {called}: {line}")
 
 
-def judge(title: Title, crops: TitleCrops, model: Model, plan: FinetunePlan) -> tuple[list[float], float, str]:
-    """Figures, milliseconds of the paper's clustering a track, and the verdict, of a model as it is now."""
+def describe_moves(
+    label: NDArray[np.str_], learned: NDArray[np.bool_], raw: NDArray[np.floating], adapted: NDArray[np.floating]
+) -> Iterator[str]:
+    """Of pairs of tracks that were and were not learned from as matches: the median share of all pairs of two people
+    that lie nearer than they do, before and after."""
+    i, j = np.triu_indices(len(label), 1)
+    same, matched = label[i] == label[j], learned[i, j]
+    distances = [(1 - x @ x.T)[i, j] for x in (raw, adapted)]
+    others = [np.sort(distance[~same]) for distance in distances]
+    for people, one in (("one person", same), ("two people", ~same)):
+        for which, kind in (("matched", one & matched), ("not matched", one & ~matched)):
+            nearer = [
+                100 * float(np.median(np.searchsorted(sorted_, distance[kind]) / len(sorted_))) if kind.any() else 0.0
+                for sorted_, distance in zip(others, distances, strict=True)
+            ]
+            moved = f"{nearer[0]:.2f} -> {nearer[1]:.2f}"
+            yield f"{people}, {which}: {kind.sum()} pairs, nearer are {moved} % of two people"
+
+
+class Judged(NamedTuple):
+    """A model as it is: the columns of the table, milliseconds of the paper's clustering a track, castmine's verdict,
+    the matches that the next iteration would learn from, the tracks' embeddings."""
+
+    figures: list[float]
+    took: float
+    verdict: str
+    matches: NDArray[np.bool_]
+    means: NDArray[np.float32]
+
+
+def judge(title: Title, crops: TitleCrops, model: Model, plan: FinetunePlan) -> Judged:
+    """What there is to say of a model as it is now."""
     answers = answer_crops(model, crops.crops, exact=True)
     unsure = find_unsure(model, answers, crops.crops, plan)
     counts = np.bincount(crops.crops.track, minlength=crops.crops.n_tracks)
@@ -168,7 +209,10 @@ def judge(title: Title, crops: TitleCrops, model: Model, plan: FinetunePlan) -> 
     means = unit_means(answers.adapted.numpy(), crops.crops.track, crops.crops.n_tracks).astype(np.float32)
     distances = expect_distances(assets.registry().files[COMPOSITE].sha256, compared.moved)
     figures = score_all(title, means, distances, found.labels, ~unsure)
-    return figures, took, decide_status(compared)[0]
+    matches = find_matches(answers, crops.crops, plan, unsure)
+    matches = np.zeros((len(unsure), len(unsure)), bool) if matches is None else matches
+    figures += find_right(title.label, matches)
+    return Judged(figures, took, decide_status(compared)[0], matches, means)
 
 
 def score_all(
@@ -178,7 +222,7 @@ def score_all(
     papers: NDArray[np.int32],
     sure: NDArray[np.bool_],
 ) -> list[float]:
-    """The columns but for the last three; `papers` are clusters of the sure tracks."""
+    """The columns up to the TPR; `papers` are clusters of the sure tracks."""
     true = len(set(title.label))
     average = fcluster(linkage(means, "average", "cosine"), true, "maxclust")
     evidence = Evidence(means, np.ones(len(means), np.int64), Links(title.cannot, NONE))
@@ -201,6 +245,13 @@ def score_all(
 def _shares(found: dict[str, float], labels: NDArray[np.int32], true: int) -> list[float]:
     v, wcp, f = (100 * found[name] for name in ("v_measure", "wcp", "bcubed_f"))
     return [v, wcp, (labels.max() + 1) / true, f]
+
+
+def find_right(label: NDArray[np.str_], matches: NDArray[np.bool_]) -> list[float]:
+    """Of the matches those of one person, and of the pairs of one person those that match, in percent."""
+    same = (label[:, None] == label) & ~np.eye(len(label), dtype=bool)
+    right = (matches & same).sum()
+    return [100 * right / max(matches.sum(), 1), 100 * right / max(same.sum(), 1)]
 
 
 def pairs(label: NDArray[np.str_], means: NDArray[np.float32]) -> list[float]:
