@@ -35,6 +35,10 @@ class Model(nn.Module):
     def device(self) -> torch.device:
         return self.loss.centre.device
 
+    def has_one_backbone(self) -> bool:
+        """Whether both branches still see alike, as where heads alone learn."""
+        return all(map(torch.equal, self.teacher.backbone.parameters(), self.student.backbone.parameters()))
+
     def answer(self, views: Tensor) -> tuple[Tensor, Tensor]:
         """The teacher's and the student's outputs, (V, N, D) each, for (V, N, 3, 112, 112) views."""
         flat = views.flatten(0, 1).contiguous(memory_format=torch.channels_last)
@@ -109,11 +113,14 @@ def answer_crops(model: Model, crops: Crops, exact: bool = False) -> Answers:
     model.eval()
     dim, wide = model.teacher.backbone.dim, model.teacher.backbone.n_features
     parts = [_Part(torch.zeros(0, wide), *(torch.zeros(0, dim) for _ in range(3)))]
+    one_backbone = model.has_one_backbone()
     for start in range(0, len(crops.pixels), AT_ONCE):
         x = to_inputs(crops.pixels[start : start + AT_ONCE], model.device)
         with torch.autocast(x.device.type, torch.bfloat16, enabled=not exact):
-            features, ours = model.teacher.backbone.trunk(x), model.student.backbone(x)
+            features = model.teacher.backbone.trunk(x)
+            ours = None if one_backbone else model.student.backbone(x)
         theirs = model.teacher.backbone.last(features.float())
+        ours = theirs if ours is None else ours
         said = model.teacher.say(theirs), model.student.say(ours.float())
         parts.append(_Part(features.float().cpu(), normalize(theirs, dim=1).cpu(), *(each.cpu() for each in said)))
     features, embeddings, teacher, student = (torch.cat(part) for part in zip(*parts, strict=True))

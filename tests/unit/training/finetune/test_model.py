@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 
 from tests.helpers.tiny_backbone import DIM, noise_crops, tiny_backbone
@@ -38,9 +39,13 @@ def test_inputs_are_from_minus_1_to_1() -> None:
     assert found[1].min() == found[1].max() == 1.0
 
 
-def test_answers_of_crops() -> None:
+@pytest.mark.parametrize("one_backbone", [True, False])
+def test_answers_of_crops(one_backbone: bool) -> None:
     model, crops = Model(tiny_backbone(), seed=3), noise_crops(20, 4)
     model.loss.centre += torch.arange(DIM) / DIM
+    if not one_backbone:
+        model.student.backbone.last[0].weight.data *= torch.linspace(0.5, 2, DIM)[:, None]
+    assert model.has_one_backbone() is one_backbone
     found = answer_crops(model, crops, exact=True)
     model.eval()
     with torch.no_grad():
