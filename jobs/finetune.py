@@ -12,7 +12,7 @@ the raw embeddings is kept as `not_better` and not used; castmine cluster takes 
 
 The films must lie where they were harvested, unchanged, or their crops must have been kept
 (--set finetune.keep_crops=true). On a CPU a title's heads alone are trained, on the backbone as it is: a second or two
-a track; the backbone, too, with --set finetune.preset=paper: minutes a track.
+a track; the backbone, too, with --set finetune.preset=paper: a minute or two a track.
 """
 
 from __future__ import annotations

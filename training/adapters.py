@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import copy
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load, save
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from conf.errors import ModelError
-from conf.files import write_whole
 from conf.settings import ReadOut, TrainingMethod
 from training.networks import Network, build
+from training.weights_file import WeightsFile
 
 
 @dataclass(frozen=True)
@@ -62,7 +57,7 @@ class Card(BaseModel):
 CENTRE = "centre"  # among an adapter's weights: (out_dim,) mean of the training tracks' outputs
 
 
-class Adapter:
+class Adapter(WeightsFile):
     """The trained network (of MvCorr: branch 0) with its card, and the origin from which its outputs are seen.
 
     Args:
@@ -71,6 +66,8 @@ class Adapter:
     Raises:
         ModelError: the weights do not fit the card.
     """
+
+    WHAT, CARD = "castmine adapter", Card
 
     def __init__(self, card: Card, weights: Mapping[str, Tensor]) -> None:
         weights = dict(weights)
@@ -91,50 +88,9 @@ class Adapter:
             raise ModelError(f"the weights do not fit the adapter's card: {error}") from error
         self.card, self.layers = card, layers.eval()
 
-    def to_bytes(self) -> bytes:
-        """The file's content: the same adapter gives the same bytes."""
-        # one key, because safetensors writes several in the order of a randomly seeded hash map
-        return save(self.weights(), metadata={"castmine": self.card.model_dump_json()})
-
     def weights(self) -> dict[str, Tensor]:
         """What a like adapter is made of, by name."""
         return {**self.layers.state_dict(), **({} if self.centre is None else {CENTRE: self.centre})}
-
-    def sha256(self) -> str:
-        """Of the file's content, 64 hex digits."""
-        return hashlib.sha256(self.to_bytes()).hexdigest()
-
-    def save(self, path: str | Path) -> None:
-        """Write the file, whole or not at all."""
-        with write_whole(path) as part:
-            part.write_bytes(self.to_bytes())
-
-    @classmethod
-    def load(cls, path: str | Path) -> Adapter:
-        """Read a file that `save` wrote; nothing in it is executed.
-
-        Raises:
-            ModelError: missing, damaged, not an adapter, or weights that do not fit its own card.
-        """
-        try:
-            return cls.from_bytes(Path(path).read_bytes())
-        except (OSError, ModelError) as error:
-            raise ModelError(f"{path}: not a castmine adapter, or damaged: {error}") from error
-
-    @classmethod
-    def from_bytes(cls, content: bytes) -> Adapter:
-        """The adapter of which `to_bytes` gave this content.
-
-        Raises:
-            ModelError: damaged, not an adapter, or weights that do not fit its own card.
-        """
-        try:
-            weights = load(content)
-            length = int.from_bytes(content[:8], "little")  # of the header, JSON, which `load` found to be whole
-            said = json.loads(content[8 : 8 + length]).get("__metadata__", {}).get("castmine", "")
-            return cls(Card.model_validate_json(said), weights)
-        except (SafetensorError, ValidationError) as error:
-            raise ModelError(str(error)) from error
 
 
 def apply(

@@ -1,4 +1,4 @@
-"""Whether a fine-tuned backbone serves its title better than before: by cannot-links, of which it knows nothing."""
+"""Whether a fine-tuned network serves its title better than before: by cannot-links, of which it knows nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A plan: everything beside a title's crops that decides how its backbone is fine-tuned."""
+"""A plan: everything beside a title's crops that decides how a network is fine-tuned."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ def tune_title(
     launcher: Launcher = "local",
     processes: int = 1,
 ) -> tuple[dict[str, Any], FaceAnswers]:
-    """Fine-tune on the crops of one title that are staged in a folder, and write the backbone to `out_file`.
+    """Fine-tune on the crops of one title that are staged in a folder, and write the network to `out_file`.
 
     Returns:
         status (`ready` or `not_better`), note, metrics, curve, settings, fingerprint (of the crops), dim, processes,

@@ -1,4 +1,4 @@
-"""Fine-tune on one title from its staged crops, judge the backbone, and leave what it answers to every face."""
+"""Fine-tune on one title from its staged crops, judge the network, and leave what it answers to every face."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ STALL_S = 300  # one process waits this long for another's call before all end
 
 
 class Saved(Protocol):
-    """What a job makes: an adapter, a backbone."""
+    """What a job makes: an adapter, a fine-tuned network."""
 
     def save(self, path: str | Path) -> None:
         """Write the file, whole or not at all."""

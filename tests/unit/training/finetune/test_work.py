@@ -113,11 +113,11 @@ def test_a_backbone_is_of_one_base(tuned, tmp_path):
 
 def test_the_file_holds_what_learned(folder, tuned, tmp_path):
     start = open_backbone(WEIGHTS).state_dict()
-    found = {name.removeprefix("backbone."): w for name, w in tuned.network.weights.items() if "backbone." in name}
+    found = {name.removeprefix("backbone."): w for name, w in tuned.network.weights().items() if "backbone." in name}
     assert found.keys() == start.keys()
     assert any(not torch.equal(tensor, start[name]) for name, tensor in found.items())
     heads = fine_tune_title(folder, "a film", WEIGHTS, PLAN.model_copy(update={"backbone": False}))
-    assert {name.split(".")[0] for name in heads.network.weights} == {"head", "centre"}
+    assert {name.split(".")[0] for name in heads.network.weights()} == {"head", "centre"}
     embedded = embed_crops(heads.network.open(WEIGHTS), read_title(folder).crops).numpy()
     np.testing.assert_allclose(embedded, heads.answers.embedding, atol=1e-5)
 
