@@ -7,8 +7,8 @@ CODE_VERSIONS = {
     "import": 1,  # the rows of unchanged files
     "mine": 3,  # the rows of unchanged tracks
     "train": 6,  # the adapter of the same snapshot and settings
-    "finetune": 1,  # the network of the same crops and settings
-    "cluster": 7,  # the labels of unchanged tracks
+    "finetune": 2,  # the network of the same crops and settings
+    "cluster": 8,  # the labels of unchanged tracks
     "evaluate": 5,  # the figures of unchanged labels
     "report": 1,  # the sheets of unchanged characters
 }

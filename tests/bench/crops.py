@@ -1,7 +1,8 @@
 """Folders for `tests.bench.finetuning`: titles whose faces lie there as crops, too.
 
-films: films with truth by boxes (csv: frame, x, y, w, h, label), harvested, mined and cut by castmine. Without films:
-the demo film and a harder one (`tests.bench.hard_film`), both made of photographs.
+films: films with truth by boxes (csv: frame, x, y, w, h, label; or json as `tests.bench.films` has it), harvested,
+mined and cut by castmine. Without films: the demo film and a harder one (`tests.bench.hard_film`), both made of
+photographs.
 
 composite: titles as `make_composite.py` draws them (see the data's README), the tracks of every n-th shot of each.
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import json
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -32,6 +34,7 @@ from jobs.inputs.truth import read_truth
 from jobs.lake import run_log
 from jobs.lake.session import borrowed_or_started
 from tests.bench import hard_film
+from tests.bench.films import NOT_A_FACE
 from udfs.evaluate import label_tracks
 from udfs.finetune import CROP_SCHEMA, encode_crop
 from udfs.kernels.boxes import BOX
@@ -78,7 +81,7 @@ def from_films(out: Path, films: Sequence[tuple[Path, Path]]) -> None:
             for name, (_, truth_file) in zip(names, films, strict=True):
                 shutil.copytree(FilmFiles.of(work.staging, work.keys[name]).folder, out / "crops" / name)
                 faces = job.lake.rows("faces", [name]).toPandas()
-                truth = read_truth(truth_file, [name], "TRUTH")
+                truth = read_boxes(truth_file, name)
                 shows = label_tracks((name,), faces, truth, match_iou=EvaluateSettings().match_iou)
                 shows = shows.rename(columns={"person": "label"})[["title_id", "track_id", "label"]]
                 tracks = job.lake.rows("tracks", [name]).toPandas().dropna(subset="embedding")
@@ -89,6 +92,21 @@ def from_films(out: Path, films: Sequence[tuple[Path, Path]]) -> None:
                 kept = ["track_id", "frame", *BOX, "embedding"]
                 write_title(out, name, tracks[["track_id", "shot_id", "embedding"]], faces[kept], shows)
                 FilmFiles.of(work.staging, work.keys[name]).drop()
+
+
+def read_boxes(file: Path, name: str) -> pd.DataFrame:
+    """The truth of a film, without what is no face."""
+    with tempfile.TemporaryDirectory() as scratch:
+        if file.suffix == ".json":
+            rows = [
+                (frame, left, top, right - left, bottom - top, track["label"])
+                for track in json.loads(file.read_text())
+                if track["label"] != NOT_A_FACE
+                for frame, (left, top, right, bottom) in zip(track["frames"], track["boxes"], strict=True)
+            ]
+            file = Path(scratch) / f"{name}.csv"
+            pd.DataFrame(rows, columns=["frame", *BOX, "label"]).to_csv(file, index=False)
+        return read_truth(file, [name], "TRUTH")
 
 
 def _drop_unlabelled(folder: Path, tracks: np.ndarray) -> None:

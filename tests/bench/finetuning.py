@@ -41,7 +41,7 @@ from training.finetune.branches import open_backbone
 from training.finetune.judge import compare, decide_status
 from training.finetune.loop import Epoch, find_matches, find_unsure, fine_tune
 from training.finetune.matching import match_tracks
-from training.finetune.model import Model, answer_crops
+from training.finetune.model import Model, answer_seen, see_crops
 from training.finetune.plan import FinetunePlan
 from training.finetune.sampling import sample_faces
 from training.finetune.title import TitleCrops, read_title
@@ -136,7 +136,8 @@ def fine_tuned(
     """As `measure`, before fine-tuning (0) and after each iteration; prints which pairs moved."""
     trains = sample_faces(crops.crops.track, crops.time_s, crops.good, plan.crop_every_s, plan.crops_per_track)
     base = open_backbone(assets.fetch(COMPOSITE))
-    found = [(0, 0.0, judge(title, crops, Model(base, plan.seed), plan))]
+    shown = Shown(crops, Model(base, plan.seed))
+    found = [(0, 0.0, judge(title, shown, Model(base, plan.seed), plan))]
     began, paused = time.perf_counter(), 0.0
 
     def tell(epoch: Epoch, model: Model) -> None:
@@ -144,7 +145,8 @@ def fine_tuned(
         seen.append(epoch.iteration)
         if seen.count(epoch.iteration) == plan.epochs(epoch.iteration):
             at = time.perf_counter()
-            found.append((epoch.iteration, at - began - paused, judge(title, crops, model, plan)))
+            judged = judge(title, Shown(crops, model) if plan.backbone else shown, model, plan)
+            found.append((epoch.iteration, at - began - paused, judged))
             paused += time.perf_counter() - at
 
     seen: list[int] = []
@@ -187,13 +189,21 @@ class Judged(NamedTuple):
     means: NDArray[np.float32]
 
 
-def judge(title: Title, crops: TitleCrops, model: Model, plan: FinetunePlan) -> Judged:
+class Shown:
+    """What a model's backbones see in a title's crops, and in the mirror images of tracks' only ones."""
+
+    def __init__(self, crops: TitleCrops, model: Model) -> None:
+        counts = np.bincount(crops.crops.track, minlength=crops.crops.n_tracks)
+        only = np.flatnonzero(counts[crops.crops.track] == 1)
+        self.crops = crops
+        self.all, self.alone = (see_crops(model, x, exact=True) for x in (crops.crops, crops.crops.mirrored(only)))
+
+
+def judge(title: Title, shown: Shown, model: Model, plan: FinetunePlan) -> Judged:
     """What there is to say of a model as it is now."""
-    answers = answer_crops(model, crops.crops, exact=True)
+    crops = shown.crops
+    answers, alone = answer_seen(model, shown.all), answer_seen(model, shown.alone)
     unsure = find_unsure(model, answers, crops.crops, plan)
-    counts = np.bincount(crops.crops.track, minlength=crops.crops.n_tracks)
-    only = np.flatnonzero(counts[crops.crops.track] == 1)
-    alone = answer_crops(model, crops.crops.mirrored(only), exact=True)
     fixed = model.loss.centre.numpy(), (model.loss.teacher, model.loss.student)
     began = time.perf_counter()
     summary = summarise_tracks(

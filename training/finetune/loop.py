@@ -19,16 +19,17 @@ from training.finetune.branches import Backbone
 from training.finetune.crops import Crops
 from training.finetune.health import Health, measure_health
 from training.finetune.matching import draw_partners, match_by_cosine, match_tracks
-from training.finetune.model import Answers, Model, answer_crops
+from training.finetune.model import Answers, Model, Seen, answer_seen, see_crops
 from training.finetune.plan import FinetunePlan
 from training.finetune.quality import measure_sureness, reject_unsure
 from training.finetune.schedule import find_rate, follow
 from training.finetune.shown import EmbeddedViews, RenderedViews, Shown, embed_views
 from training.finetune.views import KINDS
 
-MOVED = 0.01  # share of the matches; where fewer change from one iteration to the next, nothing moves any more
+MOVED = 0.01  # share of the matches, and of tracks' nearest ones; where fewer change in an iteration, nothing moves
 
 Matches = NDArray[np.bool_]  # (T, T), see `match_tracks`
+Nearest = NDArray[np.int64]  # (T,), see `find_nearest`
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class State:
         iteration, done: the one at work, and how many of its epochs are done.
         matches: what its partners are drawn from; None within tracks.
         unsure: (T,) tracks that were left out of it.
+        nearest: (T,) each track's nearest one, after the iteration before it.
         healths: before the first iteration, and after each that is done.
     """
 
@@ -55,8 +57,13 @@ class State:
     done: int = 0
     matches: Matches | None = None
     unsure: NDArray[np.bool_] | None = None
+    nearest: Nearest | None = None
     curve: list[Epoch] = field(default_factory=list)
     healths: list[Health] = field(default_factory=list)
+
+    def arrays(self) -> dict[str, Any]:
+        """What there is by track."""
+        return {"matches": self.matches, "unsure": self.unsure, "nearest": self.nearest}
 
 
 @dataclass(frozen=True)
@@ -94,7 +101,7 @@ def fine_tune(
 ) -> FineTuned:
     """Fine-tune copies of a backbone on a title's crops: bitwise the same for the same crops and plan.
 
-    It ends after the plan's iterations, when the matches of tracks stay as they are, or when the network collapses.
+    It ends after the plan's iterations, when matches and nearest tracks stay as they are, or when it collapses.
 
     Args:
         collective: this process's group; None for one process alone.
@@ -109,7 +116,8 @@ def fine_tune(
     with _one_thread():
         model = Model(backbone, plan.seed).to(_device(plan, collective.rank if gpu is None else gpu))
         optimiser = make_optimiser(model, plan)
-        state = _resume(checkpoint, model, optimiser) or State(healths=[_examine(model, answer_crops(model, crops))])
+        seen = see_crops(model, crops)
+        state = _resume(checkpoint, model, optimiser) or State(healths=[_examine(model, answer_seen(model, seen))])
         embedded: EmbeddedViews | None = None
         while state.iteration <= plan.iterations:
             for epoch in range(state.done, plan.epochs(state.iteration)):
@@ -122,7 +130,8 @@ def fine_tune(
                 checkpoint.save(_dump(state, model, optimiser))
                 if tell is not None:
                     tell(state.curve[-1], model)
-            if not _go_on(model, crops, state, plan):
+            seen = see_crops(model, crops) if plan.backbone else seen
+            if not _go_on(model, crops, seen, state, plan):
                 break
         unsure = state.unsure if state.unsure is not None else np.zeros(crops.n_tracks, bool)
     return FineTuned(model, unsure, state.curve, state.healths)
@@ -157,24 +166,42 @@ def make_optimiser(model: Model, plan: FinetunePlan) -> torch.optim.AdamW:
     return torch.optim.AdamW(groups, lr=plan.rates[0])
 
 
-def _go_on(model: Model, crops: Crops, state: State, plan: FinetunePlan) -> bool:
+def _go_on(model: Model, crops: Crops, seen: Seen, state: State, plan: FinetunePlan) -> bool:
     """End an iteration: whether there is another one, whose partners are then drawn from new matches."""
-    answers = answer_crops(model, crops)
+    answers = answer_seen(model, seen)
     state.healths.append(_examine(model, answers))
-    before, state.unsure = state.matches, find_unsure(model, answers, crops, plan)
+    before = state.matches, state.nearest
+    state.unsure = find_unsure(model, answers, crops, plan)
     state.matches = find_matches(answers, crops, plan, state.unsure)
+    state.nearest = find_nearest(answers, crops)
     state.iteration, state.done = state.iteration + 1, 0
-    return not state.healths[-1].is_collapse_of(state.healths[0]) and _moved(before, state.matches)
+    return not state.healths[-1].is_collapse_of(state.healths[0]) and _moved(before, (state.matches, state.nearest))
 
 
 def _examine(model: Model, answers: Answers) -> Health:
     return measure_health(model.loss.copy(), answers.teacher, answers.embeddings)
 
 
-def _moved(before: Matches | None, now: Matches | None) -> bool:
-    if before is None or now is None:
+def _moved(before: tuple[Matches | None, Nearest | None], now: tuple[Matches | None, Nearest]) -> bool:
+    """Whether matches, or tracks' nearest tracks, are others than an iteration before. Matches alone do not tell: where
+    they are few, they stay for long, while the network learns from them."""
+    (matched, nearest), (matches, near) = before, now
+    if nearest is None or (nearest != near).mean() > MOVED:
         return True
-    return int((before != now).sum()) > MOVED * int((before | now).sum())
+    if matched is None or matches is None:
+        return False
+    return int((matched != matches).sum()) > MOVED * int((matched | matches).sum())
+
+
+def find_nearest(answers: Answers, crops: Crops) -> Nearest:
+    """(T,) each track's nearest other one, by their mean embeddings; 0 of a track without crops, which is nobody's."""
+    sums = np.zeros((crops.n_tracks, answers.adapted.shape[1]))
+    np.add.at(sums, crops.track, answers.adapted.double().numpy())
+    means = sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)
+    alike = np.round(means @ means.T, 9)
+    np.fill_diagonal(alike, -1.0)
+    alike[:, np.bincount(crops.track, minlength=crops.n_tracks) == 0] = -1.0
+    return alike.argmax(axis=1)
 
 
 def find_unsure(model: Model, answers: Answers, crops: Crops, plan: FinetunePlan) -> NDArray[np.bool_]:
@@ -286,8 +313,7 @@ def _dump(state: State, model: Model, optimiser: torch.optim.Optimizer) -> dict[
         "optimiser": optimiser.state_dict(),
         "iteration": state.iteration,
         "done": state.done,
-        "matches": None if state.matches is None else torch.from_numpy(state.matches),
-        "unsure": None if state.unsure is None else torch.from_numpy(state.unsure),
+        **{name: None if rows is None else torch.from_numpy(rows) for name, rows in state.arrays().items()},
         "curve": [[epoch.iteration, epoch.epoch, epoch.loss] for epoch in state.curve],
         "healths": [list(health) for health in state.healths],
     }
@@ -299,6 +325,6 @@ def _resume(checkpoint: Checkpoint, model: Model, optimiser: torch.optim.Optimiz
         return None
     model.load_state_dict(before["model"])
     optimiser.load_state_dict(before["optimiser"])
-    matches, unsure = (None if before[name] is None else before[name].numpy() for name in ("matches", "unsure"))
+    arrays = {name: None if before[name] is None else before[name].numpy() for name in State().arrays()}
     curve, healths = [Epoch(*epoch) for epoch in before["curve"]], [Health(*health) for health in before["healths"]]
-    return State(before["iteration"], before["done"], matches, unsure, curve, healths)
+    return State(before["iteration"], before["done"], **arrays, curve=curve, healths=healths)

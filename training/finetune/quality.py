@@ -30,14 +30,13 @@ def measure_sureness(
     return 2 * torch.sigmoid(-torch.cat([features.new_zeros(0), *found]))
 
 
-def reject_unsure(quality: NDArray[np.floating], by_median: bool = False) -> NDArray[np.bool_]:
+def reject_unsure(quality: NDArray[np.floating]) -> NDArray[np.bool_]:
     """(T,) tracks below `mean - 2.7 MAD` of their qualities (eq. 4). MAD is the plain one, without a factor.
 
     Args:
-        quality: (T,) means over their crops. by_median: below the median less the same, as the cited method has it.
+        quality: (T,) means over their crops.
     """
     if not len(quality):
         return np.zeros(0, bool)
-    middle = np.median(quality)
-    centre = middle if by_median else quality.mean()
-    return quality < centre - MADS * np.median(np.abs(quality - middle))
+    mad = np.median(np.abs(quality - np.median(quality)))
+    return quality < quality.mean() - MADS * mad

@@ -12,7 +12,7 @@ from torch.nn.functional import normalize
 
 from training.collective import Collective
 from training.finetune.crops import Crops, to_inputs
-from training.finetune.model import Model, mix_precision
+from training.finetune.model import SEEN_AT_ONCE, Model, mix_precision
 from training.finetune.views import KINDS, draw_views, render_views
 
 RENDERED = {"cpu": 8, "cuda": 64}  # pairs, or crops, whose views are in memory together
@@ -98,12 +98,16 @@ def embed_views(model: Model, crops: Crops, seed: int, collective: Collective) -
             part = slice(start, start + size)
             inputs = to_inputs(crops.pixels[part], model.device).repeat_interleave(2 * KEPT, dim=0)
             views = render_views(inputs, torch.from_numpy(draws[part].reshape(len(inputs), -1)).to(model.device))
-            with mix_precision(model.device):
-                found = model.teacher.backbone(views.contiguous(memory_format=torch.channels_last))
-            embeddings[part] = normalize(found.float(), dim=1).view(-1, 2 * KEPT, dim)
+            found = [_see(model, some) for some in views.split(SEEN_AT_ONCE[model.device.type])]
+            embeddings[part] = normalize(torch.cat(found), dim=1).view(-1, 2 * KEPT, dim)
     if collective.size > 1:
         embeddings = collective.sum(embeddings.flatten(), "views").view(embeddings.shape)
     return EmbeddedViews(crops.track, embeddings.half().unflatten(1, (2, KEPT)))
+
+
+def _see(model: Model, views: Tensor) -> Tensor:
+    with mix_precision(model.device):
+        return model.teacher.backbone(views.contiguous(memory_format=torch.channels_last)).float()
 
 
 def find_shown(pairs: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -381,3 +381,16 @@ def test_links_outside_of_the_title_are_refused(cannot, must):
     x, _ = three_people()
     with pytest.raises(ValueError, match="there are 12 rows"):
         find_characters(Evidence(x, np.ones(12, int), Links(np.array(cannot, int), np.array(must, int))))
+
+
+def test_two_people_are_not_one_where_others_lie_far_from_both():
+    """As after fine-tuning: where two people lie varies widely, and a share of its mean is no distance to cut at."""
+    rng, away = np.random.default_rng(0), np.eye(24)[:10]
+    away[1:8:2] = away[0:8:2] * 0.5 + np.eye(24)[10:14] * np.sqrt(0.75)  # four pairs of people half as far as the rest
+    who = np.repeat(np.arange(10), 6)
+    x = unit(away[who] + 0.05 * rng.normal(size=(60, 24)))
+    known = Distances(Spread(0.2, 0.12), Spread(1.0, 0.35))
+    found = find_characters(Evidence(x, np.ones(60, np.int64)), Rules(known=known))
+    assert 0.3 < found.odds.threshold < 0.5 < 0.6 * found.odds.different.mean
+    assert (np.unique(found.labels, return_counts=True)[1] == 6).all()
+    assert len(set(zip(found.labels.tolist(), who.tolist(), strict=True))) == 10

@@ -20,7 +20,7 @@ from udfs.kernels.cluster.odds import UNMEASURED, Distances, Odds, fit_odds
 from udfs.kernels.cluster.smoothing import find_doubted, smooth_by_neighbours
 from udfs.kernels.rows import dot_by_group, sum_by_group
 
-CUT = 0.6  # of the distance at which two people lie, between tracks drawn to their neighbours
+CUT = 0.6  # of the distance at which two people lie, between tracks drawn to their neighbours; at most the threshold
 _BLOCK = 1024  # tracks whose distances to all characters are held at a time
 _DISTANCES = 2**23  # of pairs of tracks, held at a time
 # what fits the share of right tracks on labelled films and titles, in two embedders and adapted: see confidence_of
@@ -208,7 +208,7 @@ def _weigh_up(
     rows = np.array(embeddings, np.float32)
     left = Links(cannot[~doubts], links.must).among(usable, len(embeddings)).cannot
     rows[usable] = smooth_by_neighbours(embeddings[usable], left, odds, drawing=np.isin(usable, strong)).rows
-    return rows, CUT * odds.different.mean, odds, doubts
+    return rows, min(CUT * odds.different.mean, odds.threshold), odds, doubts
 
 
 def confidence_of(margin: NDArray[np.floating]) -> NDArray[np.float32]:

@@ -13,7 +13,7 @@ from training.collective import Alone
 from training.finetune import loop
 from training.finetune.branches import make_head
 from training.finetune.health import Health
-from training.finetune.model import Model
+from training.finetune.model import Answers, Model
 from training.finetune.shown import RENDERED, RenderedViews, make_views
 from training.finetune.views import draw_views
 
@@ -119,6 +119,28 @@ def test_it_ends_where_nothing_moves(monkeypatch) -> None:
     plan = PLAN.model_copy(update={"iterations": 5, "matching": "fixed", "cosine": -0.999})  # all match, always
     found = loop.fine_tune(CROPS, tiny_backbone(), plan)
     assert found.curve[-1].iteration == 2
+
+
+def test_nothing_moves_where_matches_and_nearest_tracks_both_stay() -> None:
+    matches, nearest = np.zeros((200, 200), bool), np.arange(200)[::-1].copy()
+    matches[:150, 7] = True
+    others, other = matches.copy(), nearest.copy()
+    others[:2, 7], other[:3] = False, 0
+    assert loop._moved((None, None), (matches, nearest))  # after the first iteration there is no before
+    assert not loop._moved((matches, nearest), (matches, nearest))
+    assert loop._moved((matches, nearest), (others, nearest))  # 2 of 150
+    assert loop._moved((matches, nearest), (matches, other))  # 3 of 200
+    other[:3], others[0, 7] = [199, 198, 0], True
+    assert not loop._moved((matches, nearest), (others, other))  # 1 of 150, 1 of 200
+    assert not loop._moved((None, nearest), (None, nearest))
+
+
+def test_a_tracks_nearest_is_the_other_of_the_nearest_mean() -> None:
+    at = torch.deg2rad(torch.tensor([0.0, 20.0, 60.0, 100.0, 200.0]))
+    rows = torch.stack([at.cos(), at.sin()], dim=1)
+    answers = Answers(*[torch.zeros(0)] * 4, adapted=rows)
+    crops = CROPS._replace(track=np.array([0, 0, 1, 2, 4]), n_tracks=5)  # at 10, 60, 100, nowhere, 200 degrees
+    assert loop.find_nearest(answers, crops)[[0, 1, 2, 4]].tolist() == [1, 2, 1, 2]
 
 
 def test_it_ends_where_it_collapses(monkeypatch) -> None:
