@@ -57,7 +57,7 @@ def test_views_are_embedded_as_they_would_be_rendered(monkeypatch: pytest.Monkey
         assert area[:, :, kind].min() > 0.9 * low  # a side is never longer than the crop's
         assert area[:, :, kind].max() <= high + 1e-6
     with torch.no_grad():
-        for crop, kind, view in ((0, 0, 0), (7, 1, 3), (19, 1, 11), (8, 0, 10)):
+        for crop, kind, view in ((0, 0, 0), (7, 1, 3), (19, 1, 3), (8, 0, 2)):
             inputs = shown.to_inputs(CROPS.pixels[[crop]], torch.device("cpu"))
             draw = torch.from_numpy(draws[[crop], view // 2, kind, view % 2])
             expected = torch.nn.functional.normalize(model.teacher.backbone(shown.render_views(inputs, draw)), dim=1)
