@@ -11,8 +11,8 @@ the raw embeddings is kept as `not_better` and not used; castmine cluster takes 
   castmine cluster --lake ./lake --titles my_film --method videoclusternet     the paper's clustering, too
 
 The films must lie where they were harvested, unchanged, or their crops must have been kept
-(--set finetune.keep_crops=true). On a CPU a title's heads alone are trained, on the backbone as it is: a second or two
-a track; the backbone, too, with --set finetune.preset=paper: a minute or two a track.
+(--set finetune.keep_crops=true). On a CPU a title's heads alone are trained, on the backbone as it is: some seconds
+a track; the backbone, too, with --set finetune.preset=paper: minutes a track.
 """
 
 from __future__ import annotations
