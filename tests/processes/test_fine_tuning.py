@@ -21,12 +21,12 @@ from training.finetune.task import count_epochs, tune_title
 from training.finetune.title import read_title
 from udfs import assets
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 
 ROOT = Path(__file__).parents[2]
 WEIGHTS = assets.files_dir() / assets.pack("buffalo_sc").embedder  # set-up has fetched it
 PLAN = FinetunePlan(
-    iterations=2, first_epochs=2, heads_epochs=1, later_epochs=8, warm_up=1, pairs=8, steps=1, crop_every_s=0.25
+    iterations=2, first_epochs=2, heads_epochs=1, later_epochs=3, warm_up=1, pairs=8, steps=1, crop_every_s=0.25
 )
 IDS = np.arange(6)
 WORK = """

@@ -29,7 +29,7 @@ from training.methods.registry import kind
 from training.methods.registry import make_plan as planned
 from training.snapshot import Kind, Snapshot
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 ROOT = Path(__file__).parents[2]
 WORKER = ["-m", worker.__name__]
 
