@@ -1,6 +1,7 @@
 # make demo    from a clone to characters            make test    from a clone to a passed test suite
 # make setup   .venv with the castmine command       make bench   benchmarks (ratios against a baseline run side by side)
 # make check   style, types and imports alone          make faults  long fault runs
+# make long    clusters, names and people over several titles
 # make setup GPU=1   the same with onnxruntime-gpu in the place of onnxruntime
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
@@ -11,7 +12,7 @@ UV_VERSION := 0.13.9
 GPU ?=
 PINS := pyproject.toml constraints.txt
 
-.PHONY: help setup demo test test-films test-rest check faults bench constraints clean
+.PHONY: help setup demo test test-films test-rest long check faults bench constraints clean
 help:
 	@sed -n 's/^# //p' Makefile | sed '/^$$/d'
 
@@ -28,9 +29,12 @@ test: $(VENV)/.test
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 FILMS = tests/end_to_end tests/processes tests/unit tests/spark/test_commit.py
 test-films: $(VENV)/.test
-	$(PYTEST) $(FILMS)
+	$(PYTEST) -m "not long" $(FILMS)
 test-rest: $(VENV)/.test
-	$(PYTEST) $(FILMS:%=--ignore %)
+	$(PYTEST) -m "not long" $(FILMS:%=--ignore %)
+
+long: $(VENV)/.test  # clusters, kills, and corpora that are gone through several times: names, people, protocols
+	$(PYTEST) -m long --durations=20
 
 check: $(VENV)/.test  # the fast checks alone: style, types, imports
 	$(BIN)/python -m pytest tests/test_house.py

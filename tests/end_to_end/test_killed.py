@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.helpers import lakes
 from tests.helpers.commands import PIECES, castmine
 from tests.helpers.processes import run_and_kill
+
+pytestmark = pytest.mark.long
 
 HARVESTED = ("titles", "shots", "tracks", "faces")
 

@@ -14,6 +14,8 @@ from jobs.lake.session import delta_jars
 from tests.helpers import lakes
 from tests.helpers.processes import SPARK_HOME, spark_environment, standalone_cluster
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parents[2]
 NO_JOB_HERE = ("adapters", "curves", "runs")  # train and report are not run
 WRITTEN = [name for name in lakes.MADE if name not in NO_JOB_HERE]

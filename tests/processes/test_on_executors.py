@@ -21,7 +21,7 @@ from training.launchers.launch import launch
 from training.methods.registry import make_plan
 from training.snapshot import Snapshot
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 LAUNCHERS: list[Launcher] = ["torch_distributor", "horovod_spark"]
 
 

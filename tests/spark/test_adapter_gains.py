@@ -22,6 +22,8 @@ from tests.helpers.small import SHA256, collected
 from training.adapters import Adapter, Card
 from training.networks import build, small
 
+pytestmark = pytest.mark.long
+
 ALIKE = (2, 3)  # people of alpha whom the adapter cannot tell apart
 LABELS = {0: ["frontal"], 1: ["frontal", "glasses"], 2: ["profile", "dark"], 3: ["profile"]}  # of each person's tracks
 

@@ -16,6 +16,8 @@ from jobs.lake.lake import Lake
 from tests.helpers import people
 from tests.helpers.small import cast, collected, written
 
+pytestmark = pytest.mark.long
+
 
 def truth_of(title: people.Title) -> pd.DataFrame:
     """title_id, track_id, label of the title's tracks, of which the first and one of another person are exchanged."""

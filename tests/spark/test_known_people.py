@@ -15,6 +15,8 @@ from tests.helpers.small import SHA256, collected
 from udfs.kernels.cluster.interface import FaceSets, Links
 from udfs.kernels.cluster.own_thresholds import measure_spread, own_thresholds
 
+pytestmark = pytest.mark.long
+
 MADE = ("cannot_links", "must_links", "tracklets", "hard_negatives")
 MADE_OF_THEM = ("characters", "track_labels")
 

@@ -25,6 +25,8 @@ from udfs import assets
 from udfs.kernels.harvest.networks import open_faces
 from udfs.kernels.name.photographs import find_face
 
+pytestmark = pytest.mark.long
+
 CAST = {"Ada": 1, "Böğürtlen Çelik": 6, "李": 18, "Dee": 21}  # a name, and the number of the person photographed
 STRANGERS = {"Nobody Else": 8, "Not Here": 15}
 PHOTOGRAPHS, IN_FILM = 3, 5  # of a person in the gallery, and in the film

@@ -13,6 +13,8 @@ from jobs import evaluate
 from jobs.lake.lake import Lake
 from tests.helpers.small import cast, collected
 
+pytestmark = pytest.mark.long
+
 TITLES = ["bbt_s01e01", "bbt_s01e02", "composite-bbt_s01e01", "film"]
 CHARACTERS = [0, 0, 1, None]
 TRACKS = [(track, float(track), track + 1.0, character) for track, character in enumerate(CHARACTERS)]
