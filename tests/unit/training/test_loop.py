@@ -266,8 +266,8 @@ def test_mixed_precision_follows_the_curve_of_full(
         assert (ours.train_loss, ours.dev_loss) == pytest.approx((theirs.train_loss, theirs.dev_loss), rel=0.03)
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="asks what happens where there is no GPU")
-def test_a_gpu_that_is_not_there_is_an_error(snapshot: Snapshot) -> None:
+def test_a_gpu_that_is_not_there_is_an_error(snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(GpuUnavailable, match=r"--set train\.device=cpu"):
         train(snapshot, planned(snapshot, method="imptriplet", device="cuda"))
 
