@@ -51,22 +51,18 @@ def build(
     name = "castmine_demo_small" if small else "castmine_demo"
     home = folder / f"{name}-{_version(sources, small, seed)}"
     film = Film(home / f"{name}.mp4", home / f"{name}.truth.csv")
-    if home.is_dir():
+    if film.path.is_file() and film.truth.is_file():
         return film
     say(f"building {film.path}: once, less than a minute")
-    folder.mkdir(parents=True, exist_ok=True)
+    home.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".building-") as scratch:
-        made = Path(scratch) / "made"
-        made.mkdir()
+        made = Film(Path(scratch) / film.path.name, Path(scratch) / film.truth.name)
         cast = Cast(sources[0], open_faces(sources[1], sources[2], "insightface", min_score=0.3), seed)
         shots = short_screenplay(cast) if small else whole_screenplay(cast)
-        encode(render(shots), made / film.path.name)
-        write_truth(truth(shots), made / film.truth.name)
-        try:
-            os.replace(made, home)  # whole or not at all
-        except OSError:
-            if not home.is_dir():  # else another process has just built the same
-                raise
+        encode(render(shots), made.path)
+        write_truth(truth(shots), made.truth)
+        for file, place in zip(made, film, strict=True):
+            os.replace(file, place)  # each whole or not at all, and the same whoever builds it
     return film
 
 

@@ -17,9 +17,10 @@ CLIP_S = 3
 
 
 @pytest.fixture(scope="session")
-def small() -> film.Film:
-    """Twelve seconds with four people, and the truth about them."""
-    return film.build(small=True)
+def small(tmp_path_factory: pytest.TempPathFactory) -> film.Film:
+    """Twelve seconds with four people, and the truth about them: a copy, which tests may move."""
+    folder = tmp_path_factory.mktemp("small")
+    return film.Film(*(Path(shutil.copy(file, folder)) for file in film.build(small=True)))
 
 
 @pytest.fixture(scope="session")

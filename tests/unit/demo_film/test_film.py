@@ -102,6 +102,9 @@ def test_film_is_found_again_and_the_same_everywhere(small, tmp_path):
     assert film.build(small.path.parent.parent, small=True, say=said.append) == small
     assert not said
     assert small.path.stat().st_mtime_ns == before
+    torn = tmp_path / small.path.parent.name / small.truth.name  # of a build that was killed, or a film taken away
+    torn.parent.mkdir()
+    torn.write_text("frame,x,y")
     again = film.build(tmp_path, small=True)
     assert again.path.read_bytes() == small.path.read_bytes()
     assert again.truth.read_bytes() == small.truth.read_bytes()

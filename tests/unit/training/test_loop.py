@@ -140,7 +140,8 @@ def test_an_epoch_is_as_many_passes_as_make_its_steps(snapshot: Snapshot) -> Non
     by_two = train(snapshot, chosen.model_copy(update={"epoch_steps": 2 * steps}))
     losses = [[epoch.train_loss for epoch in made.curve] for made in (by_pass, by_two)]
     assert losses[1] == pytest.approx([np.mean(losses[0][:2]), np.mean(losses[0][2:])], rel=1e-6)
-    assert by_two.curve[1].dev_loss == by_pass.curve[3].dev_loss
+    # the batch norms' statistics are summed in another order of rows
+    assert by_two.curve[1].dev_loss == pytest.approx(by_pass.curve[3].dev_loss, rel=1e-6)
 
 
 def test_batch_norms_are_settled_before_each_judgement(snapshot: Snapshot) -> None:
