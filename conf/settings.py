@@ -109,6 +109,9 @@ class HarvestSettings(Section):
     )
     thumbnail_px: int = Field(112, ge=32, le=512, description="side of a track's thumbnail, pixels")
     batch: int = _speed(8, "frames or faces in one call of a model", ge=1)
+    film_disk_gb: float = _speed(
+        100.0, "films of object stores that a worker's disk holds at once, GB, those in work in any case", gt=0
+    )
 
 
 class MineSettings(Section):

@@ -132,7 +132,8 @@ class FineTuning:
         if films:
             self._probe(films)
         if films := [title for title in films if title in self.keys]:
-            self._run("cutting crops", self._faces(films), ["title_id", "piece"], udfs.cut_crops)
+            cut = functools.partial(udfs.cut_crops, disk_gb=self.job.settings.harvest.film_disk_gb)
+            self._run("cutting crops", self._faces(films), ["title_id", "piece"], cut)
         if kept:
             self._run("reading crops", self._kept_faces(sorted(kept)), ["title_id"], udfs.stage_kept)
         for title in self._left():
@@ -153,8 +154,8 @@ class FineTuning:
             harvest_udfs.probe_films,
             staging=self.staging,
             run_id=self.run.run_id,
+            settings=self.job.settings.harvest,
             version=f"crops {self.run.run_id}",
-            max_pixels=self.job.settings.harvest.max_pixels,
         )
         with self.job.progress.step("reading the films' indexes", len(films), "films"):
             spread = frame.repartitionByRange(len(films), "title_id")

@@ -24,6 +24,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from conf.catalog import table
 from conf.errors import UsageError
+from conf.places import look
 from conf.settings import HarvestSettings
 from conf.table import Table
 from jobs.cli import command, options, program
@@ -126,8 +127,9 @@ class _Harvest:
         All at once where a film of the lake is not where it was: its bytes may be anywhere among them.
         """
         n = max(PROBED_AT_ONCE, self.job.spark.sparkContext.defaultParallelism)
-        known = list_known(self.job.lake)
-        if any(title.content_hash and title.uri and not title.is_there for title in known):
+        known = {title.uri: title for title in list_known(self.job.lake) if title.uri and title.content_hash}
+        seen = look(known)
+        if not all(title.is_as_seen(seen.get(uri)) for uri, title in known.items()):
             n = max(1, len(self.files))
         return [self.files[start : start + n] for start in range(0, len(self.files), n)]
 
@@ -163,7 +165,7 @@ class _Harvest:
             return {}
         rows = [(file.uri, n) for n, file in enumerate(files)]
         with self.job.progress.step("reading the films' content", len(files), "films"):
-            read = self._each(rows, udfs.TO_HASH, udfs.hash_files, udfs.HASHED).collect()
+            read = self._each(rows, udfs.TO_HASH, udfs.hash_files, udfs.HASHED, settings=self.settings).collect()
         return {row["uri"]: row["content_hash"] for row in read}
 
     def _waves(self, films: Sequence[Film]) -> Iterator[list[Film]]:
@@ -191,7 +193,7 @@ class _Harvest:
         if not files:
             return []
         rows = [(file.title_id, file.uri, self.hashes.get(file.title_id)) for file in files]
-        fixed = {"version": f"{self.version} {self.run_log.code_version}", "max_pixels": self.settings.max_pixels}
+        fixed = {"settings": self.settings, "version": f"{self.version} {self.run_log.code_version}"}
         with self.job.progress.step("reading the films' indexes", len(files), "films"):
             probed = self._each(rows, udfs.TO_PROBE, udfs.probe_films, udfs.PROBED, **fixed).collect()
         found = {row["title_id"]: row.asDict() for row in probed}

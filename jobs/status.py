@@ -15,12 +15,12 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from conf.places import Seen, look
 from conf.settings import Settings
 from jobs.cli import command, options, program
 from jobs.cli.text_table import print_table
@@ -95,9 +95,10 @@ def title_stages(
     """
     harvests, mines, clusters = (runs.get(stage, LastRuns({}, {})) for stage in STAGES)
     stages: dict[str, Stages] = {}
+    seen = look(film["uri"] for film in films.values() if film.get("uri"))
     for title, last in sorted(harvests.last.items()):
         film, mined, cast = films.get(title, {}), mines.last.get(title), clusters.last.get(title)
-        made = {"harvest": _harvest_stage(title, last, film, settings)}
+        made = {"harvest": _harvest_stage(title, last, film, seen.get(film.get("uri") or ""), settings)}
         there = harvests.counted.get(title, {}).get("status") == "ok"  # a film that fails now may have rows of before
         is_done = made["harvest"].state in ("done", "partial") or (made["harvest"].state == "failed" and there)
         task = run_log.Task(title, {"harvest": _run_of(harvests, title)})
@@ -115,12 +116,15 @@ def _run_of(runs: LastRuns, title: str) -> str:
     return str(row["run_id"]) if row else ""
 
 
-def _harvest_stage(title: str, last: Mapping[str, Any], film: Mapping[str, Any], settings: Settings) -> Stage:
+def _harvest_stage(
+    title: str, last: Mapping[str, Any], film: Mapping[str, Any], seen: Seen | None, settings: Settings
+) -> Stage:
+    """Args: seen: the film's file as it is now, if it can be looked at."""
     inputs = json.loads(last["input_versions"])
     if last["job"] == "import":
         return _stage(run_log.why_again("import", run_log.Task(title, inputs), last, None), last)
-    if film.get("uri") and Path(film["uri"]).exists():  # a film that is not at hand cannot be compared
-        inputs = {"file": stamp_of(film["uri"])}
+    if seen is not None:  # a film that is not at hand cannot be compared
+        inputs = {"file": stamp_of(film["uri"], seen)}
     wanted = assets.harvest_hash(settings.harvest)
     stage = _stage(run_log.why_again("harvest", run_log.Task(title, inputs), last, wanted), last)
     return Stage("partial", film["warning"]) if stage.state == "done" and film.get("status") == "partial" else stage

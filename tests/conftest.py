@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import secrets
 from collections.abc import Iterator
 
 import pytest
@@ -10,11 +12,26 @@ from pyspark.sql import SparkSession
 
 from jobs.lake import class_archive, session
 from jobs.lake.jvm import find_java
+from tests.helpers import stores
 
 # nothing asserts a time; what fails once fails again (`--hypothesis-profile=search` draws new examples)
 settings.register_profile("castmine", deadline=None, derandomize=True)
 settings.register_profile("search", deadline=None)
 settings.load_profile("castmine")
+
+os.environ.update(stores.ENVIRONMENT)  # before any process starts: Spark's workers have it too
+
+
+@pytest.fixture(scope="session")
+def _store() -> Iterator[None]:
+    with stores.serve():
+        yield
+
+
+@pytest.fixture
+def bucket(_store: None) -> str:
+    """The address of a new bucket of an S3 on this machine."""
+    return stores.make_bucket(f"bucket-{secrets.token_hex(4)}")
 
 
 @pytest.fixture(scope="session")

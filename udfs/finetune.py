@@ -18,6 +18,7 @@ from conf.table import unwritten
 from udfs import assets
 from udfs.batches import one_row, rows_of
 from udfs.face_models import gpu_index
+from udfs.films import at_hand
 from udfs.kernels.cluster.videoclusternet import Answers, summarise_tracks
 from udfs.kernels.harvest import video
 from udfs.kernels.harvest.networks import align
@@ -66,26 +67,32 @@ class FaceAnswers(Protocol):
 Tune = Callable[[str, Path, Path, Path, int | None], tuple[dict[str, Any], FaceAnswers]]
 
 
-def cut_crops(key: tuple[str, int], faces: pd.DataFrame, *, staging: str) -> pd.DataFrame:
-    """The faces of one piece of a film (TO_CUT) -> CUT; stages their aligned crops, of frames that decode."""
+def cut_crops(key: tuple[str, int], faces: pd.DataFrame, *, staging: str, disk_gb: float) -> pd.DataFrame:
+    """The faces of one piece of a film (TO_CUT) -> CUT; stages their aligned crops, of frames that decode.
+
+    Args:
+        disk_gb: as for `udfs.films.at_hand`.
+    """
     title_id, piece = key
     files = FilmFiles.of(staging, faces.film_key.iloc[0])
     target = files.crops(int(piece))
     faces = faces.sort_values(["frame", "track_id"], kind="stable").reset_index(drop=True)
     try:
-        table = pa.Table.from_pandas(_cut(faces, read_index(files)), schema=CROP_SCHEMA, preserve_index=False)
+        with at_hand(faces.uri.iloc[0], disk_gb) as path:
+            cut = _cut(path, faces, read_index(files))
+        table = pa.Table.from_pandas(cut, schema=CROP_SCHEMA, preserve_index=False)
     except FilmError as error:
         return one_row(CUT, title_id=title_id, crops=0, error=str(error))
     write_table(target, table)
     return one_row(CUT, title_id=title_id, crops=len(table))
 
 
-def _cut(faces: pd.DataFrame, film: video.Film) -> pd.DataFrame:
+def _cut(path: str, faces: pd.DataFrame, film: video.Film) -> pd.DataFrame:
     """The faces whose frames decode, with their crops; every one's frame is decoded once."""
     cv2.setNumThreads(1)
     frames, parts = faces.frame.to_numpy(np.int64), [faces.iloc[:0].assign(jpeg=[])]
     wanted = np.unique(frames)
-    for frame in video.decode_frames(faces.uri.iloc[0], film, int(wanted[0]), int(wanted[-1]) + 1, wanted):
+    for frame in video.decode_frames(path, film, int(wanted[0]), int(wanted[-1]) + 1, wanted):
         shown = faces[frames == frame.number]
         landmarks = np.stack(shown.landmarks.to_list()).reshape(-1, 5, 2)
         parts.append(shown.assign(jpeg=[encode_crop(crop) for crop in align(frame.image, landmarks)]))

@@ -23,6 +23,7 @@ from conf.table import unwritten
 from udfs import assets
 from udfs.batches import one_row, rows_of
 from udfs.face_models import face_models
+from udfs.films import at_hand
 from udfs.kernels.boxes import BOX
 from udfs.kernels.harvest import assemble, piece, shots, video
 from udfs.staging import (
@@ -69,15 +70,17 @@ UNEXPECTED = "unexpected: "  # begins the errors that are not known to be the fi
 DEATHS = 2  # of a worker over one piece of work, and it is left alone
 
 
-def hash_files(batches: Iterator[pd.DataFrame], staging: str, run_id: str) -> Iterator[pd.DataFrame]:
+def hash_files(
+    batches: Iterator[pd.DataFrame], staging: str, run_id: str, settings: HarvestSettings
+) -> Iterator[pd.DataFrame]:
     """TO_HASH -> HASHED, null of a file that cannot be read."""
     for row in rows_of(batches):
-        with contextlib.suppress(FilmError):
-            yield one_row(HASHED, uri=row.uri, content_hash=content_hash(row.uri))
+        with contextlib.suppress(FilmError, OSError), at_hand(row.uri, settings.film_disk_gb) as path:
+            yield one_row(HASHED, uri=row.uri, content_hash=content_hash(path))
 
 
 def probe_films(
-    batches: Iterator[pd.DataFrame], staging: str, run_id: str, version: str, max_pixels: int = video.MAX_PIXELS
+    batches: Iterator[pd.DataFrame], staging: str, run_id: str, settings: HarvestSettings, version: str
 ) -> Iterator[pd.DataFrame]:
     """TO_PROBE (content_hash null where not known yet) -> PROBED, null but for the error of a film that cannot be read,
     and its content_hash where its bytes could be.
@@ -88,8 +91,9 @@ def probe_films(
         said: dict[str, Any] = {"title_id": row.title_id, "content_hash": row.content_hash or None}
 
         def probe(row: Any = row, said: dict[str, Any] = said) -> None:
-            film = video.probe(row.uri, max_pixels)  # first: it says more of what cannot be read
-            said["content_hash"] = said["content_hash"] or content_hash(row.uri)
+            with at_hand(row.uri, settings.film_disk_gb) as path:
+                film = video.probe(path, settings.max_pixels)  # first: it says more of what cannot be read
+                said["content_hash"] = said["content_hash"] or content_hash(path)
             key = stable_id(row.title_id, said["content_hash"], version)  # a second title of the same bytes is its own
             write_index(FilmFiles.of(staging, key), film)
             said.update({name: getattr(film, name) for name in OF_FILM}, film_key=key)
@@ -109,8 +113,9 @@ def scan_films(
         def scan(row: Any = row, files: FilmFiles = files) -> None:
             film = read_index(files)
             lead = max(0, row.start - shots.SCAN_LEAD)
-            seen = video.decode_frames(row.uri, film, lead, row.end, width=shots.SCAN_WIDTH)
-            write_scan(files.scan(row.start), shots.scan_range(seen, row.start, settings.shot_threshold))
+            with at_hand(row.uri, settings.film_disk_gb) as path:
+                seen = video.decode_frames(path, film, lead, row.end, width=shots.SCAN_WIDTH)
+                write_scan(files.scan(row.start), shots.scan_range(seen, row.start, settings.shot_threshold))
 
         there = files.scan(row.start).exists()
         error = None if there else _guard(scan, staging, run_id, "scan", row.title_id, row.start)
@@ -170,7 +175,8 @@ def harvest_pieces(
         files = FilmFiles.of(staging, row.film_key)
 
         def harvest(row: Any = row, files: FilmFiles = files) -> None:
-            write_table(files.piece(row.start), _piece_table(row, files, settings))
+            with at_hand(row.uri, settings.film_disk_gb) as path:
+                write_table(files.piece(row.start), _piece_table(path, row, files, settings))
 
         there = files.piece(row.start).exists()
         error = None if there else _guard(harvest, staging, run_id, "piece", row.title_id, row.start)
@@ -206,7 +212,7 @@ def _guard(work: Callable[[], None], staging: str, run_id: str, step: str, title
     return None
 
 
-def _piece_table(row: Any, files: FilmFiles, settings: HarvestSettings) -> pa.Table:
+def _piece_table(path: str, row: Any, files: FilmFiles, settings: HarvestSettings) -> pa.Table:
     film, cut = read_index(files), piece.Cut(row.start, row.end, row.overlap_end)
     found = read_table(files.shots)
     parts = piece.shots_in(cut, found["start"].to_numpy(), found["end"].to_numpy())
@@ -216,7 +222,7 @@ def _piece_table(row: Any, files: FilmFiles, settings: HarvestSettings) -> pa.Ta
 
     def counted() -> Iterator[video.Frame]:
         nonlocal decoded
-        for frame in video.decode_frames(row.uri, film, cut.start, cut.overlap_end, wanted):
+        for frame in video.decode_frames(path, film, cut.start, cut.overlap_end, wanted):
             decoded += 1
             yield frame
 

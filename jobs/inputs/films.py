@@ -1,20 +1,24 @@
-"""Which films: files, folders, globs, or a manifest, each with its title_id."""
+"""Which films: files, folders, globs, or a manifest, each with its title_id; on disks and in object stores."""
 
 from __future__ import annotations
 
 import glob
+import io
 import os
+import re
 import stat
 import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 import pandas as pd
 
-from conf.errors import UsageError
+from conf.errors import CastmineError, UsageError
 from conf.files import local_path
 from conf.ids import safe_name
+from conf.places import Seen, is_in_store, locate, look, say_failures
 from conf.text import visible
 from jobs.inputs.sheets import read_sheet
 
@@ -36,7 +40,6 @@ OTHERS = frozenset(  # what lies beside films, and is none even where it is name
 MANIFESTS = (".csv", ".tsv", ".parquet")
 MANIFEST = ("title_id", "uri", "display_name")  # its columns; others are left alone
 LISTED = 10  # lines
-NOT_A_PATH = "not a path; mount the store and give a path (on Databricks: /Volumes/...)"
 
 Named = dict[str, tuple[str | None, str | None]]  # uri -> title_id, display_name
 
@@ -65,6 +68,9 @@ def find_films(given: Sequence[str]) -> tuple[list[FilmFile], list[str]]:
     left: list[str] = []
     named: Named = {}
     for argument in map(local_path, given):
+        if is_in_store(argument):
+            _read_store(argument, named, left, problems)
+            continue
         path = Path(argument)
         if path.suffix.lower() in MANIFESTS and os.path.isfile(path):
             _read_manifest(path, named, problems)
@@ -72,8 +78,6 @@ def find_films(given: Sequence[str]) -> tuple[list[FilmFile], list[str]]:
             _read_folder(path, named, left)
         elif os.path.lexists(path):
             _take(path, OTHERS.__contains__, named, left)
-        elif "://" in argument:
-            problems.append(f"{argument}: {NOT_A_PATH}")
         elif matches := sorted(glob.glob(argument, recursive=True)):
             for match in matches:
                 if Path(match).is_dir():
@@ -91,13 +95,19 @@ def find_films(given: Sequence[str]) -> tuple[list[FilmFile], list[str]]:
         problems += [f"  left alone: {line}" for line in left[:LISTED]]
     if problems:
         raise UsageError("\n".join(map(visible, problems)))
-    return [_film_file(title_id, uri, shown) for uri, (title_id, shown) in sorted(named.items())], left
+    seen = look(named)
+    return [_film_file(title_id, uri, shown, seen.get(uri)) for uri, (title_id, shown) in sorted(named.items())], left
 
 
-def stamp_of(uri: str) -> str:
-    """A file's address, size and time: while they stay, its content is taken for unchanged."""
-    size, time_ns = _size_and_time(uri)
-    return f"{uri} {size} {time_ns}"
+def stamp_of(uri: str, seen: Seen | None = None) -> str:
+    """A file's address, size and time, both 0 of one that cannot be looked at: while they stay, its content is taken
+    for unchanged.
+
+    Args:
+        seen: the file as it is, where it has been looked at already.
+    """
+    found = seen or look([uri]).get(uri) or Seen(0, 0)
+    return f"{uri} {found.size} {found.time_ns}"
 
 
 def is_no_films(ending: str) -> bool:
@@ -140,6 +150,47 @@ def _read_folder(folder: Path, named: Named, left: list[str]) -> None:
             _take(path, is_no_films, named, left)
 
 
+def _read_store(address: str, named: Named, left: list[str], problems: list[str]) -> None:
+    """What an address in an object store names: as on a disk a manifest, a film, a folder or a glob."""
+    try:
+        place = locate(address)
+        with say_failures(address):
+            if place.suffix.lower() in MANIFESTS and place.is_file():
+                _read_manifest(place, named, problems)
+            elif place.is_file():
+                _take_stored(str(place), OTHERS.__contains__, named, left)
+            elif matches := _list_stored(place):
+                lakes = {match.partition("/runs/_delta_log/")[0] for match in matches if "/runs/_delta_log/" in match}
+                left += [f"{lake}: a castmine lake" for lake in sorted(lakes)]
+                for match in matches:
+                    if not any(match.startswith(f"{lake}/") for lake in lakes):
+                        _take_stored(match, is_no_films, named, left)
+            else:
+                problems.append(f"{address}: no such object, nothing below it, and nothing matches it")
+    except FileNotFoundError:
+        problems.append(f"{address}: no such bucket")
+    except CastmineError as error:
+        problems.append(str(error))
+
+
+def _list_stored(place: Path) -> list[str]:
+    """The objects below a place in a store, or below those that match it where it is a glob, but hidden ones."""
+    store: Any = place
+    given: str = store.path
+    folders = store.fs.glob(given) if glob.has_magic(given) else [given]
+    fixed = re.split(r"[*?[]", given, maxsplit=1)[0]
+    found = {name for folder in folders for name in store.fs.find(folder)}
+    shown = [name for name in found if "/." not in f"/{name.removeprefix(fixed)}"]
+    return sorted(store.fs.unstrip_protocol(name) for name in shown)
+
+
+def _take_stored(uri: str, is_none: Callable[[str], bool], named: Named, left: list[str]) -> None:
+    if is_none(PurePosixPath(uri).suffix.lower()):
+        left.append(f"{uri}: no film's ending")
+    else:
+        named.setdefault(uri, (None, None))
+
+
 def _read_manifest(path: Path, named: Named, problems: list[str]) -> None:
     try:
         rows = _manifest_rows(path)
@@ -156,7 +207,7 @@ def _read_manifest(path: Path, named: Named, problems: list[str]) -> None:
     known = {title_id: uri for uri, (title_id, _) in named.items() if title_id}
     for place, row in zip(rows.index, rows.to_dict("records"), strict=True):
         title_id, given = unicodedata.normalize("NFC", row["title_id"]), row["uri"]
-        uri, shown = os.path.abspath(path.parent / local_path(given)), row.get("display_name", "")
+        uri, shown = _resolve(path, given, problems, place), row.get("display_name", "")
         if not title_id or not given:
             problems.append(f"{path}, {place}: no {'uri' if title_id else 'title_id'}")
             continue
@@ -167,17 +218,31 @@ def _read_manifest(path: Path, named: Named, problems: list[str]) -> None:
             )
         if title_id in known:
             problems.append(f"{path}, {place}: title_id {title_id} stands there twice")
-        if "://" in local_path(given) or "\0" in uri:
-            problems.append(f"{path}, {place}: uri {given!r}: {NOT_A_PATH}")
-        cut = [f"{given}{comma}{shown}" for comma in (",", ", ")] if shown and not os.path.exists(uri) else []
-        if meant := [name for name in cut if os.path.exists(path.parent / name)]:  # as many cells as the head has
+        if "\0" in uri:
+            problems.append(f"{path}, {place}: uri {given!r}: not a path")
+        cut = [f"{given}{comma}{shown}" for comma in (",", ", ")] if shown and not look([uri]) else []
+        if meant := [name for name in cut if look([str(path.parent / name)])]:  # as many cells as the head has
             problems.append(f"{path}, {place}: no file {given}, but {meant[0]}: quote names with commas")
         if named.get(uri, (None, None))[0] is not None:
             problems.append(f"{path}, {place}: uri {given} has a title_id already: {named[uri][0]}")
         known[title_id] = uri
         named[uri] = (title_id, shown or None)
-    if len(rows) and not problems and not any(os.path.lexists(uri) for uri in known.values()):
+    if len(rows) and not problems and not any(map(os.path.lexists, known.values())) and not look(known.values()):
         problems.append(f"{path}: none of its {len(rows)} files is there, such as {next(iter(known.values()))}")
+
+
+def _resolve(manifest: Path, given: str, problems: list[str], place: str) -> str:
+    """The address of a film that a manifest names: paths are seen from the manifest's folder."""
+    try:
+        address = local_path(given)
+        if is_in_store(address):
+            return str(locate(address))
+        if is_in_store(manifest) and not address.startswith("/"):
+            return str(manifest.parent / address)
+        return os.path.abspath(Path("/") / address if is_in_store(manifest) else manifest.parent / address)
+    except UsageError as error:
+        problems.append(f"{manifest}, {place}: uri {given!r}: {error}")
+        return given
 
 
 def _manifest_rows(path: Path) -> pd.DataFrame:
@@ -186,24 +251,19 @@ def _manifest_rows(path: Path) -> pd.DataFrame:
     The index says where a row stands, such as `line 3`.
     """
     if path.suffix.lower() == ".parquet":
-        rows = pd.read_parquet(path).map(lambda value: "" if pd.isna(value) else str(value).strip())
+        rows = pd.read_parquet(io.BytesIO(path.read_bytes())).map(
+            lambda value: "" if pd.isna(value) else str(value).strip()
+        )
         return rows.set_axis([f"row {number}" for number in range(1, len(rows) + 1)])
     head, lines = read_sheet(path, MANIFEST)
     columns = {name: [line.cells[head.index(name)] for line in lines] for name in MANIFEST if name in head}
     return pd.DataFrame(columns, [f"line {line.number}" for line in lines])
 
 
-def _film_file(title_id: str | None, uri: str, display_name: str | None) -> FilmFile:
-    return FilmFile(title_id or "", uri, display_name or Path(uri).stem, _size_and_time(uri)[0], stamp_of(uri))
-
-
-def _size_and_time(uri: str) -> tuple[int, int]:
-    """Bytes and nanoseconds; 0 of a file that cannot be looked at: it will fail."""
-    try:
-        found = os.stat(uri)
-    except OSError:
-        return 0, 0
-    return found.st_size, found.st_mtime_ns
+def _film_file(title_id: str | None, uri: str, display_name: str | None, seen: Seen | None) -> FilmFile:
+    """One that cannot be looked at has no bytes: it will fail."""
+    shown = display_name or PurePosixPath(uri).stem
+    return FilmFile(title_id or "", uri, shown, seen.size if seen else 0, stamp_of(uri, seen or Seen(0, 0)))
 
 
 def _is_unicode(text: str) -> bool:

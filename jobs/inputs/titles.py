@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import PurePosixPath
 
 from conf.ids import cut_name, safe_name, stable_id
+from conf.places import Seen, look
 from jobs.inputs.films import FilmFile, stamp_of
 from jobs.lake import run_log
 from jobs.lake.lake import Lake
@@ -33,9 +34,13 @@ class Known:
     @property
     def is_there(self) -> bool:
         """Whether its file still lies where it was, with as many bytes: a new time alone does not make it another."""
-        if self.uri is None or self.stamp is None or not Path(self.uri).exists():
+        return self.uri is not None and self.is_as_seen(look([self.uri]).get(self.uri))
+
+    def is_as_seen(self, seen: Seen | None) -> bool:
+        """As `is_there`, of a file that was looked at."""
+        if seen is None or self.uri is None or self.stamp is None:
             return False
-        return stamp_of(self.uri).rpartition(" ")[0] == self.stamp.rpartition(" ")[0]
+        return stamp_of(self.uri, seen).rpartition(" ")[0] == self.stamp.rpartition(" ")[0]
 
 
 @dataclass
@@ -159,7 +164,7 @@ class _Naming:
 
 def choose_name(uri: str, content: str | None, taken: Collection[str]) -> str:
     """The id of a new title: its file's name, with letters of its content behind it where the name is taken."""
-    name, mark = safe_name(Path(uri).stem), content or stable_id(uri)
+    name, mark = safe_name(PurePosixPath(uri).stem), content or stable_id(uri)
     for n in (0, SHORT, len(mark)):
         chosen = f"{cut_name(name, n + 1)}-{mark[:n]}" if n else name
         if chosen not in taken:

@@ -12,6 +12,7 @@ import pytest
 from conf.errors import UsageError
 from conf.files import content_hash
 from jobs.inputs import films, titles
+from tests.helpers import stores
 
 
 def put(path: Path, content: str = "film") -> Path:
@@ -121,11 +122,15 @@ def test_a_name_that_is_no_unicode_is_left(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "argument", ["nothing.mp4", "no/folder", "*.mp4", "s3://bucket/film.mp4", "http://host/film.mp4"]
+    ("argument", "said"),
+    [
+        *((name, "no such file") for name in ("nothing.mp4", "no/folder", "*.mp4")),
+        ("http://host/film.mp4", "http://: no such store is known; give a path, or s3://"),
+    ],
 )
-def test_nothing_there(tmp_path, monkeypatch, argument):
+def test_nothing_there(tmp_path, monkeypatch, argument, said):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UsageError, match="not a path" if "://" in argument else "no such file"):
+    with pytest.raises(UsageError, match=said):
         films.find_films([argument])
 
 
@@ -201,7 +206,7 @@ def test_a_manifest_of_which_nothing_is_there_is_no_use(tmp_path):
         ([{"title_id": "..", "uri": "a.mp4"}], "line 2"),
         ([{"title_id": "x" * 101, "uri": "a.mp4"}], "at most 100"),
         ([{"title_id": "a", "uri": ""}], "line 2: no uri"),
-        ([{"title_id": "a", "uri": "s3://b/a.mp4"}], "not a path"),
+        ([{"title_id": "a", "uri": "http://b/a.mp4"}], "http://: no such store is known"),
         ([{"title_id": "a", "uri": "a.mp4"}, {"title_id": "b", "uri": "x/../a.mp4"}], "has a title_id already: a"),
         ([{"name": "a"}], "needs the columns title_id and uri; it has: "),
     ],
@@ -226,3 +231,54 @@ def test_two_manifests_may_not_share_an_id(tmp_path):
     two = manifest(tmp_path / "2.csv", [{"title_id": "a", "uri": "b.mp4"}])
     with pytest.raises(UsageError, match="twice"):
         films.find_films([str(one), str(two)])
+
+
+def addresses(*arguments: str) -> list[str]:
+    return [file.uri for file in films.find_films(arguments)[0]]
+
+
+def test_films_in_a_store(bucket):
+    a, b, c = (stores.put(f"{bucket}/in/{name}", b"12") for name in ("a.mp4", "more/b c.MKV", "more/c.mp4"))
+    for name in ("in/notes.txt", "in/.hidden/x.mp4", "in/.y.mp4", "else.mp4"):
+        stores.put(f"{bucket}/{name}", b"")
+    for name in ("runs/_delta_log/00000000000000000000.json", "_staging/z.mp4"):
+        stores.put(f"{bucket}/in/lake/{name}", b"")
+    files, left = films.find_films([f"{bucket}/in"])
+    assert [file.uri for file in files] == [a, b, c]
+    assert [(file.display_name, file.size_bytes) for file in files] == [("a", 2), ("b c", 2), ("c", 2)]
+    assert all(file.stamp == films.stamp_of(file.uri) and file.stamp.startswith(f"{file.uri} 2 1") for file in files)
+    assert sorted(left) == [f"{bucket}/in/lake: a castmine lake", f"{bucket}/in/notes.txt: no film's ending"]
+    assert addresses(f"{bucket}/in/") == [a, b, c]
+    assert addresses(f"{bucket}/in/more/*.mp4") == addresses(c.replace("s3:", "s3a:"), c) == [c]
+    assert addresses(f"{bucket}/in/**/b*") == [b]
+    assert addresses(a, b) == [a, b]
+
+
+def test_manifests_name_films_in_stores(bucket, tmp_path):
+    stored, here = stores.put(f"{bucket}/in/a.mp4", b"12"), put(tmp_path / "here.mp4")
+    rows = [{"title_id": "a", "uri": stored}, {"title_id": "b", "uri": "here.mp4"}]
+    files, _ = films.find_films([str(manifest(tmp_path / "list.csv", rows))])
+    assert {file.title_id: file.uri for file in files} == {"a": stored, "b": str(here)}
+    listed = stores.put(f"{bucket}/in/list.csv", f"title_id,uri\nc,a.mp4\nd,{here}\n".encode())
+    files, _ = films.find_films([listed])
+    assert {file.title_id: file.uri for file in files} == {"c": stored, "d": str(here)}
+    pd.DataFrame([{"title_id": "e", "uri": "a.mp4"}]).to_parquet(tmp_path / "list.parquet")
+    listed = stores.put(f"{bucket}/in/list.parquet", (tmp_path / "list.parquet").read_bytes())
+    files, _ = films.find_films([listed])
+    assert {file.title_id: file.uri for file in files} == {"e": stored}
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("{}/nothing", "{}/nothing: no such object, nothing below it, and nothing matches it"),
+        ("{}/*.mp4", r"{}/\*.mp4: no such object"),
+        ("{}-2/a.mp4", "{}-2/a.mp4: no such bucket"),
+        ("{}/notes.txt", "no film in {}/notes.txt"),
+        ("gopher://a/b.mp4", "gopher://: no such store is known"),
+    ],
+)
+def test_nothing_there_in_a_store(bucket, address, said):
+    stores.put(f"{bucket}/notes.txt", b"")
+    with pytest.raises(UsageError, match=said.format(bucket)):
+        films.find_films([address.format(bucket)])

@@ -128,9 +128,9 @@ def test_a_file_uri_is_a_path(tmp_path, uri):
     assert (film.uri, film.size_bytes, film.display_name) == (str(tmp_path / "clip, one.mp4"), 4, "clip, one")
 
 
-@pytest.mark.parametrize("uri", ["file://host/a.mp4", "s3://b/a.mp4", "file:///a%00b.mp4", "file://a.mp4"])
+@pytest.mark.parametrize("uri", ["file://host/a.mp4", "http://b/a.mp4", "file:///a%00b.mp4", "file://a.mp4"])
 def test_other_uris_are_not(tmp_path, uri):
-    with pytest.raises(UsageError, match=r"line 2: uri .*not a path"):
+    with pytest.raises(UsageError, match=r"line 2: uri .*(not a path|no such store is known|of another machine)"):
         find_films([str(manifest(tmp_path, f"title_id,uri\nm1,{uri}\n"))])
 
 

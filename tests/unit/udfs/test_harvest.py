@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from conf.settings import HarvestSettings
 from tests.helpers.numbered_films import FPS, join, write
 from udfs import harvest
 from udfs.kernels.harvest import video
@@ -18,7 +19,7 @@ from udfs.staging import FilmFiles, read_index, write_index
 
 def probed(path, staging, **more):
     rows = pd.DataFrame([("film", str(path), "ab")], columns=harvest.TO_PROBE.names)
-    (made,) = harvest.probe_films(iter([rows]), str(staging), "run", "1", **more)
+    (made,) = harvest.probe_films(iter([rows]), str(staging), "run", HarvestSettings(**more), "1")
     return made.iloc[0]
 
 
@@ -44,8 +45,8 @@ def test_what_is_known_of_a_film(tmp_path):
 
 
 def test_a_film_of_too_large_frames_fails(tmp_path):
-    row = probed(write(tmp_path / "film.mp4"), tmp_path, max_pixels=4096 - 1096)
-    assert "64 x 48 pixels, more than the 3,000 of harvest.max_pixels" in row.error
+    row = probed(write(tmp_path / "film.mp4", size=(96, 64)), tmp_path, max_pixels=4096)
+    assert "96 x 64 pixels, more than the 4,096 of harvest.max_pixels" in row.error
 
 
 def test_what_is_missing_by_packets_and_by_decoding(tmp_path):

@@ -1,0 +1,81 @@
+"""Paths on a disk and addresses in a store, used alike."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from conf.errors import CastmineError, UsageError
+from conf.places import for_spark, is_in_store, locate, look, say_failures
+from tests.helpers import stores
+
+
+@pytest.mark.parametrize(
+    ("address", "stored"),
+    [("/data/a", False), ("a:b/c", False), ("file:///data/a", False), ("s3://b/a", True), ("S3A://b/a", True)],
+)
+def test_what_is_in_a_store(address, stored):
+    assert is_in_store(address) is stored
+
+
+def test_places_on_a_disk_are_paths():
+    assert locate("file:///data/a%20b") == Path("/data/a b")
+    assert locate(Path("a/b")) == Path("a/b")
+
+
+@pytest.mark.parametrize("scheme", ["s3", "s3a", "S3N"])
+def test_one_store_under_hadoops_names(scheme):
+    assert str(locate(f"{scheme}://b/a c/#1?x")) == "s3://b/a c/#1?x"
+
+
+@pytest.mark.parametrize(
+    ("given", "asked"), [("s3://b/a", "s3a://b/a"), ("s3a://b", "s3a://b"), ("abfss://c@a/x", "abfss://c@a/x")]
+)
+def test_addresses_for_spark(given, asked):
+    assert for_spark(given) == asked
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [("gopher://a/b", "gopher://: no such store is known"), ("gs://b/a", "gs:// needs a package: pip install 'gcsfs'")],
+)
+def test_stores_that_cannot_be_reached(address, said):
+    with pytest.raises(UsageError, match=re.escape(said)):
+        locate(address)
+
+
+def test_files_are_looked_at(bucket, tmp_path):
+    (tmp_path / "a").write_bytes(b"abc")
+    stored = stores.put(f"{bucket}/x y/ü.mp4", b"abcd")
+    asked = [str(tmp_path / "a"), str(tmp_path / "b"), stored, f"{bucket}/nothing", "s3://no-such-bucket-1/x", "\0"]
+    seen = look([*asked, stored])
+    assert {address: found.size for address, found in seen.items()} == {asked[0]: 3, stored: 4}
+    assert seen[asked[0]].time_ns == (tmp_path / "a").stat().st_mtime_ns
+    assert seen[stored].time_ns > 1.7e18
+    assert look([stored]) == {stored: seen[stored]}
+    stores.put(stored, b"abcde")
+    assert look([stored])[stored].size == 5
+
+
+def test_what_others_write_is_seen(bucket):
+    folder = locate(f"{bucket}/folder")
+    assert not folder.exists()
+    stores.put(f"{bucket}/folder/a", b"")
+    assert folder.is_dir()
+    assert [file.name for file in folder.iterdir()] == ["a"]
+    stores.put(f"{bucket}/folder/b", b"")
+    assert sorted(file.name for file in folder.glob("*")) == ["a", "b"]
+
+
+def test_a_store_that_fails_is_said_and_what_is_not_there_is_not():
+    with (
+        pytest.raises(CastmineError, match=r"^s3://b/a: the store does not give it: no answer$"),
+        say_failures("s3://b/a"),
+    ):
+        raise ValueError("no answer")
+    with pytest.raises(FileNotFoundError), say_failures("s3://b/a"):
+        raise FileNotFoundError
+    with pytest.raises(ValueError, match="no answer"), say_failures("/data/a"):
+        raise ValueError("no answer")
