@@ -74,6 +74,7 @@ $(VENV)/.test: $(VENV)/.castmine
 	@echo "adding the test tools and Horovod"
 	HOROVOD_CMAKE=$(abspath conf/setup/cmake-horovod.sh) MAKEFLAGS= $(UV) -e '.[dev,horovod]'
 	$(BIN)/python -c "import horovod.torch as hvd; hvd.init(); assert hvd.gloo_built()"
+	$(BIN)/python -c "from jobs.lake import jars; jars.fetch('s3')"
 	@touch $@
 
 ## pins the whole tree again after a change of pyproject.toml; the file names no registry

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import secrets
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import unquote
 
 from conf.errors import FilmError, LakeError
+from conf.places import is_in_store, locate, send
 from conf.text import is_control
 
 LONGEST_NAME = 240  # bytes; file systems end at 255, and a name's ending comes on top
@@ -19,12 +19,18 @@ LONGEST_NAME = 240  # bytes; file systems end at 255, and a name's ending comes 
 
 @contextmanager
 def write_whole(file: str | Path) -> Iterator[Path]:
-    """A path to write to, which takes the place of `file` when the block ends well; the folder is made.
+    """A path on this machine to write to, which takes the place of `file` when the block ends well; the folder is made.
 
     Half of the temporary name is random: two processes that write one file, also on two hosts that share a disk, never
-    write into each other's.
+    write into each other's. An object in a store is sent there as a whole.
     """
-    file = Path(file)
+    file = locate(file)
+    if is_in_store(file):
+        with tempfile.TemporaryDirectory(prefix="castmine-") as scratch:
+            part = Path(scratch, "part")
+            yield part
+            send(part, file)
+        return
     file.parent.mkdir(parents=True, exist_ok=True)
     short = file.name.encode()[:200].decode(errors="ignore")  # of 255 bytes
     part = file.with_name(f".{short}.{secrets.token_hex(8)}.part")
@@ -33,12 +39,6 @@ def write_whole(file: str | Path) -> Iterator[Path]:
         os.replace(part, file)
     finally:
         part.unlink(missing_ok=True)
-
-
-def local_path(given: str) -> str:
-    """The path that a `file:` URI on this machine names; anything else stays what it is."""
-    uri = re.fullmatch(r"file:(?://(?:localhost)?/|/(?!/))(.*)", given, re.IGNORECASE | re.DOTALL)
-    return "/" + unquote(uri[1], errors="surrogateescape").lstrip("/") if uri else given
 
 
 def title_file(folder: str | Path, title_id: str, ending: str) -> Path:
@@ -54,7 +54,7 @@ def title_file(folder: str | Path, title_id: str, ending: str) -> Path:
             f"title {title_id!a} cannot name a file in {folder}; no command of castmine writes such a title_id: "
             "take the title out of the lake, or name it anew"
         )
-    return Path(folder, title_id + ending)
+    return locate(folder) / (title_id + ending)
 
 
 def content_hash(path: str | Path) -> str:

@@ -6,20 +6,23 @@ the user's configuration. s3 is tested; others need their package, and are not t
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import io
 import os
 import re
+import shutil
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import Annotated, Any, NamedTuple, cast
+from urllib.parse import unquote
 
 import fsspec
+from pydantic import PlainSerializer, PlainValidator
 from upath import UPath
 
 from conf.errors import CastmineError, UsageError
-from conf.files import local_path
 
 STORE = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 SAME = {"s3a": "s3", "s3n": "s3"}  # what Hadoop calls a store, and what fsspec does
@@ -32,6 +35,12 @@ class Seen(NamedTuple):
 
     size: int
     time_ns: int
+
+
+def local_path(given: str) -> str:
+    """The path that a `file:` URI on this machine names; anything else stays what it is."""
+    uri = re.fullmatch(r"file:(?://(?:localhost)?/|/(?!/))(.*)", given, re.IGNORECASE | re.DOTALL)
+    return "/" + unquote(uri[1], errors="surrogateescape").lstrip("/") if uri else given
 
 
 def is_in_store(address: str | Path) -> bool:
@@ -53,6 +62,16 @@ def locate(address: str | Path) -> Path:
     _check(scheme)
     # other machines write there, too: nothing that was seen before may be taken for what is there now
     return cast(Path, UPath(f"{scheme}://{given[store.end() :]}", use_listings_cache=False))
+
+
+def settle(address: str | Path) -> Path:
+    """As `locate`, the same wherever it is used from: absolute, and links followed."""
+    place = locate(address)
+    return place if is_in_store(place) else place.resolve()
+
+
+# a field of a model that goes from process to process
+Place = Annotated[Path, PlainValidator(locate), PlainSerializer(str)]
 
 
 def for_spark(address: str) -> str:
@@ -100,7 +119,7 @@ def _look(address: str) -> Seen | None:
     return Seen(found.st_size, round(found.st_mtime * 1e9))
 
 
-@contextmanager
+@contextlib.contextmanager
 def say_failures(address: str | Path) -> Iterator[None]:
     """What goes wrong with a store inside is said in a line; that something is not there passes as it is.
 
@@ -116,3 +135,64 @@ def say_failures(address: str | Path) -> Iterator[None]:
             raise
         what = str(error).strip() or type(error).__name__
         raise CastmineError(f"{address}: the store does not give it: {what}") from error
+
+
+def send(file: Path, place: Path) -> None:
+    """Put a file of this machine into a store, whole or not at all."""
+    with say_failures(place):
+        _store(place).put_file(str(file), _path(place))
+
+
+def read(place: Path) -> bytes:
+    """The bytes of a file, those of one moment also where somebody writes them anew."""
+    if not is_in_store(place):
+        return place.read_bytes()
+    with say_failures(place):
+        return bytes(_store(place).cat_file(_path(place)))
+
+
+def fetch_folder(folder: Path, here: Path) -> None:
+    """Copy all that lies below an address in a store into a folder of this machine, which is there."""
+    with say_failures(folder):
+        _store(folder).get(f"{_path(folder)}/", f"{here}/", recursive=True)
+
+
+def create(place: Path, content: bytes) -> bool:
+    """Make an object in a store, if none is there; whether it was made. Of several who try, one succeeds."""
+    try:
+        with say_failures(place):
+            _store(place).pipe_file(_path(place), content, mode="create")
+    except FileExistsError:
+        return False
+    return True
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it; a store has none that could be made."""
+    if not is_in_store(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder and all in it, or all below an address in a store; what is not there is none."""
+    if not is_in_store(folder):
+        shutil.rmtree(folder, ignore_errors=True)
+        return
+    with contextlib.suppress(FileNotFoundError), say_failures(folder):
+        _store(folder).rm(_path(folder), recursive=True)
+
+
+def for_arrow(file: str | Path) -> str | io.BytesIO:
+    """What Arrow reads a file from: its path, or its bytes where it lies in a store."""
+    place = locate(file)
+    if not is_in_store(place):
+        return str(place)
+    return io.BytesIO(read(place))
+
+
+def _store(place: Path) -> Any:
+    return cast(Any, place).fs
+
+
+def _path(place: Path) -> str:
+    return str(cast(Any, place).path)

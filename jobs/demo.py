@@ -19,6 +19,7 @@ from pyspark.sql import SparkSession
 from rich.console import Console
 
 from conf import settings as conf_settings
+from conf.places import locate, make_folder
 from jobs import evaluate, run
 from jobs.cli import command, options, program
 from jobs.cli.progress import Progress
@@ -52,10 +53,10 @@ def main(
     args = parser.parse_args(argv)
     progress = Progress(args.quiet)
     clip, known = demo_films(progress)
-    manifest = _manifest(Path(args.lake), clip, known)
+    manifest = _manifest(locate(args.lake), clip, known)
     settings = conf_settings.load(args.conf, args.set)
     private = keep_private(settings.lake.access)
-    with private, borrowed_or_started(spark, "demo", args.master, settings.spark) as session:
+    with private, borrowed_or_started(spark, "demo", [args.lake], args.master, settings.spark) as session:
         common = run.shared_arguments(args)
         code = run.main([str(manifest), *common], spark=session, clock=clock, run_id=run_id)
         truth = ["--truth", str(known.truth), "--titles", known.path.stem]
@@ -73,7 +74,7 @@ def demo_films(progress: Progress) -> tuple[Path, film.Film]:
 
 
 def _manifest(lake: Path, clip: Path, known: film.Film) -> Path:
-    lake.mkdir(parents=True, exist_ok=True)
+    make_folder(lake)
     rows = [
         ("photobooth_clip", clip, "A clip of three people"),
         (known.path.stem, known.path, "The castmine demo film"),

@@ -20,7 +20,7 @@ from pathlib import Path
 from conf.cache import cache_dir, make_cache
 from conf.errors import CastmineError, UsageError
 from jobs.cli import program
-from jobs.lake import class_archive, environment, jvm
+from jobs.lake import class_archive, environment, jars, jvm
 
 PYPROJECT = Path(__file__).parents[1] / "pyproject.toml"  # of a checkout; an installed castmine knows its needs itself
 INSTEAD = {"onnxruntime": "onnxruntime-gpu"}  # what may be there in the place of a package
@@ -108,10 +108,9 @@ def _java() -> str:
 
 
 def _jars(fetch: bool) -> str:
-    folder = cache_dir() / "jars"
-    if not fetch and not all((folder / name).exists() for name in jvm.DELTA_JARS):
+    if not fetch and not jars.are_here("delta"):
         raise UsageError("not here yet: castmine doctor --fetch")
-    return ", ".join(jar.name for jar in jvm.delta_jars())
+    return ", ".join(jar.name for jar in jars.fetch("delta"))
 
 
 def _classes(fetch: bool) -> str:

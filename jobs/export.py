@@ -27,6 +27,7 @@ from pyspark.sql import DataFrame, SparkSession
 from conf import views
 from conf.errors import UsageError
 from conf.files import title_file, write_whole
+from conf.places import locate, make_folder
 from jobs.cli import command, options, program
 from jobs.cli.results import csv_line
 from jobs.lake import run_log
@@ -175,9 +176,9 @@ FORMATS: dict[str, Callable[[Rows, Sequence[str]], str]] = {"csv": as_csv, "json
 
 
 def _folder(out: str) -> Path:
-    folder = Path(out)
+    folder = locate(out)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
     except OSError as error:
         raise UsageError(f"--out {out}: no folder can be made there: {error.strerror}") from error
     return folder

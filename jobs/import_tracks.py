@@ -33,6 +33,7 @@ from conf import settings as conf_settings
 from conf.catalog import table
 from conf.errors import UsageError
 from conf.ids import safe_name
+from conf.places import for_spark
 from conf.table import Table
 from jobs.cli import command, options, program
 from jobs.lake import run_log
@@ -96,8 +97,8 @@ def main(
     settings = conf_settings.load(args.conf, args.set)
     paths = {name: getattr(args, name) for name in NEEDED if getattr(args, name) is not None}
     _raise(_wrong_arguments(paths, args))
-    private = keep_private(settings.lake.access)
-    with private, borrowed_or_started(spark, "import", args.master, settings.spark) as session:
+    private, reached = keep_private(settings.lake.access), [args.lake, *paths.values()]
+    with private, borrowed_or_started(spark, "import", reached, args.master, settings.spark) as session:
         given = read_given(session, paths)
         titles = check_rows(given, args.embedder)
         with command.open_job(args, "import", session, clock, run_id, create=True) as job:
@@ -135,7 +136,7 @@ def _reader(spark: SparkSession, path: str) -> DataFrameReader:
 
 def _place(path: str) -> str:
     """What Spark calls it, whatever its default file system is."""
-    return f"file://{Path(path).absolute()}" if Path(path).exists() else path
+    return f"file://{Path(path).absolute()}" if Path(path).exists() else for_spark(path)
 
 
 def check_rows(given: Mapping[str, DataFrame], embedder: str | None) -> list[GivenTitle]:

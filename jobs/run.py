@@ -48,7 +48,7 @@ def main(
     settings = conf_settings.load(args.conf, args.set)
     films.find_films(args.films)  # wrong arguments are said before a session is paid for
     private = keep_private(settings.lake.access)
-    with private, borrowed_or_started(spark, "run", args.master, settings.spark) as session:
+    with private, borrowed_or_started(spark, "run", [args.lake], args.master, settings.spark) as session:
         common = shared_arguments(args)
         worst = harvest.main([*args.films, *common], spark=session, clock=clock, run_id=_step_id(run_id, "harvest"))
         for name, step in STEPS:

@@ -25,6 +25,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -38,6 +39,7 @@ from conf.catalog import table
 from conf.code_versions import CODE_VERSIONS
 from conf.errors import TooLittleData, UsageError
 from conf.ids import stable_id
+from conf.places import is_in_store, send
 from conf.settings import TrainingMethod, TrainSettings
 from jobs.cli import command, options, program
 from jobs.cli.text_table import print_table
@@ -242,7 +244,10 @@ def _report_epochs(done: Callable[[float, str], None], rows: int, adapter: Path)
     """Tell of each epoch: to who waits, and as TensorBoard events in a folder beside the adapter."""
     from torch.utils.tensorboard import SummaryWriter  # a second to import
 
-    events = SummaryWriter(str(adapter.with_suffix(".events")))
+    folder = adapter.with_suffix(".events")
+    scratch = tempfile.TemporaryDirectory(prefix="castmine-events-") if is_in_store(folder) else None
+    here = Path(scratch.name) if scratch else folder
+    events = SummaryWriter(str(here))
     before = time.monotonic()
 
     def tell(epoch: Epoch) -> None:
@@ -257,6 +262,9 @@ def _report_epochs(done: Callable[[float, str], None], rows: int, adapter: Path)
         ):
             events.add_scalar(name, value, epoch.epoch)
         events.flush()
+        if scratch:  # a store adds nothing to an object: it is sent anew
+            for file in here.iterdir():
+                send(file, folder / file.name)
 
     return tell
 

@@ -34,6 +34,12 @@ def bucket(_store: None) -> str:
     return stores.make_bucket(f"bucket-{secrets.token_hex(4)}")
 
 
+@pytest.fixture(scope="module")
+def module_bucket(_store: None) -> str:
+    """The same for the tests of a module."""
+    return stores.make_bucket(f"bucket-{secrets.token_hex(4)}")
+
+
 @pytest.fixture(scope="session")
 def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     """local[2], started as the commands start theirs, with the JVM's classes kept as set-up keeps them."""
@@ -41,6 +47,6 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     warehouse = str(tmp_path_factory.mktemp("warehouse"))
     # to compile a query takes longer than its few rows
     small = {"spark.sql.codegen.wholeStage": "false", "spark.sql.codegen.factoryMode": "NO_CODEGEN"}
-    started = session.start("tests", "local[2]", {"spark.sql.warehouse.dir": warehouse, **small})
+    started = session.start("tests", ["s3://any"], "local[2]", {"spark.sql.warehouse.dir": warehouse, **small})
     yield started
     started.stop()

@@ -10,7 +10,9 @@ from typing import Any
 
 import torch
 
+from conf.errors import CastmineError
 from conf.files import write_whole
+from conf.places import read
 from training.collective import Collective
 
 State = dict[str, Any]  # tensors, numbers, strings, and lists and dicts of them
@@ -31,7 +33,7 @@ class Checkpoint:
         """Replace the file, whole or not at all; where that cannot be written, training goes on without."""
         if self.file is None or self.collective.rank != 0:
             return
-        with contextlib.suppress(OSError), write_whole(self.file) as part:
+        with contextlib.suppress(OSError, CastmineError), write_whole(self.file) as part:
             torch.save({"key": self.key, "state": state}, part)
 
     def load(self) -> State | None:
@@ -47,7 +49,7 @@ class Checkpoint:
     def _content(self) -> bytes:
         """The file's bytes where they are of this key; nothing else."""
         try:
-            content = self.file.read_bytes() if self.file is not None else b""
+            content = read(self.file) if self.file is not None else b""
             return content if content and _open(content)["key"] == self.key else b""
         except (OSError, RuntimeError, KeyError, TypeError, EOFError, pickle.UnpicklingError):
             return b""  # none, or not one of ours: training begins at the beginning

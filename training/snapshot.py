@@ -16,8 +16,10 @@ there are fewer. Zeros where there is no negative.
 
 from __future__ import annotations
 
+import atexit
 import functools
 import json
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -31,6 +33,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from conf.errors import LakeError
 from conf.files import write_whole
+from conf.places import Place, fetch_folder, is_in_store, locate, read, remove_folder, settle
 
 LANES = 48  # row groups of a file: a multiple of 1, 2, 3, 4, 6, 8, 12, 16, 24 processes, who then read equal shares
 GROUP_BYTES = 2 * 2**20  # of embeddings in a row group, about; what is not kept in memory is read so much at a time
@@ -59,7 +62,7 @@ class Snapshot(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    folder: Path = Field(exclude=True)
+    folder: Place = Field(exclude=True)
     fingerprint: str = Field(min_length=1, description="hash of the content")
     kind: Kind = Field(description="what the views are")
     n_views: int = Field(ge=2, description="views per row; of tracklets M, the anchor included")
@@ -82,10 +85,12 @@ class Snapshot(BaseModel):
     def open(cls, folder: str | Path) -> Snapshot:
         """Read a snapshot's manifest and check it against the footers of its files.
 
+        Files in a store are copied to this machine, and stay while this process lives.
+
         Raises:
             LakeError: missing or damaged, another number of rows than the manifest says, or a title in both parts.
         """
-        folder = Path(folder).resolve()
+        folder = settle(folder)
         snapshot = cls._from_manifest(folder)
         both = set(snapshot.titles_train) & set(snapshot.titles_dev)
         if snapshot.split == "titles" and both:
@@ -97,7 +102,7 @@ class Snapshot(BaseModel):
     @classmethod
     def _from_manifest(cls, folder: Path) -> Snapshot:
         try:
-            return cls.model_validate({**json.loads((folder / "snapshot.json").read_text()), "folder": folder})
+            return cls.model_validate({**json.loads(read(folder / "snapshot.json")), "folder": folder})
         except ValidationError as error:
             problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
             raise LakeError(f"{folder}/snapshot.json: {problems}. Run castmine train again.") from error
@@ -125,8 +130,8 @@ class Snapshot(BaseModel):
             part.write_text(self.model_dump_json(indent=1) + "\n")
 
     def files(self, part: Part) -> list[Path]:
-        """The part's Parquet files in name order; empty when it has none."""
-        return sorted((self.folder / part).glob("*.parquet"))
+        """The part's Parquet files on this machine, in name order; empty when it has none."""
+        return sorted((_copy_here(self.folder) / part).glob("*.parquet"))
 
     def rows(self, part: Part, needs: Needs = "all") -> int:
         """Rows of a part that have a negative, or an identity; or all. Reads that one column."""
@@ -150,6 +155,16 @@ def find_row_group(row: NDArray[np.integer], windows: int) -> NDArray[np.int64]:
     return row // windows % LANES
 
 
+@functools.cache
+def _copy_here(folder: Path) -> Path:
+    if not is_in_store(folder):
+        return folder
+    here = Path(tempfile.mkdtemp(prefix="castmine-snapshot-"))
+    atexit.register(remove_folder, here)
+    fetch_folder(folder, here)
+    return here
+
+
 def write_window(path: str | Path, rows: pa.Table, windows: int) -> None:
     """Write one file of a snapshot's part, whole or not at all; an existing file is replaced.
 
@@ -159,7 +174,7 @@ def write_window(path: str | Path, rows: pa.Table, windows: int) -> None:
     Raises:
         LakeError: a missing column, a null, or lists of unequal length.
     """
-    path = Path(path)
+    path = locate(path)
     try:
         table = rows.select(SCHEMA.names).cast(SCHEMA)
     except (KeyError, ValueError, pa.ArrowException) as error:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from conf.errors import ModelError
 from conf.files import write_whole
+from conf.places import locate, read
 
 
 class WeightsFile(ABC):
@@ -58,7 +59,7 @@ class WeightsFile(ABC):
             ModelError: missing, damaged, something else, or weights that do not fit its own card.
         """
         try:
-            return cls.from_bytes(Path(path).read_bytes())
+            return cls.from_bytes(read(locate(path)))
         except (OSError, ModelError) as error:
             raise ModelError(f"{path}: not a {cls.WHAT}, or damaged: {error}") from error
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from conf.catalog import table
 from conf.errors import LakeError
+from conf.places import for_arrow, locate
 from conf.table import Table, unwritten
 
 TITLE_FILES = unwritten(place="INT", title_id="STRING", files="ARRAY<STRING>", run_id="STRING")
@@ -50,7 +51,7 @@ def titles_from_files(
         for batch in batches:
             for i in range(len(batch)):
                 title = {name: batch[name][i] for name in batch.schema.names}
-                files = [pq.ParquetFile(file).read([*columns, "run_id"]) for file in title["files"].as_py()]
+                files = [pq.ParquetFile(for_arrow(file)).read([*columns, "run_id"]) for file in title["files"].as_py()]
                 found = pa.concat_tables(files)
                 counts = pc.equal(found["run_id"], title["run_id"])
                 found = (found if pc.all(counts).as_py() else found.filter(counts)).drop_columns(["run_id"])
@@ -70,9 +71,9 @@ def rows_from_files(batches: Iterator[pa.RecordBatch], *, name: str, seen_s: flo
     """
     columns = table(name).names
     for batch in batches:
-        for file in map(Path, batch["file"].to_pylist()):
+        for file in map(locate, batch["file"].to_pylist()):
             _must_be_seen(file, seen_s)
-            for rows in pq.ParquetFile(file).iter_batches():
+            for rows in pq.ParquetFile(for_arrow(file)).iter_batches():
                 yield rows.select(columns)
 
 

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from conf.errors import CastmineError, FilmError, LakeError
 from conf.files import content_hash
 from conf.ids import stable_id
+from conf.places import for_arrow, locate
 from conf.settings import HarvestSettings
 from conf.table import unwritten
 from udfs import assets
@@ -192,7 +193,7 @@ def _guard(work: Callable[[], None], staging: str, run_id: str, step: str, title
     Raises:
         CastmineError: it is the lake, the models or the GPU that is at fault.
     """
-    marks = Path(staging, run_id, "at_work")
+    marks = locate(staging) / run_id / "at_work"
     name = stable_id(step, title_id, start)
     if len(list(marks.glob(f"{name}-*"))) >= DEATHS:
         return f"{UNEXPECTED}{DEATHS} workers ended over it (out of memory?): {step} from frame {start} on"
@@ -299,7 +300,7 @@ def _read_pieces(files: FilmFiles, film: video.Film) -> list[_Piece]:
     """
     pieces: list[_Piece] = []
     for start, file in files.pieces().items():
-        said = pq.read_schema(file).metadata
+        said = pq.read_schema(for_arrow(file)).metadata
         looked = {name: int(said[name.encode()]) for name in ("wanted", "decoded")}
         pieces.append(_Piece(start, int(said[b"end"]), file, looked))
     ends = [0, *(piece.end for piece in pieces)]

@@ -9,9 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
-import os
 import secrets
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +22,7 @@ import pyarrow.parquet as pq
 from conf.catalog import table
 from conf.errors import LakeError
 from conf.files import title_file, write_whole
+from conf.places import for_arrow, is_in_store, locate, remove_folder
 from conf.table import unwritten
 from udfs.kernels.harvest import shots, video
 from udfs.kernels.harvest.container import Shape
@@ -40,7 +39,7 @@ class FilmFiles:
 
     @classmethod
     def of(cls, staging: str, film_key: str) -> FilmFiles:
-        return cls(Path(staging, film_key))
+        return cls(locate(staging) / film_key)
 
     @property
     def index(self) -> Path:
@@ -72,11 +71,14 @@ class FilmFiles:
         return self.folder / "cannot_links.parquet"
 
     def drop(self) -> None:
-        """Remove them, at once for whoever looks: half a folder would pass for a film with holes."""
+        """Remove them, on a disk at once for whoever looks: half a folder would pass for a film with holes."""
+        if is_in_store(self.folder):
+            remove_folder(self.folder)
+            return
         gone = self.folder.with_name(f".gone-{secrets.token_hex(8)}")
         with contextlib.suppress(FileNotFoundError):
             self.folder.rename(gone)
-        shutil.rmtree(gone, ignore_errors=True)
+        remove_folder(gone)
 
 
 def _by_start(folder: Path, what: str) -> dict[int, Path]:
@@ -93,7 +95,7 @@ def count_staged(frames: Mapping[Path, int]) -> Callable[[], int]:
     def count() -> int:
         nonlocal done
         for folder, files in list(missing.items()):
-            for name in files.keys() & set(os.listdir(folder)):
+            for name in files.keys() & {file.name for file in folder.iterdir()}:
                 done += files.pop(name)
             if not files:
                 del missing[folder]
@@ -129,7 +131,7 @@ def read_table(file: Path, columns: Sequence[str] | None = None) -> pa.Table:
         LakeError: it is gone, or damaged; a damaged one is removed, so that it is made again.
     """
     try:
-        return pq.read_table(file, columns=None if columns is None else list(columns))
+        return pq.read_table(for_arrow(file), columns=None if columns is None else list(columns))
     except FileNotFoundError as error:
         raise LakeError(f"{file}: gone while castmine is at work; run the same command again") from error
     except (OSError, pa.ArrowInvalid) as error:
@@ -179,7 +181,7 @@ def read_scan(file: Path) -> shots.Scan:
 
 def table_file(staging: str, run_id: str, name: str, title_id: str) -> Path:
     """Where a run stages its rows of table `name` of a title. Raises: as `title_file`."""
-    return title_file(Path(staging, run_id, name), title_id, ".parquet")
+    return title_file(locate(staging) / run_id / name, title_id, ".parquet")
 
 
 def stage_rows(file: Path, name: str, parts: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:

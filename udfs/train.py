@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from conf.places import locate
 from conf.settings import UNKNOWN_RATE
 from conf.table import unwritten
 from udfs.batches import matrix, titles_of
@@ -64,5 +65,5 @@ def write_files(
     """The rows of one file of a training snapshot -> how many; its part's writer puts them down whole."""
     part, number = key
     table = pa.Table.from_pandas(rows.drop(columns=["part", "file"]), preserve_index=False)
-    writers[part](Path(folder, part, f"part-{number:05d}.parquet"), table)
+    writers[part](locate(folder) / part / f"part-{number:05d}.parquet", table)
     return pd.DataFrame({"rows": [len(rows)]})

@@ -70,7 +70,7 @@ def open_job(
     """Settings first (every mistake, before a cluster is paid for), then session, then lake, see `Lake.open`."""
     settings = conf_settings.load(args.conf, args.set)
     private = keep_private(settings.lake.access)
-    with private, borrowed_or_started(spark, command, args.master, settings.spark) as session:
+    with private, borrowed_or_started(spark, command, [args.lake], args.master, settings.spark) as session:
         lake, progress = Lake(session, args.lake, args.files), Progress(args.quiet)
         try:
             lake.open(progress.say, create=create, writes=writes)

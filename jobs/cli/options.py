@@ -18,7 +18,9 @@ def parser(doc: str, command: str, titles: bool = True) -> argparse.ArgumentPars
         prog=f"castmine {command}", description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     common = made.add_argument_group("options of all commands")
-    common.add_argument("--lake", type=filled, default="./lake", help="folder, or catalog.schema (default: ./lake)")
+    common.add_argument(
+        "--lake", type=filled, default="./lake", help="folder, s3://BUCKET/FOLDER, or catalog.schema (default: ./lake)"
+    )
     common.add_argument(
         "--files", type=filled, help="folder for staged pieces, adapters, reports (default: the lake's folder)"
     )

@@ -16,9 +16,8 @@ from typing import Any
 import pandas as pd
 
 from conf.errors import CastmineError, UsageError
-from conf.files import local_path
 from conf.ids import safe_name
-from conf.places import Seen, is_in_store, locate, look, say_failures
+from conf.places import Seen, is_in_store, local_path, locate, look, say_failures
 from conf.text import visible
 from jobs.inputs.sheets import read_sheet
 

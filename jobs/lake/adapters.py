@@ -16,6 +16,7 @@ from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
 from conf.errors import ModelError, UsageError
+from conf.places import read, settle
 from jobs.lake.lake import Lake
 
 if TYPE_CHECKING:  # torch takes a second to import; commands that only say which adapter there is do without
@@ -80,7 +81,7 @@ class Registered:
     def _read(self, from_bytes: Callable[[bytes], T]) -> T:
         file = self.file()
         try:
-            content = file.read_bytes()
+            content = read(file)
         except OSError as error:
             raise ModelError(f"adapter {self.adapter_id}: {file} cannot be read: {error.strerror}; {REMEDY}") from error
         found = hashlib.sha256(content).hexdigest()
@@ -98,7 +99,7 @@ class Registered:
         """The file, links followed, which lies in the folder. Raises ModelError where its uri names none there."""
         given = PurePosixPath(self.uri or "")
         try:
-            file, home = (self.folder.parent / given).resolve(), self.folder.resolve()
+            file, home = settle(self.folder.parent / given), settle(self.folder)
         except (OSError, RuntimeError, ValueError):  # a loop of links, NUL
             file = home = Path()
         if given.is_absolute() or ".." in given.parts or home not in file.parents:

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from conf.errors import UsageError
-from conf.files import local_path
+from conf.places import local_path
 
 
 def check_address(address: str) -> str:

@@ -18,7 +18,8 @@ from conf.cache import cache_dir
 from conf.errors import CastmineError
 from conf.files import write_whole
 from conf.ids import stable_id
-from jobs.lake.jvm import DELTA_JARS, say_build
+from jobs.lake import jars
+from jobs.lake.jvm import say_build
 
 QUIET = "-Xlog:disable -Xlog:all=error:stderr"  # an archive that does not fit would be said on standard output
 
@@ -29,7 +30,7 @@ def path(java: Path | None) -> Path:
     Args:
         java: as `find_java`.
     """
-    of = stable_id(say_build(java), str(find_spark()), importlib.metadata.version("pyspark"), *DELTA_JARS)
+    of = stable_id(say_build(java), str(find_spark()), importlib.metadata.version("pyspark"), *jars.known("delta").jars)
     return cache_dir() / "java" / f"{of}.jsa"
 
 
@@ -80,7 +81,7 @@ def main(file: str) -> None:
     java = {"spark.driver.extraJavaOptions": f"{own} -XX:ArchiveClassesAtExit={file} {QUIET}"}
     with (
         tempfile.TemporaryDirectory() as folder,
-        session.borrowed_or_started(None, "classes", "local[2]", java) as spark,
+        session.borrowed_or_started(None, "classes", [], "local[2]", java) as spark,
     ):
         lake = Lake(spark, folder)
         lake.create()

@@ -26,8 +26,14 @@ OF_A_PROCESS = {
     "fewer at once: --master 'local[2]', or less memory used elsewhere",
     "java.lang.OutOfMemoryError": f"Spark's memory is used up: --set spark.spark.driver.memory=8g. {SAFE}",
     "Answer from Java side is empty": f"Spark's JVM has ended (was it killed, out of memory?). {SAFE}",
-    "No FileSystem for scheme": "this Spark has no connector for such an address; add it to the session's jars "
-    "(s3a:// for S3), or mount the store and give its path",
+    **dict.fromkeys(
+        ("No FileSystem for scheme", "S3AFileSystem not found"),
+        "this Spark has no connector for such an address; add it to the session's jars (for S3 the hadoop-aws of its "
+        "Hadoop), or mount the store and give its path",
+    ),
+    "UnknownStoreException": "no such bucket; make it, or name another one",
+    "Unable to load credentials": "the store asks for keys, and none are found: set them where the store's own tools "
+    "look for them (for S3 the environment, ~/.aws, or the machine's role), for driver and workers",
     "SparkContext was shut down": f"Spark's session was stopped from outside. {SAFE}",
 }
 

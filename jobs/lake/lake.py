@@ -23,12 +23,12 @@ from conf import views
 from conf.catalog import all_tables, table
 from conf.code_versions import FORMAT
 from conf.errors import LakeError, UsageError
-from conf.files import local_path
+from conf.places import for_spark, is_in_store, locate
 from conf.table import FORMAT_PROPERTY, Column, Table
 from jobs.lake.addresses import check_address, is_catalog
 from jobs.lake.last_runs import COMMITTED, LastRuns, list_counted, read_last_runs
 from jobs.lake.locks import Locks, Say
-from jobs.lake.title_files import count_bytes, count_runs, group_by_title, list_local_paths
+from jobs.lake.title_files import count_bytes, count_runs, group_by_title, list_local_paths, list_paths
 from udfs import batches
 
 # what Delta says to the loser of two writers; the last one to whoever comes while another is creating the table
@@ -57,9 +57,11 @@ class Lake:
                 f"a folder of that name is ./{address}"
             )
         given = check_address(address)
-        self.is_folder = not self.is_catalog and "://" not in given  # on a disk that this machine sees
-        self.root = str(Path(given).absolute()) if self.is_folder else given
-        self.files = Path(local_path(files or self.root)).absolute()
+        self.is_folder = not self.is_catalog and not is_in_store(given)  # on a disk that this machine sees
+        self.root = str(Path(given).absolute()) if self.is_folder else given.rstrip("/")
+        self.files = locate(files or self.root)
+        if not is_in_store(self.files):
+            self.files = self.files.absolute()
         self.locks = Locks(self.files)
         self.format = FORMAT
         self._last_runs: tuple[int | None, dict[str, LastRuns]] | None = None  # as of a version of `runs`
@@ -68,7 +70,7 @@ class Lake:
         """What a table is called in SQL."""
         if self.is_catalog:
             return f"{self.root}.{name}"
-        place = f"file://{self.root}" if self.is_folder else self.root  # whatever Spark's default file system is
+        place = f"file://{self.root}" if self.is_folder else for_spark(self.root)  # Spark's default may be elsewhere
         return f"delta.`{place.replace('`', '``')}/{name}`"
 
     def open(self, say: Say, *, create: bool = False, writes: bool = True) -> None:
@@ -151,7 +153,7 @@ class Lake:
             return any(Path(self.root, name, "_delta_log").glob("*.json"))  # a folder alone: somebody is creating it
         from delta.tables import DeltaTable
 
-        return bool(DeltaTable.isDeltaTable(self.spark, f"{self.root}/{name}"))
+        return bool(DeltaTable.isDeltaTable(self.spark, f"{for_spark(self.root)}/{name}"))
 
     def raw(self, name: str) -> DataFrame:
         """All rows of a table, half-written titles too. What a lake of an older castmine lacks is null, or no row."""
@@ -215,7 +217,7 @@ class Lake:
             schema: of what it makes.
             tracks: title_id, track_id and columns to be laid beside the rows of a track, null where it is not named.
         """
-        paths = list_local_paths(self.raw(name).where(F.col("title_id").isin(list(titles))).inputFiles())
+        paths = list_paths(self.raw(name).where(F.col("title_id").isin(list(titles))).inputFiles())
         if paths is None or not paths.keys() <= set(titles):
             whole = self._whole_titles(name, titles).select("title_id", *columns)
             if tracks is not None:

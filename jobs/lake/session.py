@@ -7,7 +7,7 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
@@ -16,8 +16,9 @@ from pyspark.sql import SparkSession
 
 from conf.cache import cache_dir, log_file
 from conf.errors import LakeError, UsageError
-from jobs.lake import class_archive, environment
-from jobs.lake.jvm import delta_jars, find_java
+from conf.places import for_spark
+from jobs.lake import class_archive, environment, jars
+from jobs.lake.jvm import find_java
 
 DELTA = {
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
@@ -39,11 +40,15 @@ TRIES = 4  # of a task, as on a cluster: a worker that was killed is replaced
 
 @contextmanager
 def borrowed_or_started(
-    spark: SparkSession | None, job: str, master: str | None = None, more: Mapping[str, str] | None = None
+    spark: SparkSession | None,
+    job: str,
+    reached: Collection[str],
+    master: str | None = None,
+    more: Mapping[str, str] | None = None,
 ) -> Iterator[SparkSession]:
-    """`spark` where given; else the running session; else a new one, stopped at the end."""
+    """`spark` where given; else the running session; else a new one, see `start`, stopped at the end."""
     running = spark or SparkSession.getActiveSession()
-    session = running or start(job, master, more or {})
+    session = running or start(job, reached, master, more or {})
     try:
         yield session
     finally:
@@ -61,8 +66,11 @@ def _make_active(session: SparkSession) -> None:
     session.createDataFrame([], "nothing INT")
 
 
-def start(job: str, master: str | None, more: Mapping[str, str]) -> SparkSession:
+def start(job: str, reached: Collection[str], master: str | None, more: Mapping[str, str]) -> SparkSession:
     """A session with Delta. Under spark-submit, master and jars are what it was told.
+
+    Args:
+        reached: addresses of tables that it must reach, in S3 or elsewhere.
 
     Raises:
         UsageError: not the Java that Spark needs, or --master is given to a script that spark-submit runs.
@@ -77,7 +85,7 @@ def start(job: str, master: str | None, more: Mapping[str, str]) -> SparkSession
         if master:
             raise UsageError("--master: this session is already started; give the master to spark-submit instead")
     else:
-        for key, value in launch_options(master or "local[*]").items():
+        for key, value in launch_options(master or "local[*]", reached).items():
             builder = builder.config(key, value)
     for key, value in more.items():
         builder = builder.config(key, value)
@@ -111,15 +119,20 @@ def _stderr_to(file: Path) -> Iterator[None]:
         os.close(log)
 
 
-def launch_options(master: str) -> dict[str, str]:
-    """What a session that is started here is told, beside Delta."""
+def launch_options(master: str, reached: Collection[str] = ()) -> dict[str, str]:
+    """What a session that is started here is told, beside Delta. Args: as of `start`.
+
+    Raises:
+        UsageError: no Java that Spark can run on. CastmineError: a jar cannot be had.
+    """
     environment.settle(master)
     home = find_java()
     if home:
         os.environ["JAVA_HOME"] = str(home)
     else:
         os.environ.pop("JAVA_HOME", None)
-    jars = [str(jar) for jar in delta_jars()]
+    in_s3 = any(for_spark(address).startswith("s3a://") for address in reached)
+    delta, s3 = jars.fetch("delta"), jars.fetch("s3") if in_s3 else []
     log4j = resources.files("conf") / "log4j2.properties"
     java = f"-Dlog4j2.configurationFile={log4j} -Dlog4j.configurationFile={log4j}"
     warehouse = f"file://{log_file().parent}/warehouse"  # Spark makes one even where nothing uses it
@@ -131,8 +144,10 @@ def launch_options(master: str) -> dict[str, str]:
         "spark.driver.extraJavaOptions": java,
         "spark.jars.ivy": str(cache_dir() / "ivy"),  # a user without a home has none of Java's
     }
+    if in_s3:
+        common |= _reach_s3()
     if not master.startswith("local"):
-        return {**common, "spark.jars": ",".join(jars)}
+        return {**common, "spark.jars": ",".join(map(str, [*delta, *s3]))}
     os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     cores = str(_cores(master))
     if master.endswith("]") and "," not in master:
@@ -143,8 +158,20 @@ def launch_options(master: str) -> dict[str, str]:
     java = (
         f"{java} -XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m -XX:+UseSerialGC {class_archive.options(home)}"
     )
-    paths = {"spark.driver.extraClassPath": os.pathsep.join(jars), "spark.driver.extraJavaOptions": java}
+    paths = {"spark.driver.extraClassPath": os.pathsep.join(map(str, delta)), "spark.driver.extraJavaOptions": java}
+    if s3:  # at the end of the class path: the JVM's kept classes are of a path that begins as they know it
+        known = os.environ.get("SPARK_DIST_CLASSPATH", "").split(os.pathsep)
+        os.environ["SPARK_DIST_CLASSPATH"] = os.pathsep.join(filter(None, dict.fromkeys([*known, *map(str, s3)])))
     return {**common, **LOCAL, **threads, **paths}
+
+
+def _reach_s3() -> dict[str, str]:
+    """Keys and endpoint are found where Python, and Amazon's own tools, find them."""
+    options = {"aws.credentials.provider": "software.amazon.awssdk.auth.credentials.DefaultCredentialsProvider"}
+    if endpoint := os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL"):
+        encrypted = str(endpoint.startswith("https:")).lower()
+        options |= {"endpoint": endpoint, "path.style.access": "true", "connection.ssl.enabled": encrypted}
+    return {f"spark.hadoop.fs.s3a.{name}": value for name, value in options.items()}
 
 
 def _read_umask() -> int:

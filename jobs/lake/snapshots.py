@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 import math
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -18,6 +17,7 @@ from pyspark.sql.window import Window
 
 from conf.errors import TooLittleData, UsageError
 from conf.ids import stable_id
+from conf.places import remove_folder
 from conf.settings import MineSettings, TrainSettings
 from jobs.lake.lake import Lake
 from training.methods.registry import kind
@@ -82,7 +82,7 @@ def write_selection(lake: Lake, selection: Selection, versions: dict[str, int | 
     folder = lake.files / "_snapshots" / found
     if (folder / "snapshot.json").exists():
         return Snapshot.open(folder)
-    shutil.rmtree(folder, ignore_errors=True)  # left by a run that was killed
+    remove_folder(folder)  # left by a run that was killed
     total = {part: sum(n for (p, _), (n, _) in counts.items() if p == part) for part in ("train", "dev")}
     views = selection.n_views + selection.n_partners * selection.n_negatives
     files = {part: count_windows(n, views, selection.dim) for part, n in total.items()}

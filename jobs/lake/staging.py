@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import functools
-import shutil
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from conf.catalog import table
+from conf.places import locate, remove_folder
 from jobs.cli import command
 from jobs.lake import run_log
 from jobs.lake.commit import NewRows, commit_titles
@@ -32,7 +31,7 @@ def folder(job: command.Job) -> str:
 
 def compute(job: command.Job, run_id: str, made: DataFrame, titles: Sequence[str], first: str, what: str) -> Counts:
     """Run `made` (rows of STAGED_TABLES), which stages the tables of these titles, `first` before the others."""
-    done = Path(folder(job), run_id, first)
+    done = locate(folder(job)) / run_id / first
     with job.progress.step(what, len(titles), "titles", lambda: len(list(done.glob("*.parquet")))):
         return {(row["title_id"], row["table"]): int(row["rows"]) for row in made.collect()}
 
@@ -106,4 +105,4 @@ def _done(task: run_log.Task, counts: Counts, names: Sequence[str], unread: Mapp
 
 def clear(job: command.Job, run_id: str) -> None:
     """Remove what a run has staged."""
-    shutil.rmtree(Path(folder(job), run_id), ignore_errors=True)
+    remove_folder(locate(folder(job)) / run_id)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from urllib.parse import unquote
 
 import pyarrow.parquet as pq
+
+from conf.errors import UsageError
+from conf.places import is_in_store, locate, look
 
 
 def group_by_title(files: Iterable[str]) -> dict[str, list[str]]:
@@ -28,8 +30,19 @@ def list_local_paths(files: Iterable[str]) -> dict[str, list[str]] | None:
     return {title: ["/" + file.removeprefix("file:").lstrip("/") for file in listed] for title, listed in found.items()}
 
 
+def list_paths(files: Iterable[str]) -> dict[str, list[str]] | None:
+    """As `list_local_paths`, and the addresses of files in stores that castmine can reach."""
+    listed = list(files)
+    if not listed or not all(map(is_in_store, listed)):
+        return list_local_paths(listed)
+    try:
+        return {title: [str(locate(file)) for file in found] for title, found in group_by_title(listed).items()}
+    except UsageError:
+        return None
+
+
 def count_bytes(paths: Iterable[str]) -> int:
-    return sum(os.path.getsize(path) for path in paths)
+    return sum(seen.size for seen in look(paths).values())
 
 
 def count_runs(files: Mapping[str, Sequence[str]]) -> Counter[tuple[str, str]]:

@@ -42,7 +42,7 @@ def main() -> None:
     args = parser.parse_args()
     clip, known = demo_films(Progress())
     films, _ = find_films(args.films or [str(clip), str(known.path)])
-    spark = session.start("bench", None, {})
+    spark = session.start("bench", [], None, {})
     print("| film | frames | loop fps | castmine fps | ratio | loop's faces | covered by tracks |\n" + "|---" * 7 + "|")
     with tempfile.TemporaryDirectory() as folder:
         warm = Path(folder, "warm")  # the first commit of a session pays for its start

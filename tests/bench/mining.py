@@ -74,7 +74,7 @@ def _alone(*words: str) -> str:
 
 def one(share: float, folder: Path) -> None:
     """Build a corpus and mine it; print what was measured as JSON."""
-    spark = session.start("bench", None, {})
+    spark = session.start("bench", [], None, {})
     lake = corpus.build(spark, folder, share)
     faces, tracks = lake.rows("faces").count(), lake.rows("tracks").count()
     watch = _Watch()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.lake.session import delta_jars
+from jobs.lake import jars
 from tests.helpers import lakes
 from tests.helpers.processes import SPARK_HOME, spark_environment, standalone_cluster
 
@@ -43,7 +43,7 @@ def homes(_):
     return [list(package.__path__)[0] for package in (conf, jobs, training, udfs)]
 
 *films, lake = sys.argv[1:]
-spark = session.start("launcher", None, {})
+spark = session.start("launcher", [], None, {})
 there = spark.sparkContext.parallelize(range(8), 8).map(homes).collect()
 pathlib.Path("homes.json").write_text(json.dumps([homes(0), *there]))
 codes = [harvest.main([*films, "--lake", lake, "--set", "harvest.piece_s=2"])]
@@ -68,7 +68,8 @@ def shipped(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def submit(folder: Path, master: str, shipped: Path | None, script: Path, *words: object) -> str:
     """What spark-submit says, started in a folder in which nothing of the project lies."""
-    command = [SPARK_HOME / "bin" / "spark-submit", "--master", master, "--jars", ",".join(map(str, delta_jars()))]
+    with_delta = ",".join(map(str, jars.fetch("delta")))
+    command = [SPARK_HOME / "bin" / "spark-submit", "--master", master, "--jars", with_delta]
     command += [word for entry in CONF for word in ("--conf", entry)]
     command += ["--py-files", shipped] if shipped else []
     words = tuple(str(word) for word in (*command, script, *words))

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import boto3
 
@@ -56,6 +57,17 @@ def make_bucket(name: str) -> str:
     """A new bucket, to be found by its name again; its address."""
     client().create_bucket(Bucket=name)
     return f"s3://{name}"
+
+
+def download(address: str, folder: Path) -> Path:
+    """All objects below an address, as files of a folder."""
+    bucket, _, prefix = address.removeprefix("s3://").partition("/")
+    for page in client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{prefix}/"):
+        for found in page.get("Contents", []):
+            file = folder / found["Key"].removeprefix(f"{prefix}/")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            client().download_file(bucket, found["Key"], str(file))
+    return folder
 
 
 def put(address: str, content: bytes) -> str:

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
+from conf.places import Place
 from training.collective import Collective
 from training.finetune.adapter import TunedNetwork
 from training.finetune.loop import Epoch
@@ -24,9 +25,9 @@ class FinetuneJob(Job):
     """
 
     kind: Literal["finetune"] = "finetune"
-    folder: Path
+    folder: Place
     title_id: str
-    weights: Path
+    weights: Place
     plan: FinetunePlan
     gpu: int | None = None
 

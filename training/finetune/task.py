@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from conf.files import write_whole
+from conf.places import settle
 from conf.settings import Launcher
 from training.finetune.job import FinetuneJob
 from training.finetune.loop import Epoch
@@ -36,7 +37,7 @@ def tune_title(
     Raises: as `fine_tune_title` and `launch`.
     """
     job = FinetuneJob(
-        folder=folder.resolve(),
+        folder=settle(folder),
         title_id=title_id,
         weights=weights,
         plan=plan,

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from conf.errors import LakeError
+from conf.places import for_arrow
 from training.finetune.crops import Crops, JpegPixels
 
 CROPS, LINKS = "crops-*.parquet", "cannot_links.parquet"  # of a title's folder
@@ -46,8 +47,8 @@ def read_title(folder: Path) -> TitleCrops:
         LakeError: nothing is, or it is damaged.
     """
     try:
-        parts = [pq.read_table(file, columns=list(CROP_COLUMNS)) for file in sorted(folder.glob(CROPS))]
-        links = pq.read_table(folder / LINKS, columns=["track_a", "track_b"])
+        parts = [pq.read_table(for_arrow(file), columns=list(CROP_COLUMNS)) for file in sorted(folder.glob(CROPS))]
+        links = pq.read_table(for_arrow(folder / LINKS), columns=["track_a", "track_b"])
     except (OSError, pa.ArrowInvalid) as error:
         raise LakeError(f"{folder}: staged crops are gone or damaged ({error}); run the same command again") from error
     if not parts:

@@ -10,10 +10,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load, save_file
 
 from conf.errors import FilmError, LakeError, TooLittleData
 from conf.files import write_whole
+from conf.places import read
 from training.checkpoint import Checkpoint
 from training.collective import Alone, Collective
 from training.finetune.adapter import NetworkCard, TunedNetwork
@@ -64,7 +65,7 @@ class FaceAnswers:
     def load(cls, file: Path) -> FaceAnswers:
         """Raises LakeError where the file is gone or damaged."""
         try:
-            return cls(**load_file(file))
+            return cls(**load(read(file)))
         except (OSError, SafetensorError, TypeError) as error:
             raise LakeError(f"{file}: gone or damaged ({error}); run the same command again") from error
 
@@ -109,7 +110,7 @@ def fine_tune_title(
     sampled = title.crops.among(np.flatnonzero(trains))
     _check_enough(sampled)
     _check_crops(title, base)
-    sha256 = hashlib.sha256(weights.read_bytes()).hexdigest()
+    sha256 = hashlib.sha256(read(weights)).hexdigest()
     fingerprint = _fingerprint(title, trains)
     key = f"{sha256} {fingerprint} {plan.model_dump_json()}"
     kept = Checkpoint(checkpoint, key, collective)

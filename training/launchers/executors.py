@@ -211,7 +211,7 @@ def _follow(task: Task, progress: Progress | None) -> Iterator[None]:
 
 def _write(file: Path, curve: list[Any]) -> None:
     # a folder that cannot be written to is no reason not to train
-    with contextlib.suppress(OSError), write_whole(file) as part:
+    with contextlib.suppress(OSError, CastmineError), write_whole(file) as part:
         part.write_text(json.dumps([asdict(epoch) for epoch in curve]))
 
 

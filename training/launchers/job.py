@@ -12,6 +12,7 @@ import torch
 from pydantic import BaseModel, ConfigDict
 
 from conf.errors import CastmineError
+from conf.places import Place
 from training.collective import Collective
 
 START_S = 180  # a busy machine may take a minute to import torch N times
@@ -43,7 +44,7 @@ class Job(BaseModel, ABC):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: str
-    checkpoint: Path
+    checkpoint: Place
 
     @property
     @abstractmethod

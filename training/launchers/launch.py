@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from conf.errors import CastmineError
+from conf.places import look, make_folder, settle
 from conf.settings import Launcher, Library
 from training.launchers import horovod, horovod_spark, local, torch_distributor
 from training.launchers.job import Job, Progress
@@ -45,14 +46,14 @@ def launch(
         LakeError: the snapshot cannot be read, or not on every executor.
         CastmineError: training diverged, or a process of it failed.
     """
-    snapshot, checkpoint = Path(snapshot_folder).resolve(), checkpoint_of(out_file)
+    snapshot, checkpoint = settle(snapshot_folder), checkpoint_of(out_file)
     job = TrainJob(snapshot=snapshot, plan=plan, library=library, kept_gb=kept_gb, checkpoint=checkpoint, parent=parent)
     return launch_job(launcher, job, out_file, processes, progress)
 
 
 def checkpoint_of(out_file: str | Path) -> Path:
     """Where it is written how far the work on a file is."""
-    return Path(out_file).resolve().with_suffix(".checkpoint")
+    return settle(out_file).with_suffix(".checkpoint")
 
 
 def launch_job(
@@ -65,7 +66,7 @@ def launch_job(
         "horovod_spark": horovod_spark.launch,
         "torch_distributor": torch_distributor.launch,
     }[launcher]
-    job.checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(job.checkpoint.parent)
     restarts = 0
     while True:
         before = _written_at(job.checkpoint)
@@ -82,4 +83,5 @@ def launch_job(
 
 
 def _written_at(file: Path) -> int | None:
-    return file.stat().st_mtime_ns if file.exists() else None
+    seen = look([str(file)]).get(str(file))
+    return seen.time_ns if seen else None

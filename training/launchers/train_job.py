@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
+from conf.places import Place
 from conf.settings import Library
 from training.adapters import Adapter
 from training.collective import Collective
@@ -21,11 +22,11 @@ class TrainJob(Job):
     """See `training.launchers.launch.launch`."""
 
     kind: Literal["train"] = "train"
-    snapshot: Path
+    snapshot: Place
     plan: Plan
     library: Library
     kept_gb: float
-    parent: Path | None = None  # file of the adapter that the plan starts from
+    parent: Place | None = None  # file of the adapter that the plan starts from
 
     @property
     def seen(self) -> Path:

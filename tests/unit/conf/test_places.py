@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
+import pickle
 import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
 from conf.errors import CastmineError, UsageError
-from conf.places import for_spark, is_in_store, locate, look, say_failures
+from conf.files import write_whole
+from conf.places import (
+    Place,
+    create,
+    fetch_folder,
+    for_arrow,
+    for_spark,
+    is_in_store,
+    locate,
+    look,
+    make_folder,
+    read,
+    remove_folder,
+    say_failures,
+    settle,
+)
 from tests.helpers import stores
 
 
@@ -79,3 +98,57 @@ def test_a_store_that_fails_is_said_and_what_is_not_there_is_not():
         raise FileNotFoundError
     with pytest.raises(ValueError, match="no answer"), say_failures("/data/a"):
         raise ValueError("no answer")
+
+
+def test_files_go_to_a_store_and_come_back(bucket, tmp_path):
+    place = locate(f"{bucket}/a/b.parquet")
+    with write_whole(place) as part:
+        part.write_bytes(b"one")
+        assert not place.exists()
+    assert read(place) == b"one"
+    with contextlib.suppress(RuntimeError), write_whole(place) as part:
+        part.write_bytes(b"two")
+        raise RuntimeError
+    assert read(place) == for_arrow(str(place)).read() == b"one"
+    stores.put(f"{bucket}/a/c/d", b"two")
+    fetch_folder(locate(f"{bucket}/a"), tmp_path)
+    assert {file.relative_to(tmp_path).as_posix() for file in tmp_path.rglob("*") if file.is_file()} == {
+        "b.parquet",
+        "c/d",
+    }
+    remove_folder(locate(f"{bucket}/a"))
+    assert not place.exists()
+    remove_folder(locate(f"{bucket}/a"))
+    with pytest.raises(FileNotFoundError):
+        read(place)
+
+
+def test_files_on_a_disk_are_used_where_they_are(tmp_path):
+    make_folder(tmp_path / "a" / "b")
+    (tmp_path / "a" / "b" / "c").write_bytes(b"one")
+    assert for_arrow(tmp_path / "a" / "b" / "c") == str(tmp_path / "a" / "b" / "c")
+    assert read(tmp_path / "a" / "b" / "c") == b"one"
+    remove_folder(tmp_path / "a")
+    remove_folder(tmp_path / "a")
+    assert not (tmp_path / "a").exists()
+
+
+def test_of_several_one_makes_an_object(bucket):
+    place = locate(f"{bucket}/lock")
+    with ThreadPoolExecutor(4) as pool:
+        made = list(pool.map(lambda n: create(place, str(n).encode()), range(8)))
+    assert sum(made) == 1
+    assert read(place) == str(made.index(True)).encode()
+
+
+def test_a_place_goes_from_process_to_process(tmp_path):
+    class Told(BaseModel):
+        place: Place
+
+    for address in ("s3://bucket/a b", str(tmp_path)):
+        told = Told(place=locate(address))
+        assert Told.model_validate_json(told.model_dump_json()).place == pickle.loads(pickle.dumps(told.place))
+        assert str(told.place) == address
+    assert settle("s3://bucket/a/../b") == locate("s3://bucket/a/../b")
+    (tmp_path / "link").symlink_to(tmp_path)
+    assert settle(tmp_path / "link" / "a") == tmp_path.resolve() / "a"

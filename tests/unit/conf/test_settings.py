@@ -201,7 +201,7 @@ def test_a_hash_sees_what_has_an_effect_and_nothing_else(section, field):
 
 
 def test_what_has_no_effect():
-    assert HarvestSettings.without_effect() == {"batch"}
+    assert HarvestSettings.without_effect() == {"batch", "film_disk_gb"}
     assert TrainSettings.without_effect() == {"launcher", "processes", "reader", "kept_gb"}
 
 

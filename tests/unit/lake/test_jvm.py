@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import pytest
 
-from conf.errors import CastmineError, UsageError
+from conf.errors import UsageError
 from jobs.lake import jvm
 
 
@@ -62,19 +61,6 @@ def test_another_java_is_named_with_the_cure(alone, monkeypatch, version, said):
 def test_no_java_at_all(alone):
     with pytest.raises(UsageError, match=r"java: no Java\. Spark needs Java 17: apt-get install"):
         jvm.find_java()
-
-
-def test_a_jar_that_is_another_is_not_used(monkeypatch, tmp_path):
-    jars = {"one.jar": hashlib.sha256(b"one").hexdigest(), "two.jar": hashlib.sha256(b"two").hexdigest()}
-    monkeypatch.setattr(jvm, "DELTA_JARS", jars)
-    monkeypatch.setenv("CASTMINE_CACHE", str(tmp_path))
-    (tmp_path / "jars").mkdir()
-    for name in jars:
-        (tmp_path / "jars" / name).write_bytes(name.removesuffix(".jar").encode())
-    assert [jar.name for jar in jvm.delta_jars()] == list(jars)
-    (tmp_path / "jars" / "two.jar").write_bytes(b"three")
-    with pytest.raises(CastmineError, match=r"two\.jar: not the jar it should be\. Delete it"):
-        jvm.delta_jars()
 
 
 def test_a_java_that_does_not_start_says_why(alone, monkeypatch):
