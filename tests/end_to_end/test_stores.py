@@ -54,7 +54,7 @@ def test_commands_over_a_lake_in_a_bucket(filled: str, tmp_path: Path, capsys):
     assert json.loads(capsys.readouterr().out)["n"] == 2
     assert castmine("train", "--lake", lake, "--set", "train.max_epochs=2") in (0, 3)
     for out in (tmp_path / "out", f"{filled}/out"):
-        assert castmine("export", "--lake", lake, "--out", out) == 0
+        assert castmine("export", "--lake", lake, "--out", out, "--format", "csv") == 0
     exported = stores.download(f"{filled}/out", tmp_path / "again")
     files = {file.name: file.read_bytes() for file in (tmp_path / "out").iterdir()}
     assert files
