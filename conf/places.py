@@ -15,12 +15,8 @@ import shutil
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, cast
+from typing import Any, NamedTuple, cast
 from urllib.parse import unquote
-
-import fsspec
-from pydantic import PlainSerializer, PlainValidator
-from upath import UPath
 
 from conf.errors import CastmineError, UsageError
 
@@ -60,6 +56,8 @@ def locate(address: str | Path) -> Path:
     scheme = store[1].lower()
     scheme = SAME.get(scheme, scheme)
     _check(scheme)
+    from upath import UPath  # half a second to import
+
     # other machines write there, too: nothing that was seen before may be taken for what is there now
     return cast(Path, UPath(f"{scheme}://{given[store.end() :]}", use_listings_cache=False))
 
@@ -68,10 +66,6 @@ def settle(address: str | Path) -> Path:
     """As `locate`, the same wherever it is used from: absolute, and links followed."""
     place = locate(address)
     return place if is_in_store(place) else place.resolve()
-
-
-# a field of a model that goes from process to process
-Place = Annotated[Path, PlainValidator(locate), PlainSerializer(str)]
 
 
 def for_spark(address: str) -> str:
@@ -85,6 +79,8 @@ def _check(scheme: str) -> None:
         raise UsageError("file://: a file of another machine; those of this one are file:///PATH")
     if scheme not in PACKAGES:
         raise UsageError(f"{scheme}://: no such store is known; give a path, or {'://, '.join(PACKAGES)}://")
+    import fsspec
+
     try:
         fsspec.get_filesystem_class(scheme)
     except (ImportError, ValueError) as error:

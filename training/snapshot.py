@@ -33,7 +33,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from conf.errors import LakeError
 from conf.files import write_whole
-from conf.places import Place, fetch_folder, is_in_store, locate, read, remove_folder, settle
+from conf.places import fetch_folder, is_in_store, locate, read, remove_folder, settle
+from training.place import Place
 
 LANES = 48  # row groups of a file: a multiple of 1, 2, 3, 4, 6, 8, 12, 16, 24 processes, who then read equal shares
 GROUP_BYTES = 2 * 2**20  # of embeddings in a row group, about; what is not kept in memory is read so much at a time

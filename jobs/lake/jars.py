@@ -1,4 +1,4 @@
-"""The jars that Spark needs beside those of pyspark: Delta's, and those of object stores (conf/jars.yml)."""
+"""The jars that Spark needs beside those of pyspark: Delta's, and those of object stores (conf/jars.toml)."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ import hashlib
 import subprocess
 import sys
 import tempfile
+import tomllib
 from importlib import resources
 from pathlib import Path
 from typing import Literal, NamedTuple
-
-import yaml
 
 from conf.cache import cache_dir, make_cache
 from conf.errors import CastmineError
@@ -37,8 +36,8 @@ class Jars(NamedTuple):
 
 @functools.cache
 def known(kind: Kind) -> Jars:
-    """As conf/jars.yml has them."""
-    return Jars(**yaml.safe_load((resources.files("conf") / "jars.yml").read_text("utf-8"))[kind])
+    """As conf/jars.toml has them."""
+    return Jars(**tomllib.loads((resources.files("conf") / "jars.toml").read_text("utf-8"))[kind])
 
 
 def are_here(kind: Kind) -> bool:

@@ -7,7 +7,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
-from conf.places import Place
 from training.collective import Collective
 from training.finetune.adapter import TunedNetwork
 from training.finetune.loop import Epoch
@@ -15,6 +14,7 @@ from training.finetune.plan import FinetunePlan
 from training.finetune.title import LINKS
 from training.finetune.work import ANSWERS, fine_tune_title
 from training.launchers.job import Job, Made, Progress
+from training.place import Place
 
 
 class FinetuneJob(Job):

@@ -12,8 +12,8 @@ import torch
 from pydantic import BaseModel, ConfigDict
 
 from conf.errors import CastmineError
-from conf.places import Place
 from training.collective import Collective
+from training.place import Place
 
 START_S = 180  # a busy machine may take a minute to import torch N times
 STALL_S = 300  # one process waits this long for another's call before all end

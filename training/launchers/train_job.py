@@ -7,13 +7,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
-from conf.places import Place
 from conf.settings import Library
 from training.adapters import Adapter
 from training.collective import Collective
 from training.judge import Epoch
 from training.launchers.job import Job, Made, Progress
 from training.loop import train
+from training.place import Place
 from training.plan import Plan
 from training.snapshot import Snapshot
 

@@ -14,7 +14,6 @@ from pydantic import BaseModel
 from conf.errors import CastmineError, UsageError
 from conf.files import write_whole
 from conf.places import (
-    Place,
     create,
     fetch_folder,
     for_arrow,
@@ -29,6 +28,7 @@ from conf.places import (
     settle,
 )
 from tests.helpers import stores
+from training.place import Place
 
 
 @pytest.mark.parametrize(
