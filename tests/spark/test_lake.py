@@ -223,7 +223,7 @@ def listed(lake, titles, tracks=None):
 @pytest.mark.parametrize("by_spark", [False, True])
 def test_whole_titles_are_read_without_a_shuffle(spark, clustered, monkeypatch, by_spark):
     if by_spark:  # as where files have no path
-        monkeypatch.setattr(lake_module, "list_local_paths", lambda files: None)
+        monkeypatch.setattr(lake_module, "list_paths", lambda files: None)
     lake = Lake(spark, str(clustered))
     tracks = lake.rows("tracks").where("track_id < 20").select("title_id", "track_id", "shot_id")
     made, found = listed(lake, ["alpha", "beta"], tracks)
@@ -241,7 +241,7 @@ def test_whole_titles_are_read_without_a_shuffle(spark, clustered, monkeypatch, 
 @pytest.mark.parametrize("by_spark", [False, True])
 def test_titles_in_several_files_are_brought_together(spark, clustered, tmp_path, monkeypatch, by_spark):
     if by_spark:
-        monkeypatch.setattr(lake_module, "list_local_paths", lambda files: None)
+        monkeypatch.setattr(lake_module, "list_paths", lambda files: None)
     lake = Lake(spark, str(shutil.copytree(clustered, tmp_path / "lake")))
     _, before = listed(lake, ["alpha", "beta"])
     lake.replace(table("faces"), lake.rows("faces", ["alpha"]).repartition(3), ["alpha"])
